@@ -1,0 +1,56 @@
+"""What every wire object shares: how it is read, how it is written, and its kinds of number.
+
+Knows no resource. Classes elsewhere in this room bear the contract's definition names.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+INT32_MAX = 2**31 - 1
+INT64_MAX = 2**63 - 1
+
+Int32 = Annotated[int, Field(ge=-INT32_MAX - 1, le=INT32_MAX)]
+Int64 = Annotated[int, Field(ge=-INT64_MAX - 1, le=INT64_MAX)]
+UnixTime = Annotated[int, Field(ge=0, le=INT64_MAX)]
+NonEmptyStr = Annotated[str, Field(min_length=1)]
+
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=16),
+]
+
+
+class Incoming(BaseModel):
+    """An object that a caller sends: types are exact, keys nobody declared are ignored.
+
+    ``"5"`` is not an integer, ``1`` is not a string, ``true`` is not a number. Enum fields carry
+    ``Field(strict=False)``, for in JSON an enum member can only be its string.
+    """
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class Outgoing(BaseModel):
+    """An object that the service answers: every field is written, absent values as ``null``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def to_json(self) -> bytes:
+        """The object as compact UTF-8 JSON."""
+        return self.__pydantic_serializer__.to_json(self)
+
+
+class TypeDiscriminator(StrEnum):
+    """The values of the `object` field."""
+
+    LIST = "list"
+    FINE_TUNING_JOB = "fine_tuning.job"
+    FILE = "file"
+    FINE_TUNING_JOB_EVENT = "fine_tuning.job.event"
+    FINE_TUNING_JOB_CHECKPOINT = "fine_tuning.job.checkpoint"
+    MODEL = "model"
+    UPLOAD = "upload"
+    UPLOAD_PART = "upload.part"
+    BATCH = "batch"
