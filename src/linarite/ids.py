@@ -1,0 +1,55 @@
+"""The ids this server gives, in the forms that the real service uses on the wire."""
+
+import base64
+import secrets
+import uuid
+
+
+def file_id() -> str:
+    """``file-<32 hex>``, for files that a caller brought."""
+    return f"file-{uuid.uuid4().hex}"
+
+
+def output_file_id() -> str:
+    """``file-<uuid>``, for files that the service made."""
+    return f"file-{uuid.uuid4()}"
+
+
+def upload_id(purpose: str) -> str:
+    """``<purpose>-<32 hex>``."""
+    return f"{purpose}-{uuid.uuid4().hex}"
+
+
+def part_id() -> str:
+    """``uplprt-<32 hex>``."""
+    return f"uplprt-{uuid.uuid4().hex}"
+
+
+def block_id() -> str:
+    """Base64 of 16 random bytes: the id of an upload's part as a storage block."""
+    return base64.b64encode(secrets.token_bytes(16)).decode("ascii")
+
+
+def batch_id() -> str:
+    """``batch_<uuid>``."""
+    return f"batch_{uuid.uuid4()}"
+
+
+def batch_request_id() -> str:
+    """``batch_req_<32 hex>``: one line of a batch's output."""
+    return f"batch_req_{uuid.uuid4().hex}"
+
+
+def deployment_id() -> str:
+    """``deployment-<32 hex>``, for deployments whose caller chose no name."""
+    return f"deployment-{uuid.uuid4().hex}"
+
+
+def blob_id() -> str:
+    """32 hex digits: the row that names stored bytes."""
+    return uuid.uuid4().hex
+
+
+def request_id() -> str:
+    """A uuid: one HTTP request."""
+    return str(uuid.uuid4())

@@ -1,0 +1,272 @@
+"""What an operator can set: ``linarite.toml``, ``LINARITE_…`` in the environment, the command line.
+
+Nothing is read at import; `load` builds one `Settings` that bootstrap hands to everything else.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+KB, MB, GB = 1 << 10, 1 << 20, 1 << 30
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TlsFiles(_Section):
+    """A certificate and its key, as PEM files."""
+
+    cert: Path
+    key: Path
+
+
+class ServerSettings(_Section):
+    """``[server]``: where the server listens and how the world reaches it."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    public_url: str | None = None
+    """Base of every link the server answers (`Location`), when it stands behind a proxy."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose forwarded headers count."""
+    hosts: tuple[str, ...] = ()
+    """Values of the Host header that are served; empty: all."""
+    tls: TlsFiles | Literal["self-signed"] | None = None
+    region: str = "local"
+    """What `x-ms-region` says."""
+
+
+class LimitSettings(_Section):
+    """``[limits]``: sizes and counts; ``profile = "azure"`` brings the service's smaller ones."""
+
+    profile: Literal["default", "azure"] = "default"
+    file_bytes: Annotated[int, Field(gt=0)] = 9 * GB
+    batch_file_bytes: Annotated[int, Field(gt=0)] = 9 * GB
+    upload_bytes: Annotated[int, Field(gt=0)] = 9 * GB
+    upload_part_bytes: Annotated[int, Field(gt=0)] = 512 * MB
+    upload_seconds: Annotated[int, Field(gt=0)] = 7200
+    open_uploads: Annotated[int, Field(gt=0)] = 1000
+    batch_lines: Annotated[int, Field(gt=0)] = 100_000
+    batch_line_bytes: Annotated[int, Field(gt=0)] = 8 * MB
+    fine_tune_files: Annotated[int, Field(gt=0)] | None = None
+    batch_files: Annotated[int, Field(gt=0)] | None = None
+    batch_files_expiring: Annotated[int, Field(gt=0)] | None = None
+    json_body_bytes: Annotated[int, Field(gt=0)] = 64 * MB
+    small_file_bytes: Annotated[int, Field(gt=0)] = 8 * MB
+    """Files up to this size are validated before the upload is answered."""
+    stored_bytes: Annotated[int, Field(gt=0)] = 200 * GB
+    """How many bytes one resource may keep, open uploads included."""
+    free_space_bytes: Annotated[int, Field(ge=0)] = 1 * GB
+    """No new bytes are taken while the disk has less than this free."""
+    min_expires_after_seconds: Annotated[int, Field(gt=0)] = 3600
+    max_expires_after_seconds: Annotated[int, Field(gt=0)] = 2_592_000
+
+    @model_validator(mode="before")
+    @classmethod
+    def _profile(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("profile") == "azure":
+            return {**_AZURE_LIMITS, **values}
+        return values
+
+
+_AZURE_LIMITS: dict[str, int] = {
+    "file_bytes": 512 * MB,
+    "batch_file_bytes": 200 * MB,
+    "fine_tune_files": 50,
+    "batch_files": 500,
+    "batch_files_expiring": 10_000,
+    "min_expires_after_seconds": 1_209_600,
+}
+
+
+class BatchSettings(_Section):
+    """``[batches]``."""
+
+    expire: bool = True
+    """Whether a batch still running at its `expires_at` ends as `expired`."""
+    window_seconds: Annotated[int, Field(gt=0)] = 86_400
+    """How long after creation that is; the contract's completion window is ``24h``."""
+    fail_fast: bool = False
+    """Refuse a batch over the token limit at once with 400 rather than as a failed batch."""
+    running: Annotated[int, Field(gt=0)] = 8
+    """How many batches one worker runs at once."""
+    in_flight: Annotated[int, Field(gt=0)] = 256
+    """The most requests of one batch that are out at an engine at once."""
+    attempts: Annotated[int, Field(gt=0)] = 8
+    """How often one line is tried before its last error is its answer."""
+
+
+class TaskSettings(_Section):
+    """``[tasks]``: durable work."""
+
+    poll_seconds: Annotated[float, Field(gt=0)] = 0.1
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = 1.0
+    dead_after_seconds: Annotated[float, Field(gt=0)] = 10.0
+
+
+class EngineSettings(_Section):
+    """``[engines]``: the embedded engines of this machine."""
+
+    memory_bytes: Annotated[int, Field(gt=0)] | None = None
+    """Budget for all of them together; by default half of the machine's memory."""
+    slots: Annotated[int, Field(ge=8)] = 64
+    """Requests that one engine answers at once."""
+    start_seconds: Annotated[float, Field(gt=0)] = 120
+    host: str | None = None
+    """Address of an engine host elsewhere; by default the socket in the data folder."""
+
+
+class OutboundSettings(_Section):
+    """``[outbound]``: which addresses a caller may make this server fetch."""
+
+    allow: tuple[str, ...] = ()
+    """Networks (``10.20.0.0/16``) or hosts (``wiki.corp:443``) opened beside the public ones."""
+    proxy: str | None = None
+    ca_bundle: Path | None = None
+    identity_hosts: tuple[str, ...] = ()
+    connect_seconds: Annotated[float, Field(gt=0)] = 10
+    read_seconds: Annotated[float, Field(gt=0)] = 60
+    redirects: Annotated[int, Field(ge=0)] = 5
+
+
+class Upstream(_Section):
+    """An OpenAI-compatible server that answers for a model."""
+
+    base_url: str
+    model: str | None = None
+    api_key_env: str | None = None
+    priority: bool = False
+    """Whether the server takes vLLM's `priority` field, so that batches yield to chats."""
+
+
+class ModelEntry(_Section):
+    """One ``[[models]]``: a base model at a path on this machine or behind an address."""
+
+    id: Annotated[
+        str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")
+    ]
+    path: Path | None = None
+    upstream: Upstream | None = None
+    kind: Literal["chat", "embedding"] = "chat"
+    tokenizer: Path | None = None
+    """A ``tokenizer.json`` (or its folder) for exact counts of an upstream model's tokens."""
+    context_tokens: Annotated[int, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "ModelEntry":
+        if (self.path is None) == (self.upstream is None):
+            raise ValueError(f"model {self.id!r} needs either `path` or `upstream`")
+        return self
+
+
+class DeploymentEntry(_Section):
+    """One ``[[deployments]]``: a name that requests use, and the model behind it."""
+
+    name: Annotated[
+        str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    ]
+    model: str
+    enqueued_token_limit: Annotated[int, Field(gt=0)] = 200_000_000
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LINARITE_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    data: Path = Path("linarite-data")
+    database_url: str | None = None
+    """SQLAlchemy URL; by default SQLite in the data folder."""
+    blob_url: str | None = None
+    """``s3://…``, ``az://…``, ``gs://…``, ``file:///…``; by default ``DATA/blobs``."""
+    api_key: SecretStr | None = None
+    models_dir: Path | None = None
+    """Where pulled and added models lie; by default ``models`` in the data folder."""
+    log_format: Literal["auto", "json", "text"] = "auto"
+
+    server: ServerSettings = ServerSettings()
+    limits: LimitSettings = LimitSettings()
+    batches: BatchSettings = BatchSettings()
+    tasks: TaskSettings = TaskSettings()
+    engines: EngineSettings = EngineSettings()
+    outbound: OutboundSettings = OutboundSettings()
+    models: tuple[ModelEntry, ...] = ()
+    deployments: tuple[DeploymentEntry, ...] = ()
+    aliases: dict[str, str] = {}
+
+    @field_validator("api_key")
+    @classmethod
+    def _long_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value()) < 16:
+            raise ValueError("the API key must have at least 16 characters")
+        return key
+
+    @model_validator(mode="after")
+    def _longer_key_outside(self) -> "Settings":
+        outside = self.server.host not in {"127.0.0.1", "::1", "localhost"}
+        if outside and self.api_key and len(self.api_key.get_secret_value()) < 32:
+            raise ValueError(
+                "the API key must have at least 32 characters when the server listens beyond "
+                f"loopback ({self.server.host})"
+            )
+        return self
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The SQLAlchemy URL of the database."""
+        return self.database_url or f"sqlite:///{self.data.absolute() / 'linarite.sqlite3'}"
+
+    @property
+    def resolved_models_dir(self) -> Path:
+        """The folder of pulled and added models."""
+        return self.models_dir or self.data.absolute() / "models"
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets and locks of the running server."""
+        return self.data.absolute() / "run"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, then environment, then the file."""
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+
+def load(config: Path | None = None, **overrides: Any) -> Settings:
+    """The settings of this server.
+
+    Args:
+        config: the TOML file; by default ``LINARITE_CONFIG`` or ``linarite.toml`` here, if any.
+        overrides: what the command line said; nested sections as dicts.
+
+    Raises:
+        pydantic.ValidationError: a setting is unknown or out of range.
+        FileNotFoundError: `config` was named and is not there.
+    """
+    named = config or (Path(env) if (env := os.environ.get("LINARITE_CONFIG")) else None)
+    if named is not None and not named.is_file():
+        raise FileNotFoundError(f"there is no settings file {named}")
+    file = named or Path("linarite.toml")
+
+    class _FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    return _FromFile(**overrides)

@@ -1,0 +1,113 @@
+"""The one database: SQLite in a folder or PostgreSQL, the same SQL for both.
+
+Knows connections and transactions, and nothing of what the tables mean.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from linarite.errors import LinariteError
+
+Transaction = sa.Connection
+"""A connection inside a transaction that its opener commits."""
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_SQLITE_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+    "busy_timeout=30000",
+    "foreign_keys=ON",
+    "temp_store=MEMORY",
+)
+
+
+class WrongSchema(LinariteError):
+    """The database was written by another version of Linarite."""
+
+    code = "internalFailure"
+    status = 500
+
+
+class Database:
+    """Connections to the database behind `url`.
+
+    Args:
+        url: an SQLAlchemy URL, ``sqlite:///…`` or ``postgresql+psycopg://…``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = sa.make_url(url.replace("postgresql://", "postgresql+psycopg://", 1))
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        options: dict[str, Any] = {"pool_size": 20, "max_overflow": 40}
+        if not self.is_sqlite:
+            options["pool_pre_ping"] = True
+        self.engine = sa.create_engine(self.url, **options)
+        if self.is_sqlite:
+            sa.event.listen(self.engine, "connect", _set_up_sqlite)
+            sa.event.listen(self.engine, "begin", _begin_sqlite)
+        self._reader = self.engine.execution_options(linarite_reading=True)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A transaction that may write: committed at the end, rolled back on an exception.
+
+        On SQLite it takes the write lock at once, so that it never fails half-way for a lock;
+        no I/O but the database's may happen inside.
+        """
+        with self.engine.begin() as tx:
+            yield tx
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A consistent view to read from; takes no lock that a writer would wait for."""
+        with self._reader.connect() as connection:
+            yield connection
+
+    def migrate(self) -> None:
+        """Bring the tables to this version of Linarite."""
+        with self.engine.begin() as connection:
+            if not self.is_sqlite:  # two servers that start at once migrate one after the other
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(718_281_828)"))
+            command.upgrade(_alembic(connection), "head")
+
+    def check_version(self) -> None:
+        """Raise WrongSchema unless the tables are of this version of Linarite."""
+        with self.reading() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        wanted = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+        if found != wanted:
+            raise WrongSchema(
+                f"The database is at version {found}, this program wants {wanted}: "
+                "start `linarite serve` of this version once, which migrates it."
+            )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def _alembic(connection: sa.Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
+    connection.isolation_level = None
+    for pragma in _SQLITE_PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    reading = connection.get_execution_options().get("linarite_reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

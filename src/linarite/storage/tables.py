@@ -1,0 +1,168 @@
+"""Every table, in one place.
+
+`seq` is the order of creation and the keyset that lists page by; `id` is what the wire shows.
+Times are Unix seconds. A blob is bytes as a list of extents (an object's key and its length), kept
+as long as a row of `blob_uses` names it.
+"""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_seq = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_time = sa.BigInteger
+_bytes = sa.BigInteger
+
+
+def _sequence() -> sa.Column[int]:
+    return sa.Column("seq", _seq, primary_key=True, autoincrement=True)
+
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),  # SHA-256 of the key, hex
+    sa.Column("resource", sa.String(64), nullable=False, index=True),
+    sa.Column("prefix", sa.String(8), nullable=False),
+    sa.Column("created_at", _time, nullable=False),
+)
+
+blobs = sa.Table(
+    "blobs",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("bytes", _bytes, nullable=False),
+    sa.Column("sha256", sa.String(64)),  # null for a blob put together from parts
+    sa.Column("extents", sa.JSON, nullable=False),  # [[key, bytes], …] in order
+    sa.Column("created_at", _time, nullable=False),
+)
+
+blob_uses = sa.Table(
+    "blob_uses",
+    metadata,
+    sa.Column("blob_id", sa.ForeignKey("blobs.id"), primary_key=True),
+    sa.Column("user", sa.String(100), primary_key=True),  # "file:file-…", "batch:batch_…"
+)
+
+files = sa.Table(
+    "files",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.String(80), nullable=False, unique=True),
+    sa.Column("resource", sa.String(64), nullable=False),
+    sa.Column("purpose", sa.String(32), nullable=False),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("status_details", sa.Text),
+    sa.Column("bytes", _bytes),
+    sa.Column("blob_id", sa.ForeignKey("blobs.id")),
+    sa.Column("source_url", sa.Text),  # of an import that still runs; encrypted, it may be a SAS
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("expires_at", _time, index=True),
+    sa.Index("ix_files_resource_seq", "resource", "seq"),
+    sa.Index("ix_files_resource_purpose_seq", "resource", "purpose", "seq"),
+)
+
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.String(80), nullable=False, unique=True),
+    sa.Column("resource", sa.String(64), nullable=False, index=True),
+    sa.Column("purpose", sa.String(32), nullable=False),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Column("mime_type", sa.Text, nullable=False),
+    sa.Column("bytes", _bytes, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("file_id", sa.String(80)),
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("expires_at", _time, nullable=False),
+    sa.Column("file_expires_after", sa.Integer),  # seconds that the finished file lives
+    sa.Index("ix_uploads_status_expires_at", "status", "expires_at"),
+)
+
+upload_parts = sa.Table(
+    "upload_parts",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.String(80), nullable=False, unique=True),
+    sa.Column("upload_id", sa.ForeignKey("uploads.id"), nullable=False, index=True),
+    sa.Column("block_id", sa.String(32), nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("bytes", _bytes, nullable=False),
+    sa.Column("created_at", _time, nullable=False),
+)
+
+deployments = sa.Table(
+    "deployments",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.String(80), nullable=False),  # the name that requests use
+    sa.Column("resource", sa.String(64), nullable=False),  # "*": of the settings file, for all
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("sku", sa.String(64), nullable=False),
+    sa.Column("scale_type", sa.String(16), nullable=False),
+    sa.Column("capacity", sa.Integer, nullable=False),
+    sa.Column("enqueued_token_limit", sa.BigInteger, nullable=False),
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("updated_at", _time, nullable=False),
+    sa.UniqueConstraint("resource", "id"),
+)
+
+batches = sa.Table(
+    "batches",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.String(80), nullable=False, unique=True),
+    sa.Column("resource", sa.String(64), nullable=False),
+    sa.Column("input_file_id", sa.String(80), nullable=False),
+    sa.Column("input_blob_id", sa.ForeignKey("blobs.id"), nullable=False),
+    sa.Column("endpoint", sa.String(64), nullable=False),
+    sa.Column("completion_window", sa.String(16), nullable=False),
+    sa.Column("metadata", sa.JSON),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("deployment", sa.String(80)),  # known when validation ends
+    sa.Column("enqueued_tokens", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("errors", sa.JSON),  # [{code, message, param, line}, …]
+    sa.Column("output_file_id", sa.String(80)),
+    sa.Column("error_file_id", sa.String(80)),
+    sa.Column("total", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("completed", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("failed", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("expires_at", _time),
+    sa.Column("in_progress_at", _time),
+    sa.Column("finalizing_at", _time),
+    sa.Column("completed_at", _time),
+    sa.Column("failed_at", _time),
+    sa.Column("expired_at", _time),
+    sa.Column("cancelling_at", _time),
+    sa.Column("cancelled_at", _time),
+    sa.Index("ix_batches_resource_seq", "resource", "seq"),
+    sa.Index("ix_batches_deployment_status", "deployment", "status"),
+)
+
+batch_answers = sa.Table(
+    "batch_answers",
+    metadata,
+    _sequence(),  # the order of finishing
+    sa.Column("batch_id", sa.ForeignKey("batches.id"), nullable=False),
+    sa.Column("line", sa.Integer, nullable=False),  # from 0, as in the input
+    sa.Column("failed", sa.Boolean, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),  # the output line, compressed
+    sa.UniqueConstraint("batch_id", "line"),
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("seen_at", sa.Float, nullable=False),
+)
