@@ -1,0 +1,174 @@
+"""Deployments as they travel: the data plane's form (2022-12-01) and Azure Resource Manager's.
+
+Both describe the same rows. The data plane's lists and errors look like all others; ARM writes
+camelCase, wraps a resource in `properties` and pages by `nextLink`.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from linarite.wire.errors import Error
+from linarite.wire.shapes import Incoming, Int32, NonEmptyStr, Outgoing, UnixTime
+
+DeploymentName = Annotated[
+    str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+]
+Capacity = Annotated[Int32, Field(ge=1)]
+
+
+class State(StrEnum):
+    """The state of a deployment on the data plane."""
+
+    NOT_RUNNING = "notRunning"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    CANCELED = "canceled"
+    FAILED = "failed"
+    DELETED = "deleted"
+
+
+class ScaleType(StrEnum):
+    """Whether the caller or the service says how much capacity there is."""
+
+    MANUAL = "manual"
+    STANDARD = "standard"
+
+
+class ScaleSettings(Incoming):
+    """How a deployment scales; kept and answered, engines scale by themselves."""
+
+    scale_type: Annotated[ScaleType, Field(strict=False)]
+    capacity: Capacity | None = None
+
+
+class DeploymentCreation(Incoming):
+    """Body of a deployment's creation; the chosen name `id` is an addition, else one is made."""
+
+    id: DeploymentName | None = None
+    model: NonEmptyStr
+    scale_settings: ScaleSettings = ScaleSettings(scale_type=ScaleType.STANDARD)
+
+
+class DeploymentUpdate(Incoming):
+    """Merge patch of a deployment; what is null or absent stays as it is."""
+
+    model: NonEmptyStr | None = None
+    scale_settings: ScaleSettings | None = None
+
+
+class Deployment(Outgoing):
+    """A deployment on the data plane; `error` is null unless it failed."""
+
+    object: Literal["deployment"] = "deployment"
+    id: str
+    model: str
+    scale_settings: ScaleSettings
+    owner: str = "organization-owner"
+    status: State
+    created_at: UnixTime
+    updated_at: UnixTime
+    error: Error | None = None
+
+
+class DeploymentList(Outgoing):
+    """All deployments of a resource."""
+
+    object: Literal["list"] = "list"
+    data: list[Deployment]
+
+
+class ArmIncoming(Incoming):
+    """What a caller sends to Azure Resource Manager."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
+
+
+class ArmOutgoing(Outgoing):
+    """What Azure Resource Manager answers; what a resource does not have is left out."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True
+    )
+
+    def to_json(self) -> bytes:
+        """The object as compact UTF-8 JSON, without nulls."""
+        return self.__pydantic_serializer__.to_json(self, exclude_none=True)
+
+
+class ArmSku(ArmIncoming):
+    """The price tier: kept and answered."""
+
+    name: NonEmptyStr
+    capacity: Capacity | None = None
+
+
+class ArmModel(ArmIncoming):
+    """The model that is deployed; a tuned one is named as its job named it."""
+
+    format: str = "OpenAI"
+    name: NonEmptyStr
+    version: str | None = None
+
+
+class ArmDeploymentRequestProperties(ArmIncoming):
+    """What a deployment is asked to be."""
+
+    model: ArmModel
+    rai_policy_name: str | None = None
+    version_upgrade_option: str | None = None
+
+
+class ArmDeploymentRequest(ArmIncoming):
+    """Body of a deployment's creation or replacement."""
+
+    sku: ArmSku = ArmSku(name="Standard", capacity=1)
+    properties: ArmDeploymentRequestProperties
+
+
+class ArmDeploymentPatch(ArmIncoming):
+    """Body of a deployment's update; only its price tier can change."""
+
+    sku: ArmSku | None = None
+
+
+class ProvisioningState(StrEnum):
+    """The state of a deployment in Azure Resource Manager."""
+
+    ACCEPTED = "Accepted"
+    CREATING = "Creating"
+    DELETING = "Deleting"
+    MOVING = "Moving"
+    FAILED = "Failed"
+    SUCCEEDED = "Succeeded"
+
+
+class ArmDeploymentProperties(ArmOutgoing):
+    """What a deployment is; the values of `capabilities` are strings such as ``"true"``."""
+
+    model: ArmModel
+    capabilities: dict[str, str]
+    provisioning_state: ProvisioningState
+    rai_policy_name: str | None = None
+    version_upgrade_option: str | None = None
+
+
+class ArmDeployment(ArmOutgoing):
+    """A deployment in Azure Resource Manager; `id` is its path."""
+
+    id: str
+    name: str
+    type: Literal["Microsoft.CognitiveServices/accounts/deployments"] = (
+        "Microsoft.CognitiveServices/accounts/deployments"
+    )
+    sku: ArmSku
+    properties: ArmDeploymentProperties
+
+
+class ArmDeploymentList(ArmOutgoing):
+    """All deployments of a resource."""
+
+    value: list[ArmDeployment]
+    next_link: str | None = None

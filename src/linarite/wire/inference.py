@@ -1,0 +1,321 @@
+"""What callers ask of a model and what it answers, with OpenAI's names, ranges and forms.
+
+Fields nobody declared are kept (`model_extra`): whoever serves a request must see all that was
+asked for. What a model can do (tools, several choices, its context length) is not known here.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from linarite.wire.shapes import Incoming, Int64, Metadata, NonEmptyStr, Outgoing, UnixTime
+
+MAX_MESSAGES = 2_048
+MAX_TOOLS = 128
+MAX_EMBEDDING_INPUTS = 2_048
+
+JsonObject = dict[str, Any]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+Temperature = Annotated[float, Field(ge=0, le=2)]
+TopP = Annotated[float, Field(ge=0, le=1)]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+ChoiceCount = Annotated[int, Field(ge=1, le=128)]
+TokenLimit = Annotated[int, Field(ge=1)]
+LogitBias = dict[str, Annotated[float, Field(ge=-100, le=100)]]
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _as_parts(value: object) -> object:
+    return [{"type": "text", "text": value}] if isinstance(value, str) else value
+
+
+def _is_token_ids(value: object) -> bool:
+    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+
+
+def _as_prompts(value: object) -> list[str] | list[list[int]]:
+    """Read the four forms of a prompt as a list; an empty one is none of them."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list) and value:
+        if all(isinstance(item, str) for item in value):
+            return value
+        if _is_token_ids(value):
+            return [value]
+        if all(item and _is_token_ids(item) for item in value):
+            return value
+    raise PydanticCustomError(
+        "prompt_type",
+        "Input should be a string, an array of strings, an array of token ids "
+        "or an array of such arrays, and not empty",
+    )
+
+
+Stop = Annotated[list[str], Field(max_length=4), BeforeValidator(_as_list)]
+"""One stop string or up to four, read as a list."""
+
+Prompts = Annotated[list[str] | list[list[int]], PlainValidator(_as_prompts)]
+"""A string, strings, token ids or lists of token ids, read as a list of either."""
+
+
+class TextPart(Incoming):
+    """A piece of a message."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(Incoming):
+    """One turn of a chat; a content that is a string is read as its one part."""
+
+    model_config = ConfigDict(extra="allow")
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Annotated[
+        list[TextPart] | None,
+        Field(min_length=1, validate_default=True),
+        BeforeValidator(_as_parts),
+    ] = None
+    name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The content as one string."""
+        return "\n".join(part.text for part in self.content or ())
+
+    @field_validator("content")
+    @classmethod
+    def _only_assistants_are_silent(
+        cls, content: list[TextPart] | None, info: ValidationInfo
+    ) -> list[TextPart] | None:
+        if content is None and info.data.get("role", "assistant") != "assistant":
+            raise PydanticCustomError("content_missing", "A message of this role needs content")
+        return content
+
+
+class StreamOptions(Incoming):
+    """What a stream carries besides the answer."""
+
+    include_usage: bool | None = None
+
+
+class GenerationRequest(Incoming):
+    """What chats and completions share."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: TokenLimit | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    n: ChoiceCount | None = None
+    stop: Stop | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: LogitBias | None = None
+    seed: Int64 | None = None
+    user: str | None = None
+
+    @field_validator("stream_options")
+    @classmethod
+    def _belongs_to_a_stream(
+        cls, options: StreamOptions | None, info: ValidationInfo
+    ) -> StreamOptions | None:
+        if options is not None and not info.data.get("stream"):
+            raise PydanticCustomError("needs_stream", "Only allowed when `stream` is true")
+        return options
+
+
+class ChatCompletionRequest(GenerationRequest):
+    """Body of a chat completion; `max_completion_tokens` is the newer name of `max_tokens`."""
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
+    max_completion_tokens: TokenLimit | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    response_format: JsonObject | None = None
+    tools: Annotated[list[JsonObject], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: str | JsonObject | None = None
+    parallel_tool_calls: bool | None = None
+    store: bool | None = None
+    metadata: Metadata | None = None
+
+    @field_validator("top_logprobs")
+    @classmethod
+    def _belongs_to_logprobs(cls, count: int | None, info: ValidationInfo) -> int | None:
+        if count is not None and not info.data.get("logprobs"):
+            raise PydanticCustomError("needs_logprobs", "Only allowed when `logprobs` is true")
+        return count
+
+
+class CompletionRequest(GenerationRequest):
+    """Body of a completion; without `max_tokens` it is 16 tokens long."""
+
+    prompt: Prompts
+    max_tokens: TokenLimit | None = 16
+    best_of: Annotated[int, Field(ge=1, le=128)] | None = None
+    echo: bool | None = None
+    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+    suffix: str | None = None
+
+    @field_validator("best_of")
+    @classmethod
+    def _is_at_least_n(cls, best_of: int | None, info: ValidationInfo) -> int | None:
+        if best_of is not None and best_of < (info.data.get("n") or 1):
+            raise PydanticCustomError("best_of_below_n", "Input should be at least `n`")
+        return best_of
+
+
+class EmbeddingRequest(Incoming):
+    """Body of an embedding; official clients ask for base64 and decode it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str | None = None
+    input: Annotated[Prompts, Field(max_length=MAX_EMBEDDING_INPUTS)]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Field(ge=1)] | None = None
+    user: str | None = None
+
+
+class CompletionUsage(Outgoing):
+    """The tokens that an answer cost."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ChatCompletionMessage(Outgoing):
+    """The model's turn."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str | None
+    refusal: str | None = None
+
+
+class ChatCompletionChoice(Outgoing):
+    """One of the answers asked for."""
+
+    index: int
+    message: ChatCompletionMessage
+    finish_reason: FinishReason
+    logprobs: JsonObject | None = None
+
+
+class ChatCompletion(Outgoing):
+    """Answer to a chat."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: UnixTime
+    model: str
+    choices: list[ChatCompletionChoice]
+    usage: CompletionUsage
+    system_fingerprint: str | None = None
+
+
+class ChatCompletionDelta(Outgoing):
+    """What a chunk adds; a field that was not given is not written."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    refusal: str | None = None
+
+
+class ChatCompletionChunkChoice(Outgoing):
+    """What a chunk adds to one of the answers."""
+
+    index: int
+    delta: ChatCompletionDelta
+    finish_reason: FinishReason | None
+    logprobs: JsonObject | None = None
+
+
+class ChatCompletionChunk(Outgoing):
+    """One event of a streamed chat; with `include_usage` each has a usage, null but in the last."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: UnixTime
+    model: str
+    choices: list[ChatCompletionChunkChoice]
+    usage: CompletionUsage | None = None
+    system_fingerprint: str | None = None
+
+    def to_json(self) -> bytes:
+        """The chunk as compact UTF-8 JSON, without fields that were not given."""
+        return self.__pydantic_serializer__.to_json(self, exclude_unset=True)
+
+
+class CompletionChoice(Outgoing):
+    """One of the texts asked for; in a stream, what is added to it."""
+
+    index: int
+    text: str
+    finish_reason: FinishReason | None
+    logprobs: JsonObject | None = None
+
+
+class Completion(Outgoing):
+    """Answer to a completion, and one event of a streamed one."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: UnixTime
+    model: str
+    choices: list[CompletionChoice]
+    usage: CompletionUsage | None = None
+    system_fingerprint: str | None = None
+
+
+class Embedding(Outgoing):
+    """One vector: numbers, or base64 of little-endian float32."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(Outgoing):
+    """The tokens that embedding cost."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class CreateEmbeddingResponse(Outgoing):
+    """Answer to an embedding request."""
+
+    object: Literal["list"] = "list"
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage
+
+
+class InferenceError(Outgoing):
+    """One fault in OpenAI's form; `code` and `param` are null where there is none."""
+
+    message: NonEmptyStr
+    type: str = "invalid_request_error"
+    param: str | None = None
+    code: str | None = None
+
+
+class InferenceErrorResponse(Outgoing):
+    """The body of every failed answer of inference."""
+
+    error: InferenceError
