@@ -28,9 +28,11 @@ api_keys = sa.Table(
     "api_keys",
     metadata,
     sa.Column("digest", sa.String(64), primary_key=True),  # SHA-256 of the key, hex
-    sa.Column("resource", sa.String(64), nullable=False, index=True),
+    sa.Column("resource", sa.String(64), nullable=False),
+    sa.Column("name", sa.String(64), nullable=False),  # "server": the one that serve was given
     sa.Column("prefix", sa.String(8), nullable=False),
     sa.Column("created_at", _time, nullable=False),
+    sa.UniqueConstraint("resource", "name"),
 )
 
 blobs = sa.Table(

@@ -1,0 +1,52 @@
+"""The HTTP application: which router stands under which base path."""
+
+import ipaddress
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.types import ASGIApp
+
+from linarite import __version__
+from linarite.bootstrap import Built
+from linarite.dashboard import home
+from linarite.http import errors, health, metrics
+from linarite.http.api_versions import check_api_version
+from linarite.http.auth import authenticate
+from linarite.http.edge import Edge
+from linarite.resources import not_built
+
+AUTHORING: tuple[APIRouter, ...] = (not_built.router,)
+"""The contract's operations and those beside them, relative to their base."""
+
+
+def create_app(built: Built) -> ASGIApp:
+    """The application over `built`, ready for a server."""
+    app = FastAPI(
+        title="Linarite",
+        version=__version__,
+        redirect_slashes=False,
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    _set_state(app, built)
+    errors.install(app)
+    versioned = [Depends(authenticate), Depends(check_api_version)]
+    for router in AUTHORING:
+        # `/openai/v1` first: there `v1` is no part of a path of the other base
+        app.include_router(router, prefix="/openai/v1", dependencies=[Depends(authenticate)])
+        app.include_router(router, prefix="/openai", dependencies=versioned)
+    for router in (health.router, metrics.router, home.router):
+        app.include_router(router, include_in_schema=False)
+    server = built.settings.server
+    measured = metrics.Measured(app, built.parts[metrics.Metrics])
+    return Edge(measured, server.region, server.hosts, tls=server.tls is not None)
+
+
+def _set_state(app: FastAPI, built: Built) -> None:
+    state: Any = app.state
+    server = built.settings.server
+    state.parts = built.parts
+    state.public_url = server.public_url.rstrip("/") if server.public_url else None
+    state.trusted_proxies = [ipaddress.ip_network(n, strict=False) for n in server.trusted_proxies]
+    state.json_body_bytes = built.settings.limits.json_body_bytes

@@ -1,0 +1,52 @@
+"""The composition root: settings in, wired parts out. Nothing else builds a service.
+
+The API and the worker build the same parts; what only one of them uses costs the other nothing
+until it is used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from linarite.http.auth import Keys
+from linarite.http.metrics import Metrics
+from linarite.http.wiring import Parts
+from linarite.settings import Settings
+from linarite.storage.blobs import BlobStore
+from linarite.storage.database import Database
+from linarite.tasks.queue import Queue
+from linarite.tasks.task import Schedule, Task
+
+
+@dataclass(frozen=True)
+class Built:
+    """A whole server's parts.
+
+    `parts` are the services and collaborators by class, as routes ask for them; `tasks` and
+    `schedules` are what a worker performs.
+    """
+
+    settings: Settings
+    database: Database
+    queue: Queue
+    parts: Parts
+    tasks: Sequence[Task]
+    schedules: Sequence[Schedule]
+
+
+def build(settings: Settings) -> Built:
+    """Wire every part for `settings`; opens no connection and starts nothing."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.resolved_database_url)
+    blobs = BlobStore(settings.blob_url or _folder_url(settings.data / "blobs"))
+    queue = Queue(database)
+    services: list[Any] = []
+    parts = {type(one): one for one in (database, blobs, queue, Keys(database), Metrics())}
+    parts[Settings] = settings
+    parts |= {type(one): one for one in services}
+    return Built(settings, database, queue, parts, tasks=(), schedules=())
+
+
+def _folder_url(folder: Path) -> str:
+    return folder.absolute().as_uri()

@@ -1,0 +1,39 @@
+"""The page at ``/``: what runs here and where to go on. Shows nothing that wants a key."""
+
+from importlib import resources
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from jinja2 import Environment, PackageLoader
+
+from linarite import __version__
+from linarite.http.links import root
+from linarite.http.wiring import part
+from linarite.settings import Settings
+
+router = APIRouter()
+
+_PAGES = Environment(loader=PackageLoader("linarite.dashboard"), autoescape=True)
+_STYLE = (resources.files("linarite.dashboard") / "static" / "linarite.css").read_bytes()
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+}
+
+
+@router.get("/", name="home")
+async def home(
+    request: Request, settings: Annotated[Settings, Depends(part(Settings))]
+) -> Response:
+    """The page."""
+    page = _PAGES.get_template("home.html").render(
+        version=__version__, endpoint=root(request), deployments=settings.deployments
+    )
+    return Response(page, media_type="text/html", headers=_HEADERS)
+
+
+@router.get("/static/linarite.css", name="style")
+async def style() -> Response:
+    """The page's style."""
+    return Response(_STYLE, media_type="text/css", headers={"cache-control": "max-age=3600"})
