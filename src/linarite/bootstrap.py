@@ -42,9 +42,9 @@ def build(settings: Settings) -> Built:
     blobs = BlobStore(settings.blob_url or _folder_url(settings.data / "blobs"))
     queue = Queue(database)
     services: list[Any] = []
-    parts = {type(one): one for one in (database, blobs, queue, Keys(database), Metrics())}
-    parts[Settings] = settings
-    parts |= {type(one): one for one in services}
+    collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), Metrics()]
+    parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services]}
+    parts[Settings] = settings  # whose own class is the one that read the file
     return Built(settings, database, queue, parts, tasks=(), schedules=())
 
 
