@@ -1,0 +1,54 @@
+# Everything a person or CI does here, each in one word. `make help` lists it.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+UV := 0.13.9
+BIN := .venv/bin
+STAMP := .venv/.installed
+export LINARITE_MODELS_DIR ?= $(CURDIR)/.models
+
+.PHONY: help setup model demo test test-fast test-crash test-slow lint fmt ci bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## make .venv with all that the demo and the tests need
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Linarite needs Python 3.11 or newer; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==$(UV)'
+	$(BIN)/uv pip install --quiet --python .venv --constraint constraints.txt --editable '.[local,demo]' --group dev
+	@touch $@
+
+model: setup  ## fetch the embedded models and make them ready to serve
+	@$(BIN)/linarite models pull --quiet
+
+demo: model  ## the main job: a batch of real questions, answered by the embedded model (KEEP=1 leaves the server up)
+	@$(BIN)/linarite demo $(if $(KEEP),--keep)
+
+test: model  ## all but the slow folders, on SQLite and on PostgreSQL
+	$(BIN)/pytest -n 2 --dist loadgroup -m 'not crash and not slow'
+
+test-crash: model  ## kill processes and look at what is left
+	$(BIN)/pytest -m crash --timeout 900
+
+test-slow: model  ## what takes minutes
+	$(BIN)/pytest -m 'slow and not crash' --timeout 900
+
+lint: setup  ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+fmt: setup  ## format, and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+ci: lint test test-crash test-slow  ## what CI runs
+
+bench: model  ## every benchmark, each printing its ratio (about half an hour)
+	$(BIN)/python -m bench
+
+clean:  ## remove what the targets made, the models too
+	rm -rf .venv .models .mypy_cache .pytest_cache .ruff_cache dist
