@@ -11,12 +11,13 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from linarite.wire.errors import Error
-from linarite.wire.shapes import Incoming, Int32, NonEmptyStr, Outgoing, UnixTime
+from linarite.wire.shapes import Incoming, Int32, Int64, NonEmptyStr, Outgoing, UnixTime
 
 DeploymentName = Annotated[
     str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 ]
 Capacity = Annotated[Int32, Field(ge=1)]
+TokenLimit = Annotated[Int64, Field(ge=1)]
 
 
 class State(StrEnum):
@@ -50,6 +51,7 @@ class DeploymentCreation(Incoming):
     id: DeploymentName | None = None
     model: NonEmptyStr
     scale_settings: ScaleSettings = ScaleSettings(scale_type=ScaleType.STANDARD)
+    enqueued_token_limit: TokenLimit | None = None
 
 
 class DeploymentUpdate(Incoming):
@@ -57,16 +59,21 @@ class DeploymentUpdate(Incoming):
 
     model: NonEmptyStr | None = None
     scale_settings: ScaleSettings | None = None
+    enqueued_token_limit: TokenLimit | None = None
 
 
 class Deployment(Outgoing):
-    """A deployment on the data plane; `error` is null unless it failed."""
+    """A deployment on the data plane; `error` is null unless it failed.
+
+    `enqueued_token_limit` is an addition: how many tokens batches may have waiting for it.
+    """
 
     object: Literal["deployment"] = "deployment"
     id: str
     model: str
     scale_settings: ScaleSettings
     owner: str = "organization-owner"
+    enqueued_token_limit: int
     status: State
     created_at: UnixTime
     updated_at: UnixTime
@@ -125,13 +132,15 @@ class ArmDeploymentRequest(ArmIncoming):
     """Body of a deployment's creation or replacement."""
 
     sku: ArmSku = ArmSku(name="Standard", capacity=1)
+    tags: dict[str, str] | None = None
     properties: ArmDeploymentRequestProperties
 
 
 class ArmDeploymentPatch(ArmIncoming):
-    """Body of a deployment's update; only its price tier can change."""
+    """Body of a deployment's update; only its price tier and its tags can change."""
 
     sku: ArmSku | None = None
+    tags: dict[str, str] | None = None
 
 
 class ProvisioningState(StrEnum):
@@ -164,6 +173,7 @@ class ArmDeployment(ArmOutgoing):
         "Microsoft.CognitiveServices/accounts/deployments"
     )
     sku: ArmSku
+    tags: dict[str, str] | None = None
     properties: ArmDeploymentProperties
 
 
@@ -172,3 +182,22 @@ class ArmDeploymentList(ArmOutgoing):
 
     value: list[ArmDeployment]
     next_link: str | None = None
+
+
+class ArmAccountProperties(ArmOutgoing):
+    """Where an account is reached."""
+
+    endpoint: str
+    provisioning_state: ProvisioningState = ProvisioningState.SUCCEEDED
+
+
+class ArmAccount(ArmOutgoing):
+    """The account that a path names: this server, as the caller's key sees it."""
+
+    id: str
+    name: str
+    type: Literal["Microsoft.CognitiveServices/accounts"] = "Microsoft.CognitiveServices/accounts"
+    kind: Literal["OpenAI"] = "OpenAI"
+    location: str
+    sku: ArmSku = ArmSku(name="S0")
+    properties: ArmAccountProperties

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from linarite.wire.shapes import (
+    HttpUrl,
     Incoming,
     Int64,
     NonEmptyStr,
@@ -54,7 +55,7 @@ class FileImport(Incoming):
 
     purpose: Annotated[Purpose, Field(strict=False)]
     filename: NonEmptyStr
-    content_url: str
+    content_url: HttpUrl
 
 
 class File(Outgoing):

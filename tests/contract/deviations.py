@@ -1,0 +1,200 @@
+"""Where the wire leaves the contract, each with its reason; what is in no table here is a fault.
+
+The contract is the vendor's own and is kept word for word; these tables are its commentary. They
+serve the checker of answers and the comparison of wire classes alike.
+"""
+
+from typing import Any, NamedTuple
+
+Schema = dict[str, Any]
+
+
+class Change(NamedTuple):
+    """Another schema than the contract's, and why."""
+
+    schema: Schema
+    reason: str
+
+
+STRING_OR_NULL: Schema = {"type": ["string", "null"]}
+TIME_OR_NULL: Schema = {"type": ["integer", "null"], "minimum": 0}
+
+GATEWAY_CODES = ["401", "404", "405", "429", "BadRequest", "DeploymentNotFound"]
+"""Codes of the service's gateway, which answers before any operation does."""
+
+REPLACED: dict[tuple[str, str], Change] = {
+    ("Error", "code"): Change(
+        {
+            "anyOf": [
+                {"$ref": "#/$defs/ErrorCode"},
+                {"enum": GATEWAY_CODES, "x-enum-name": "GatewayCode"},
+            ]
+        },
+        "the real gateway answers these words, and clients look for them",
+    ),
+    ("BatchErrors", "data"): Change(
+        {"type": "array", "items": {"$ref": "#/$defs/BatchErrorData"}},
+        "an array on the real wire; official clients iterate it",
+    ),
+    ("BatchErrorData", "line"): Change(
+        {"type": ["integer", "null"], "minimum": 1}, "an integer on the real wire"
+    ),
+}
+
+ADDED: dict[tuple[str, str], Change] = {
+    ("File", "expires_at"): Change(TIME_OR_NULL, "later versions answer it with `expires_after`"),
+    ("FileList", "first_id"): Change(STRING_OR_NULL, "official clients page files as all lists"),
+    ("FileList", "last_id"): Change(STRING_OR_NULL, "official clients page files as all lists"),
+    ("FileList", "has_more"): Change({"type": "boolean"}, "older clients page for ever without"),
+    ("Model", "created"): Change(
+        {"type": "integer", "minimum": 0}, "official clients read it for `created_at`"
+    ),
+    ("Model", "owned_by"): Change({"type": "string"}, "official clients read it"),
+}
+
+OMITTED: dict[tuple[str, str], str] = {
+    ("Error", "target"): "only where one place is at fault; the real service leaves it out",
+    ("Error", "details"): "only where there are several faults",
+    ("Error", "innererror"): "only where there is a finer reason",
+    ("InnerError", "innererror"): "the innermost has none",
+}
+"""Declared fields that an answer may leave out."""
+
+NULLABLE: dict[str, tuple[frozenset[str], str]] = {
+    "File": (frozenset({"bytes", "status_details"}), "null until known; details only on error"),
+    "UploadResource": (frozenset({"file"}), "there is no file before the upload is completed"),
+    "Batch": (
+        frozenset(
+            {
+                "errors",
+                "output_file_id",
+                "error_file_id",
+                "in_progress_at",
+                "expires_at",
+                "finalizing_at",
+                "completed_at",
+                "failed_at",
+                "expired_at",
+                "cancelling_at",
+                "cancelled_at",
+                "metadata",
+            }
+        ),
+        "null until entered, as on the real wire",
+    ),
+    "BatchErrorData": (frozenset({"param", "line"}), "null where a fault has neither"),
+    "BatchesList": (frozenset({"first_id", "last_id"}), "an empty page has no first and last"),
+    "Model": (frozenset({"model", "fine_tune"}), "a base model comes from no model and no job"),
+    "Deprecation": (frozenset({"fine_tune"}), "a model that cannot be tuned"),
+}
+"""Declared fields that an answer may give as null, which then reads as absent."""
+
+DISCRIMINATOR_VALUES: dict[str, str] = {
+    "SupervisedMethod": "supervised",
+    "SupervisedMethodRequest": "supervised",
+    "DpoMethod": "dpo",
+    "DpoMethodRequest": "dpo",
+}
+"""Values the contract forgot to declare; `type` says the same and is what the wire sends."""
+
+OBJECTS: dict[str, str] = {
+    "File": "file",
+    "FileDelete": "file",
+    "FileList": "list",
+    "UploadResource": "upload",
+    "UploadPartResource": "upload.part",
+    "Batch": "batch",
+    "BatchErrors": "list",
+    "BatchesList": "list",
+    "Model": "model",
+    "ModelList": "list",
+    "FineTuningJob": "fine_tuning.job",
+    "FineTuningJobList": "list",
+    "FineTuningJobEvent": "fine_tuning.job.event",
+    "FineTuningJobEventList": "list",
+    "FineTuningJobCheckpoint": "fine_tuning.job.checkpoint",
+    "FineTuningJobCheckpointList": "list",
+    "StoredCompletionResponse": "chat.completion",
+    "StoredCompletionDelete": "chat.completion.deleted",
+    "StoredCompletionList": "list",
+    "StoredCompletionMessages": "list",
+}
+"""The one value that `object` has in each definition, where the contract allows any."""
+
+EXTRA_STATUSES: dict[tuple[str, int], str] = {
+    ("Files_GetContent", 206): "a part of the content, asked for by `Range`",
+    ("Files_GetContent", 304): "the caller has this content already, by its `ETag`",
+}
+
+OPTIONAL_HEADERS: dict[tuple[str, str], str] = {
+    ("Batch_List", "deployment-enqueued-tokens"): "only where one deployment is in view",
+    ("Batch_List", "deployment-maximum-enqueued-tokens"): "only where one deployment is in view",
+}
+
+INFERENCE_ERROR: Schema = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string", "minLength": 1},
+                "type": {"type": "string"},
+                "param": STRING_OR_NULL,
+                "code": STRING_OR_NULL,
+            },
+        }
+    },
+}
+"""OpenAI's form of an error, which inference answers beside the contract's."""
+
+NOT_BUILT: frozenset[str] = frozenset(
+    {
+        "FineTuning_List",
+        "FineTuning_Create",
+        "FineTuning_Get",
+        "FineTuning_Delete",
+        "FineTuning_Cancel",
+        "FineTuning_GetCheckpoints",
+        "FineTuning_GetEvents",
+        "IngestionJobs_List",
+        "IngestionJobs_Create",
+        "IngestionJobs_Get",
+        "IngestionJobRuns_List",
+        "IngestionJobRuns_Get",
+        "StoredCompletion_List",
+        "StoredCompletion_Get",
+        "StoredCompletion_Update",
+        "StoredCompletion_Delete",
+        "StoredCompletion_GetMessages",
+    }
+)
+"""Operations that answer 501 until they are built."""
+
+_TUNING = "states of tuning jobs, which are not built; listed models are tuned"
+_UNMADE = "the service makes such files for operations that are not built"
+
+NEVER_ANSWERED: dict[tuple[str, str], str] = {
+    ("FileState", "uploaded"): "kept by the contract for compatibility, never returned",
+    ("FileState", "deleting"): "kept by the contract for compatibility, never returned",
+    ("Purpose", "fine-tune-results"): _UNMADE,
+    ("Purpose", "assistants_output"): _UNMADE,
+    ("FineTuningState", "created"): "kept by the contract for compatibility, never returned",
+    ("FineTuningState", "pending"): _TUNING,
+    ("FineTuningState", "running"): _TUNING,
+    ("FineTuningState", "cancelled"): _TUNING,
+    ("FineTuningState", "failed"): _TUNING,
+    ("TypeDiscriminator", "fine_tuning.job"): "tuning is not built",
+    ("TypeDiscriminator", "fine_tuning.job.event"): "tuning is not built",
+    ("TypeDiscriminator", "fine_tuning.job.checkpoint"): "tuning is not built",
+    ("ErrorCode", "unauthorized"): "the gateway's word for it is `401`",
+    ("ErrorCode", "contentFilter"): "there is no content filter",
+    ("InnerErrorCode", "invalidPayload"): "faults stand in `details`, one each",
+}
+"""Enum values that no answer can have yet; every other one must be seen by some test."""
+
+ONLY_OVER_POST: dict[tuple[str, str], str] = {
+    ("TypeDiscriminator", "upload"): "an upload cannot be read, only started, completed, cancelled",
+    ("TypeDiscriminator", "upload.part"): "a part cannot be read, only sent",
+}
