@@ -1,0 +1,129 @@
+"""A whole server that a test talks to: uvicorn on a free port, over real storage, in this process.
+
+`running_server(folder, …)` for a test with settings of its own; the fixtures `server` (fresh for
+each test) and `shared_server` (one for a module that leaves nothing behind) for all others. The
+worker's tasks do not run here.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import uvicorn
+from tests.support.recording import Answer, Recording
+
+from linarite.app import create_app
+from linarite.bootstrap import Built, build
+from linarite.http.auth import put_key
+from linarite.settings import Settings
+
+API_VERSION = "2025-02-01-preview"
+KEY = "the-key-of-the-default-resource"
+
+
+@dataclass
+class Server:
+    """A running server: where it is, how to call it, and what stands behind it."""
+
+    url: str
+    key: str
+    built: Built
+    answers: list[Answer] = field(default_factory=list)
+    """Every answer it gave."""
+
+    @property
+    def settings(self) -> Settings:
+        """What it was started with."""
+        return self.built.settings
+
+    def client(self, *, key: str | None = None, **options: Any) -> httpx.Client:
+        """An HTTP client whose paths are relative to the server and carry key and api-version.
+
+        Args:
+            key: instead of the default resource's; an empty one sends none.
+            options: further options of httpx.Client.
+        """
+        key = self.key if key is None else key
+        headers = ({"api-key": key} if key else {}) | options.pop("headers", {})
+        params = {"api-version": API_VERSION} | options.pop("params", {})
+        return httpx.Client(
+            base_url=self.url, headers=headers, params=params, timeout=30, **options
+        )
+
+    def sdk(self, *, key: str | None = None, **options: Any) -> openai.AzureOpenAI:
+        """The official client, as a user makes it; without retries unless told otherwise."""
+        return openai.AzureOpenAI(
+            azure_endpoint=self.url,
+            api_key=key or self.key,
+            api_version=API_VERSION,
+            **{"max_retries": 0, "timeout": 30} | options,
+        )
+
+    def v1(self, *, key: str | None = None, **options: Any) -> openai.OpenAI:
+        """The official client for plain OpenAI, on ``/openai/v1``."""
+        return openai.OpenAI(
+            base_url=f"{self.url}/openai/v1/",
+            api_key=key or self.key,
+            **{"max_retries": 0, "timeout": 30} | options,
+        )
+
+    def add_key(self, resource: str, key: str | None = None) -> str:
+        """Open another resource; gives its key."""
+        key = key or f"the-key-of-the-resource-{resource}"
+        with self.built.database.transaction() as tx:
+            put_key(tx, resource=resource, name="first", key=key, now=int(time.time()))
+        return key
+
+
+@contextmanager
+def running_server(
+    folder: Path, *, database_url: str | None = None, **settings: Any
+) -> Iterator[Server]:
+    """Start a server on `folder`; stop it when the block ends.
+
+    Args:
+        folder: its data folder, made when it is not there.
+        database_url: an SQLAlchemy URL; by default SQLite in the folder.
+        settings: sections of the settings as dicts, such as ``limits={"json_body_bytes": 1000}``.
+    """
+    built = build(Settings(data=folder, database_url=database_url, **settings))
+    built.database.migrate()
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server = Server(address, KEY, built)
+        server.add_key("default", KEY)
+        app = Recording(create_app(built), server.answers.append)
+        try:
+            with _serving(uvicorn.Config(app, log_config=None, lifespan="off"), listening):
+                yield server
+        finally:
+            built.database.close()
+
+
+@contextmanager
+def _serving(config: uvicorn.Config, listening: socket.socket) -> Iterator[None]:
+    uvicorn_server = uvicorn.Server(config)
+    thread = threading.Thread(
+        target=uvicorn_server.run, kwargs={"sockets": [listening]}, name="uvicorn"
+    )
+    thread.start()
+    try:
+        deadline = time.monotonic() + 20
+        while not uvicorn_server.started:
+            if not thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("The server did not start.")
+            time.sleep(0.005)
+        yield
+    finally:
+        uvicorn_server.should_exit = True
+        thread.join(20)
+        if thread.is_alive():
+            raise RuntimeError("The server did not stop.")
