@@ -1,0 +1,1 @@
+"""Batches: a file of requests, validated, asked one by one, answered in two files."""
