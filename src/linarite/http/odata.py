@@ -193,6 +193,7 @@ class _Reader:
 
     def _is_in(self, node: ast.Compare) -> Predicate:
         field = self._field(node.left)
+        assert isinstance(node.right, ast.List)  # the grammar lets nothing else follow
         values = [self._value(field, item) for item in node.right.val]
         stated = field.column.in_([value for value in values if value is not None])
         if None in values:
