@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from linarite import ids
 from linarite.storage.blobs import Extent, Stored
 from linarite.storage.database import Transaction
-from linarite.storage.tables import blob_uses, blobs
+from linarite.storage.tables import blob_extents, blob_uses, blobs, files, upload_parts
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,13 @@ class Blob:
     id: str
     bytes: int
     sha256: str | None
+    """Of the whole, hex; None for a blob put together from parts."""
     extents: tuple[Extent, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of its objects."""
+        return [extent.key for extent in self.extents]
 
 
 def keep(
@@ -30,15 +36,15 @@ def keep(
 ) -> Blob:
     """Name stored extents as a new blob with its first user."""
     blob = Blob(ids.blob_id(), sum(e.bytes for e in extents), sha256, tuple(extents))
-    tx.execute(
-        sa.insert(blobs).values(
-            id=blob.id,
-            bytes=blob.bytes,
-            sha256=sha256,
-            extents=[[extent.key, extent.bytes] for extent in extents],
-            created_at=now,
+    tx.execute(sa.insert(blobs).values(id=blob.id, bytes=blob.bytes, sha256=sha256, created_at=now))
+    if extents:
+        tx.execute(
+            sa.insert(blob_extents),
+            [
+                {"blob_id": blob.id, "position": position, "key": e.key, "bytes": e.bytes}
+                for position, e in enumerate(extents)
+            ],
         )
-    )
     use(tx, blob.id, user)
     return blob
 
@@ -51,8 +57,12 @@ def keep_stored(tx: Transaction, stored: Stored, *, user: str, now: int) -> Blob
 def get(connection: sa.Connection, blob_id: str) -> Blob:
     """The blob `blob_id`; it must exist, as whoever knows its id uses it."""
     row = connection.execute(sa.select(blobs).where(blobs.c.id == blob_id)).one()
-    extents = tuple(Extent(key, size) for key, size in row.extents)
-    return Blob(row.id, row.bytes, row.sha256, extents)
+    extents = connection.execute(
+        sa.select(blob_extents.c.key, blob_extents.c.bytes)
+        .where(blob_extents.c.blob_id == blob_id)
+        .order_by(blob_extents.c.position)
+    )
+    return Blob(row.id, row.bytes, row.sha256, tuple(Extent(key, size) for key, size in extents))
 
 
 def use(tx: Transaction, blob_id: str, user: str) -> None:
@@ -65,6 +75,12 @@ def release(tx: Transaction, blob_id: str, user: str) -> None:
     tx.execute(sa.delete(blob_uses).where(blob_uses.c.blob_id == blob_id, blob_uses.c.user == user))
 
 
+def is_used(connection: sa.Connection, blob_id: str) -> bool:
+    """Whether anybody uses the blob."""
+    query = sa.select(blob_uses.c.user).where(blob_uses.c.blob_id == blob_id).limit(1)
+    return connection.execute(query).first() is not None
+
+
 def unused(connection: sa.Connection, limit: int = 500) -> list[Blob]:
     """Blobs that nobody uses."""
     used = sa.exists().where(blob_uses.c.blob_id == blobs.c.id)
@@ -73,12 +89,30 @@ def unused(connection: sa.Connection, limit: int = 500) -> list[Blob]:
 
 
 def forget(tx: Transaction, blob_id: str) -> bool:
-    """Remove the row of a blob that nobody uses; False when somebody does, or it is gone."""
-    used = sa.exists().where(blob_uses.c.blob_id == blob_id)
-    return bool(tx.execute(sa.delete(blobs).where(blobs.c.id == blob_id, ~used)).rowcount)
+    """Remove the row of a blob that nobody uses; False when somebody does, or it is gone.
+
+    Rows of files that were deleted while the blob was in use go with it.
+    """
+    # PostgreSQL decides NOT EXISTS by what was there when the statement began: lock first, so
+    # that a use which is being added is seen, or fails.
+    tx.execute(sa.select(blobs.c.id).where(blobs.c.id == blob_id).with_for_update())
+    if is_used(tx, blob_id):
+        return False
+    tx.execute(sa.delete(files).where(files.c.blob_id == blob_id, files.c.status == "deleted"))
+    tx.execute(sa.delete(blob_extents).where(blob_extents.c.blob_id == blob_id))
+    return bool(tx.execute(sa.delete(blobs).where(blobs.c.id == blob_id)).rowcount)
 
 
-def known_keys(connection: sa.Connection) -> set[str]:
-    """Every key that a blob names."""
-    rows = connection.execute(sa.select(blobs.c.extents)).scalars()
-    return {key for extents in rows for key, _ in extents}
+def named(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
+    """Those of `keys` that a blob or a part of an upload names.
+
+    One statement, hence one view: a key that moves from a part to a blob meanwhile is in it.
+    """
+    return set(
+        connection.execute(
+            sa.union_all(
+                sa.select(blob_extents.c.key).where(blob_extents.c.key.in_(keys)),
+                sa.select(upload_parts.c.key).where(upload_parts.c.key.in_(keys)),
+            )
+        ).scalars()
+    )

@@ -41,8 +41,16 @@ blobs = sa.Table(
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("bytes", _bytes, nullable=False),
     sa.Column("sha256", sa.String(64)),  # null for a blob put together from parts
-    sa.Column("extents", sa.JSON, nullable=False),  # [[key, bytes], …] in order
     sa.Column("created_at", _time, nullable=False),
+)
+
+blob_extents = sa.Table(
+    "blob_extents",
+    metadata,
+    sa.Column("blob_id", sa.ForeignKey("blobs.id"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("key", sa.String(64), nullable=False, unique=True),  # an object of the blob store
+    sa.Column("bytes", _bytes, nullable=False),
 )
 
 blob_uses = sa.Table(
@@ -62,9 +70,11 @@ files = sa.Table(
     sa.Column("filename", sa.Text, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("status_details", sa.Text),
+    sa.Column("error_code", sa.String(32)),  # of the contract's ErrorCode, in status `error`
     sa.Column("bytes", _bytes),
     sa.Column("blob_id", sa.ForeignKey("blobs.id")),
     sa.Column("source_url", sa.Text),  # of an import that still runs; encrypted, it may be a SAS
+    sa.Column("charged_bytes", _bytes, nullable=False, server_default="0"),  # in `usage`
     sa.Column("created_at", _time, nullable=False),
     sa.Column("expires_at", _time, index=True),
     sa.Index("ix_files_resource_seq", "resource", "seq"),
@@ -86,6 +96,8 @@ uploads = sa.Table(
     sa.Column("created_at", _time, nullable=False),
     sa.Column("expires_at", _time, nullable=False),
     sa.Column("file_expires_after", sa.Integer),  # seconds that the finished file lives
+    sa.Column("stored_bytes", _bytes, nullable=False, server_default="0"),  # of all its parts
+    sa.Column("charged_bytes", _bytes, nullable=False, server_default="0"),  # in `usage`
     sa.Index("ix_uploads_status_expires_at", "status", "expires_at"),
 )
 
@@ -96,9 +108,16 @@ upload_parts = sa.Table(
     sa.Column("id", sa.String(80), nullable=False, unique=True),
     sa.Column("upload_id", sa.ForeignKey("uploads.id"), nullable=False, index=True),
     sa.Column("block_id", sa.String(32), nullable=False),
-    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("key", sa.String(64), nullable=False, unique=True),  # an object of the blob store
     sa.Column("bytes", _bytes, nullable=False),
     sa.Column("created_at", _time, nullable=False),
+)
+
+usage = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("resource", sa.String(64), primary_key=True),
+    sa.Column("bytes", _bytes, nullable=False),  # of its files and open uploads
 )
 
 deployments = sa.Table(
@@ -108,10 +127,10 @@ deployments = sa.Table(
     sa.Column("id", sa.String(80), nullable=False),  # the name that requests use
     sa.Column("resource", sa.String(64), nullable=False),  # "*": of the settings file, for all
     sa.Column("model", sa.Text, nullable=False),
-    sa.Column("status", sa.String(16), nullable=False),
     sa.Column("sku", sa.String(64), nullable=False),
     sa.Column("scale_type", sa.String(16), nullable=False),
     sa.Column("capacity", sa.Integer, nullable=False),
+    sa.Column("arm", sa.JSON, nullable=False),  # what only Azure Resource Manager's form has
     sa.Column("enqueued_token_limit", sa.BigInteger, nullable=False),
     sa.Column("created_at", _time, nullable=False),
     sa.Column("updated_at", _time, nullable=False),
@@ -125,12 +144,14 @@ batches = sa.Table(
     sa.Column("id", sa.String(80), nullable=False, unique=True),
     sa.Column("resource", sa.String(64), nullable=False),
     sa.Column("input_file_id", sa.String(80), nullable=False),
-    sa.Column("input_blob_id", sa.ForeignKey("blobs.id"), nullable=False),
+    sa.Column("input_blob_id", sa.ForeignKey("blobs.id")),  # null once nothing reads it any more
     sa.Column("endpoint", sa.String(64), nullable=False),
     sa.Column("completion_window", sa.String(16), nullable=False),
     sa.Column("metadata", sa.JSON),
     sa.Column("status", sa.String(16), nullable=False),
-    sa.Column("deployment", sa.String(80)),  # known when validation ends
+    sa.Column("run", sa.Integer, nullable=False, server_default="0"),  # the fence: rises per run
+    sa.Column("deployment", sa.String(80)),  # its name, from the first line or after validation
+    sa.Column("deployment_owner", sa.String(64)),  # the resource it belongs to, "*" for all
     sa.Column("enqueued_tokens", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("errors", sa.JSON),  # [{code, message, param, line}, …]
     sa.Column("output_file_id", sa.String(80)),
@@ -148,18 +169,22 @@ batches = sa.Table(
     sa.Column("cancelling_at", _time),
     sa.Column("cancelled_at", _time),
     sa.Index("ix_batches_resource_seq", "resource", "seq"),
+    sa.Index("ix_batches_resource_created_at_seq", "resource", "created_at", "seq"),
     sa.Index("ix_batches_deployment_status", "deployment", "status"),
+    sa.Index("ix_batches_status_expires_at", "status", "expires_at"),
+    sa.Index("ix_batches_output_file_id", "output_file_id"),
+    sa.Index("ix_batches_error_file_id", "error_file_id"),
 )
 
 batch_answers = sa.Table(
     "batch_answers",
     metadata,
     _sequence(),  # the order of finishing
-    sa.Column("batch_id", sa.ForeignKey("batches.id"), nullable=False),
-    sa.Column("line", sa.Integer, nullable=False),  # from 0, as in the input
+    sa.Column("batch", sa.ForeignKey("batches.seq"), nullable=False),
+    sa.Column("line", sa.Integer, nullable=False),  # which request of the input, from 0
     sa.Column("failed", sa.Boolean, nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),  # the output line, compressed
-    sa.UniqueConstraint("batch_id", "line"),
+    sa.Column("body", sa.LargeBinary, nullable=False),  # the output line; compressed when long
+    sa.UniqueConstraint("batch", "line"),
 )
 
 workers = sa.Table(
@@ -167,4 +192,17 @@ workers = sa.Table(
     metadata,
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("seen_at", sa.Float, nullable=False),
+)
+
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("due_at", sa.Float, nullable=False),
+)
+
+task_schema = sa.Table(
+    "task_schema",
+    metadata,
+    sa.Column("version", sa.String(32), primary_key=True),  # the DBOS that made its tables
 )
