@@ -59,9 +59,11 @@ class Task:
     give_up: Callable[[str, Exception], None]
     """Settles the subject with this id after the last failure (its job fails, for example)."""
     concurrency: int = 4
-    """How many of them one worker runs at once."""
+    """How many of them one worker runs at once; one resource gets at most three quarters."""
     attempts: int = 5
     """How often it is tried before it is given up."""
+    retry_seconds: float = 1.0
+    """How long after its first failure it is tried again; doubles each time, up to a minute."""
 
 
 @dataclass(frozen=True)

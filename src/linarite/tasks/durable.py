@@ -1,0 +1,188 @@
+"""DBOS as this house uses it: one generic workflow over the table of tasks, in the same database.
+
+The only module that imports DBOS (which takes most of a second, so the API imports this one late)
+and the only one that touches its underscored calls; the version is pinned, tests hold them to what
+they promise.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from dbos import DBOS, DBOSClient, DBOSConfig, Serializer
+from dbos._context import current_owner_xid
+from dbos._error import DBOSQueueDeduplicatedError
+
+from linarite.storage.database import Database, Transaction
+from linarite.tasks.task import Task
+
+_APPLICATION = "linarite"
+_WORKFLOW = "perform"
+_VERSION = "1"  # of arguments and meaning of `perform`, not of the program: updates keep tasks
+_NO_LIMIT = 2**31 - 1
+
+
+class _Json(Serializer):
+    """Arguments and results as JSON; DBOS's own default is pickle."""
+
+    def name(self) -> str:
+        return "linarite_json"
+
+    def serialize(self, data: Any) -> str:
+        return json.dumps(data, default=str)
+
+    def deserialize(self, serialized_data: str) -> Any:
+        return json.loads(serialized_data)
+
+
+def migrate(database: Database) -> None:
+    """Make or update DBOS's tables."""
+    _speak_through_our_log()
+    DBOS.migrate(_url(database))
+
+
+class Enqueuer:
+    """Puts tasks down within a caller's transaction."""
+
+    def __init__(self, database: Database) -> None:
+        _speak_through_our_log()
+        self._client = _client(database.engine)
+
+    def enqueue(self, tx: Transaction, task: str, subject_id: str, *, resource: str) -> None:
+        """As `Queue.enqueue`."""
+        options: Any = {
+            "workflow_name": _WORKFLOW,
+            "queue_name": task,
+            "queue_partition_key": resource,
+            "deduplication_id": subject_id,
+            "app_version": _VERSION,
+        }
+        try:
+            with tx.begin_nested():  # PostgreSQL aborts what a refused row stands in
+                self._client.enqueue_in_transaction(tx, options, task, subject_id)
+        except DBOSQueueDeduplicatedError:
+            return
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._client.destroy()
+
+
+class Executor:
+    """Takes tasks from the queues and performs them in threads; at most one a process.
+
+    Args:
+        database: where the queues are.
+        worker_id: who takes them.
+        tasks: which queues to take from.
+        poll_seconds: how often to look.
+        perform: called as ``perform(task, subject_id, workflow_id, owner)``; when it raises
+            something that is no Exception, the task stays this worker's until it is re-enqueued.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        worker_id: str,
+        tasks: Sequence[Task],
+        poll_seconds: float,
+        perform: Callable[[str, str, str, str | None], None],
+    ) -> None:
+        self._database = database
+        self._worker_id = worker_id
+        self._tasks = tasks
+        self._poll_seconds = poll_seconds
+        self._perform = perform
+        self._dbos: Any = None
+
+    def launch(self) -> None:
+        """Begin to take tasks."""
+        _speak_through_our_log()
+        engine = _engine(self._database)
+        config = DBOSConfig(
+            name=_APPLICATION,
+            system_database_url=_url(self._database),
+            system_database_engine=engine,
+            executor_id=self._worker_id,
+            application_version=_VERSION,
+            serializer=_Json(),
+            run_migrations=False,
+            log_level="WARNING",
+        )
+        self._dbos = DBOS(config=config)
+        # counting starts is the runner's, so that a task that outlives many workers is settled
+        DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=_NO_LIMIT)(self._workflow)
+        DBOS.listen_queues([task.name for task in self._tasks])
+        client = _client(engine)
+        for task in self._tasks:
+            client.register_queue(
+                task.name,
+                worker_concurrency=task.concurrency,
+                partition_worker_concurrency=task.concurrency - task.concurrency // 4,
+                polling_interval_sec=self._poll_seconds,
+                on_conflict="always_update",
+            )
+        client.destroy()
+        DBOS.launch()
+
+    def stop_taking(self) -> None:
+        """Take no more tasks; those taken go on."""
+        for event in self._dbos.background_thread_stop_events:
+            event.set()
+
+    def close(self) -> None:
+        """Let go of everything, tasks that still run included."""
+        DBOS.destroy(destroy_registry=True)
+
+    def re_enqueue(self, worker_ids: Sequence[str]) -> int:
+        """Put every task in these workers' hands back into its queue; their executions are fenced.
+
+        Returns:
+            How many there were.
+        """
+        return len(DBOS._recover_pending_workflows(list(worker_ids)))
+
+    def delete(self, workflow_ids: Sequence[str]) -> None:
+        """Forget finished workflows."""
+        DBOS.delete_workflows(list(workflow_ids))
+
+    def _workflow(self, task: str, subject_id: str) -> None:
+        workflow_id = str(DBOS.workflow_id)
+        self._perform(task, subject_id, workflow_id, current_owner_xid(workflow_id))
+
+
+def _client(engine: sa.Engine) -> DBOSClient:
+    return DBOSClient(
+        system_database_engine=engine,
+        serializer=_Json(),
+        application_name=_APPLICATION,
+        lazy=True,
+    )
+
+
+def _engine(database: Database) -> sa.Engine:
+    """DBOS's own connections: on SQLite it begins transactions by itself, unlike ours."""
+    if not database.is_sqlite:
+        return database.engine
+    engine = sa.create_engine(database.url, pool_size=20)
+
+    @sa.event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: object) -> None:
+        connection.isolation_level = "IMMEDIATE"
+        for pragma in ("synchronous=NORMAL", "busy_timeout=30000", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def _url(database: Database) -> str:
+    return database.url.render_as_string(hide_password=False)
+
+
+def _speak_through_our_log() -> None:
+    """Keep DBOS from adding a handler of its own."""
+    logger = logging.getLogger("dbos")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
