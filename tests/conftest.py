@@ -7,6 +7,8 @@ import httpx
 import pytest
 from tests.support.server import Server, running_server
 
+pytest_plugins = ["tests.support.contract_plugin"]
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:

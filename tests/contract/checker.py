@@ -31,6 +31,9 @@ INFERENCE = re.compile(r"(?:/deployments/[^/]+)?/(?:chat/completions|completions
 EnumValue = tuple[str, str]
 """The name of an enum and one of its values."""
 
+Definitions = Callable[[], dict[str, Schema]]
+"""A reading of the contract's definitions."""
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -143,14 +146,15 @@ def check_body(schema: Schema, headers: Mapping[str, str], body: bytes) -> Verdi
     return Verdict([*faults, *verdict.faults], verdict.seen)
 
 
-def check_instance(schema: Schema, instance: object) -> Verdict:
+def check_instance(
+    schema: Schema, instance: object, definitions: Definitions = answer_schemas
+) -> Verdict:
     """Hold a JSON value against a schema that may refer to the contract's definitions."""
     seen: set[EnumValue] = set()
     token = _seen.set(seen)
     try:
-        faults = [
-            _in_words(error) for error in _validator(json.dumps(schema)).iter_errors(instance)
-        ]
+        errors = _validator(json.dumps(schema), definitions).iter_errors(instance)
+        faults = [_in_words(error) for error in errors]
     finally:
         _seen.reset(token)
     return Verdict(faults, frozenset() if faults else frozenset(seen))
@@ -187,10 +191,10 @@ _Validator: Callable[..., Validator] = validators.extend(
 
 
 @cache
-def _validator(schema: str) -> Validator:
-    definitions = {"$id": "urn:contract", "$defs": answer_schemas()}
+def _validator(schema: str, definitions: Definitions) -> Validator:
+    contract = {"$id": "urn:contract", "$defs": definitions()}
     registry: Registry[Any] = Registry().with_resource(
-        "urn:contract", Resource(definitions, DRAFT202012)
+        "urn:contract", Resource(contract, DRAFT202012)
     )
     rooted = schema.replace('"#/$defs/', '"urn:contract#/$defs/')
     return _Validator(json.loads(rooted), registry=registry, format_checker=_formats)

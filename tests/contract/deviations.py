@@ -6,6 +6,8 @@ serve the checker of answers and the comparison of wire classes alike.
 
 from typing import Any, NamedTuple
 
+from linarite.resources import not_built
+
 Schema = dict[str, Any]
 
 
@@ -149,27 +151,7 @@ INFERENCE_ERROR: Schema = {
 }
 """OpenAI's form of an error, which inference answers beside the contract's."""
 
-NOT_BUILT: frozenset[str] = frozenset(
-    {
-        "FineTuning_List",
-        "FineTuning_Create",
-        "FineTuning_Get",
-        "FineTuning_Delete",
-        "FineTuning_Cancel",
-        "FineTuning_GetCheckpoints",
-        "FineTuning_GetEvents",
-        "IngestionJobs_List",
-        "IngestionJobs_Create",
-        "IngestionJobs_Get",
-        "IngestionJobRuns_List",
-        "IngestionJobRuns_Get",
-        "StoredCompletion_List",
-        "StoredCompletion_Get",
-        "StoredCompletion_Update",
-        "StoredCompletion_Delete",
-        "StoredCompletion_GetMessages",
-    }
-)
+NOT_BUILT = frozenset(operation for _, _, operation in not_built.NOT_BUILT)
 """Operations that answer 501 until they are built."""
 
 _TUNING = "states of tuning jobs, which are not built; listed models are tuned"
@@ -190,7 +172,6 @@ NEVER_ANSWERED: dict[tuple[str, str], str] = {
     ("TypeDiscriminator", "fine_tuning.job.checkpoint"): "tuning is not built",
     ("ErrorCode", "unauthorized"): "the gateway's word for it is `401`",
     ("ErrorCode", "contentFilter"): "there is no content filter",
-    ("InnerErrorCode", "invalidPayload"): "faults stand in `details`, one each",
 }
 """Enum values that no answer can have yet; every other one must be seen by some test."""
 

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import openai
 import uvicorn
+from tests.support.contract_answers import ANSWERS
 from tests.support.recording import Answer, Recording
 
 from linarite.app import create_app
@@ -37,6 +38,11 @@ class Server:
     built: Built
     answers: list[Answer] = field(default_factory=list)
     """Every answer it gave."""
+
+    def note(self, answer: Answer) -> None:
+        """Keep an answer and hold it against the contract."""
+        self.answers.append(answer)
+        ANSWERS.note(answer)
 
     @property
     def settings(self) -> Settings:
@@ -100,7 +106,7 @@ def running_server(
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         server = Server(address, KEY, built)
         server.add_key("default", KEY)
-        app = Recording(create_app(built), server.answers.append)
+        app = Recording(create_app(built), server.note)
         try:
             with _serving(uvicorn.Config(app, log_config=None, lifespan="off"), listening):
                 yield server
