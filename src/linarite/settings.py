@@ -136,6 +136,10 @@ class OutboundSettings(_Section):
     connect_seconds: Annotated[float, Field(gt=0)] = 10
     read_seconds: Annotated[float, Field(gt=0)] = 60
     redirects: Annotated[int, Field(ge=0)] = 5
+    total_seconds: Annotated[float, Field(gt=0)] = 6 * 3600
+    """How long one download may take in all."""
+    min_bytes_per_second: Annotated[int, Field(ge=0)] = 1 * KB
+    """A download slower than this over `read_seconds` is given up."""
 
 
 class Upstream(_Section):
@@ -191,6 +195,9 @@ class Settings(BaseSettings):
     blob_url: str | None = None
     """``s3://…``, ``az://…``, ``gs://…``, ``file:///…``; by default ``DATA/blobs``."""
     api_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    """Fernet key for secrets at rest; by default kept in ``DATA/secret-key``. Several machines on
+    one database need the same."""
     models_dir: Path | None = None
     """Where pulled and added models lie; by default ``models`` in the data folder."""
     log_format: Literal["auto", "json", "text"] = "auto"
