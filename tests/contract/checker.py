@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError, validators
 from jsonschema.protocols import Validator
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 from tests.contract.deviations import (
     EXTRA_STATUSES,
@@ -194,7 +194,7 @@ _Validator: Callable[..., Validator] = validators.extend(
 def _validator(schema: str, definitions: Definitions) -> Validator:
     contract = {"$id": "urn:contract", "$defs": definitions()}
     registry: Registry[Any] = Registry().with_resource(
-        "urn:contract", Resource(contract, DRAFT202012)
+        "urn:contract", DRAFT202012.create_resource(contract)
     )
     rooted = schema.replace('"#/$defs/', '"urn:contract#/$defs/')
     return _Validator(json.loads(rooted), registry=registry, format_checker=_formats)

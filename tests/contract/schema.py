@@ -49,7 +49,7 @@ def translate(schema: Schema) -> Schema:
         return {"$ref": "#/$defs/" + _name(schema["$ref"])}
     if any(isinstance(member, dict) for member in schema.get("enum", ())):
         return {"oneOf": [translate(member) for member in schema["enum"]]}
-    kept = {key: schema[key] for key in ("type", "enum", "minLength") if key in schema}
+    kept: Schema = {key: schema[key] for key in ("type", "enum", "minLength") if key in schema}
     kept |= RANGES.get(schema.get("format", ""), {})
     if schema.get("format") == "url":
         kept["format"] = "url"
