@@ -14,6 +14,9 @@ from linarite.http.api_versions import check_api_version
 from linarite.http.auth import authenticate
 from linarite.http.edge import Edge
 from linarite.resources import not_built
+from linarite.settings import Settings
+
+_AZURE_CUSTOM_HEADERS = 10
 
 AUTHORING: tuple[APIRouter, ...] = (not_built.router,)
 """The contract's operations and those beside them, relative to their base."""
@@ -25,7 +28,7 @@ def create_app(built: Built) -> ASGIApp:
         title="Linarite",
         version=__version__,
         redirect_slashes=False,
-        openapi_url="/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
@@ -38,9 +41,18 @@ def create_app(built: Built) -> ASGIApp:
         app.include_router(router, prefix="/openai", dependencies=versioned)
     for router in (health.router, metrics.router, home.router):
         app.include_router(router, include_in_schema=False)
-    server = built.settings.server
-    measured = metrics.Measured(app, built.parts[metrics.Metrics])
-    return Edge(measured, server.region, server.hosts, tls=server.tls is not None)
+    return _edged(metrics.Measured(app, built.parts[metrics.Metrics]), built.settings)
+
+
+def _edged(app: ASGIApp, settings: Settings) -> ASGIApp:
+    server = settings.server
+    return Edge(
+        app,
+        region=server.region,
+        hosts=server.hosts,
+        tls=server.tls is not None,
+        custom_headers=_AZURE_CUSTOM_HEADERS if settings.limits.profile == "azure" else None,
+    )
 
 
 def _set_state(app: FastAPI, built: Built) -> None:

@@ -6,8 +6,10 @@ answers at its gateway (numbers as text, PascalCase), and OpenAI's own shape for
 
     LinariteError
     ├── InvalidPayload          400  invalidPayload
-    │   └── UnsupportedMediaType 415
-    │   └── PayloadTooLarge     413
+    │   ├── PayloadTooLarge     413
+    │   ├── UnsupportedMediaType  415
+    │   ├── RangeNotSatisfiable 416
+    │   └── HeadersTooLarge     431
     ├── JsonlValidationFailed   400  jsonlValidationFailed
     ├── FileImportFailed        400  fileImportFailed
     ├── ContentFilter           400  contentFilter
@@ -88,6 +90,18 @@ class PayloadTooLarge(InvalidPayload):
     """The body of the request is too large."""
 
     status = 413
+
+
+class HeadersTooLarge(InvalidPayload):
+    """The headers of the request are too many or too long."""
+
+    status = 431
+
+
+class RangeNotSatisfiable(InvalidPayload):
+    """The range asked for lies outside the content."""
+
+    status = 416
 
 
 class JsonlValidationFailed(LinariteError):

@@ -1,8 +1,8 @@
 """A whole server that a test talks to: uvicorn on a free port, over real storage, in this process.
 
 `running_server(folder, …)` for a test with settings of its own; the fixtures `server` (fresh for
-each test) and `shared_server` (one for a module that leaves nothing behind) for all others. The
-worker's tasks do not run here.
+each test) and `shared_server` (one for a module whose tests do not mind each other) for all others,
+each on SQLite and on PostgreSQL; `system` is a server whose tasks are performed too.
 """
 
 import socket
@@ -23,7 +23,9 @@ from tests.support.recording import Answer, Recording
 from linarite.app import create_app
 from linarite.bootstrap import Built, build
 from linarite.http.auth import put_key
+from linarite.http.serving import server_config
 from linarite.settings import Settings
+from linarite.tasks import schema as task_schema
 
 API_VERSION = "2025-02-01-preview"
 KEY = "the-key-of-the-default-resource"
@@ -87,20 +89,40 @@ class Server:
             put_key(tx, resource=resource, name="first", key=key, now=int(time.time()))
         return key
 
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Perform the server's tasks, in this process, until the block ends."""
+        from linarite.tasks.worker import Worker  # late: it loads for a second
+
+        settings = self.settings.tasks.model_copy(update={"poll_seconds": 0.02})
+        worker = Worker(self.built.database, self.built.tasks, self.built.schedules, settings)
+        worker.start()
+        try:
+            yield
+        finally:
+            worker.stop(within_seconds=20)
+            worker.close()
+
 
 @contextmanager
 def running_server(
-    folder: Path, *, database_url: str | None = None, **settings: Any
+    folder: Path,
+    *,
+    database_url: str | None = None,
+    options: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> Iterator[Server]:
     """Start a server on `folder`; stop it when the block ends.
 
     Args:
         folder: its data folder, made when it is not there.
         database_url: an SQLAlchemy URL; by default SQLite in the folder.
+        options: further ones for uvicorn, such as a certificate.
         settings: sections of the settings as dicts, such as ``limits={"json_body_bytes": 1000}``.
     """
     built = build(Settings(data=folder, database_url=database_url, **settings))
     built.database.migrate()
+    task_schema.migrate(built.database)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -108,7 +130,7 @@ def running_server(
         server.add_key("default", KEY)
         app = Recording(create_app(built), server.note)
         try:
-            with _serving(uvicorn.Config(app, log_config=None, lifespan="off"), listening):
+            with _serving(server_config(app, **options or {}), listening):
                 yield server
         finally:
             built.database.close()

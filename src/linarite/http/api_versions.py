@@ -1,13 +1,14 @@
 """The `api-version` that every call of the contract carries; ``/openai/v1`` has none."""
 
 import re
+from datetime import date
 from typing import Annotated
 
 from fastapi import Query
 
 from linarite.errors import ApiVersionNotSupported, ResourceNotFound
 
-_WELL_FORMED = re.compile(r"20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(-preview)?")
+_FORM = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(-preview)?")
 
 
 async def check_api_version(
@@ -21,5 +22,14 @@ async def check_api_version(
     """
     if not api_version:
         raise ResourceNotFound
-    if not _WELL_FORMED.fullmatch(api_version):
+    if not is_api_version(api_version):
         raise ApiVersionNotSupported(target="api-version")
+
+
+def is_api_version(text: str) -> bool:
+    """Whether `text` is a day of the calendar, with ``-preview`` behind it or without."""
+    form = _FORM.fullmatch(text)
+    try:
+        return form is not None and bool(date.fromisoformat(form[1]))
+    except ValueError:  # such as the 30th of February
+        return False

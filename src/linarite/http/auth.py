@@ -1,7 +1,8 @@
 """Who calls: a key names the resource (the tenant) that every query is then bound to.
 
-Keys are 256-bit secrets, stored as SHA-256; a found key is remembered for a few seconds, so that
-a call costs no query and a revoked key stops within them.
+Keys are 256-bit secrets, stored as SHA-256 and found by that, so that no comparison tells how
+close a guess was. A found key is remembered for a few seconds: a call then costs no query, and a
+revoked key stops within them.
 """
 
 import hashlib
@@ -42,7 +43,7 @@ class Keys:
         resource = await run_in_threadpool(self._look_up, digest)
         if resource is None:
             self._known.pop(digest, None)
-            raise Unauthorized
+            raise _unauthorized()
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         self._known[digest] = (resource, time.monotonic() + _REMEMBER_SECONDS)
@@ -67,11 +68,11 @@ def put_key(tx: Transaction, *, resource: str, name: str, key: str, now: int) ->
 
 
 def _digest(key: str) -> str:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def key_of(request: Request) -> str | None:
-    """The key a request carries: `api-key` first, for SDKs send that beside a Bearer token."""
+    """The key a request carries: `api-key` first, for older SDKs send a Bearer token beside it."""
     if key := request.headers.get("api-key"):
         return key
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -82,8 +83,12 @@ async def authenticate(request: Request, keys: Annotated[Keys, Depends(part(Keys
     """The resource of the caller; raises Unauthorized."""
     key = key_of(request)
     if key is None:
-        raise Unauthorized
+        raise _unauthorized()
     return await keys.resource_of(key)
+
+
+def _unauthorized() -> Unauthorized:
+    return Unauthorized(headers={"www-authenticate": "Bearer"})
 
 
 Resource = Annotated[str, Depends(authenticate)]

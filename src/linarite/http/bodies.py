@@ -1,17 +1,19 @@
 """JSON bodies: read with bounds, parsed strictly, validated into wire objects.
 
 Everything that can be wrong with one is told at once, in the contract's form: `details` lists
-each fault with the JSON path it stands at.
+each fault with the JSON path it stands at. Of a key that is given twice the last value counts, as
+in every JSON library.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import orjson
 from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 
-from linarite.errors import Fault, InvalidPayload, PayloadTooLarge, UnsupportedMediaType
+from linarite.errors import InvalidPayload, PayloadTooLarge, UnsupportedMediaType
+from linarite.http.faults import invalid_body
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -19,35 +21,57 @@ JSON = ("application/json",)
 JSON_OF_UPLOADS = ("application/json", "text/json", "application/*+json")
 """What the contract lets UploadFile_Start and UploadFile_Complete consume."""
 
-_FAULTS_SHOWN = 50
+AUTHORING_BYTES = 4 << 20
+"""No body of an authoring operation has reason to be longer; Python objects are 20 times that."""
 
 
 def json_body(model: type[M], content_types: Sequence[str] = JSON) -> Any:
-    """A dependency that gives the request's body as a `model`.
+    """A dependency that gives the body of an authoring operation as a `model`.
 
     Raises (when the request is served):
         UnsupportedMediaType: the content type is none of `content_types`.
-        PayloadTooLarge: the body is longer than `limits.json_body_bytes`.
+        PayloadTooLarge: the body is longer than 4 MiB or `limits.json_body_bytes`.
         InvalidPayload: it is not JSON, or not what `model` says; with every fault.
     """
 
     async def read(request: Request) -> M:
-        parsed = parse_json(await read_body(request, content_types))
+        parsed = parse_json(await read_body(request, content_types, AUTHORING_BYTES))
         return validated(model, parsed)
 
     return Depends(read)
 
 
-async def read_body(request: Request, content_types: Sequence[str] = JSON) -> bytes:
-    """The whole body, which is small by nature: its type is checked and its length bounded."""
+async def raw_json(request: Request) -> tuple[bytes, dict[str, Any]]:
+    """The body of an inference request, as it came and parsed; it must be a JSON object.
+
+    Raises:
+        UnsupportedMediaType: the content type is not JSON.
+        PayloadTooLarge: the body is longer than `limits.json_body_bytes`.
+        InvalidPayload: it is not a JSON object.
+    """
+    body = await read_body(request)
+    parsed = parse_json(body)
+    if not isinstance(parsed, dict):
+        raise InvalidPayload("The body must be a JSON object.", target="$")
+    return body, parsed
+
+
+async def read_body(
+    request: Request, content_types: Sequence[str] = JSON, limit: int | None = None
+) -> bytes:
+    """The whole body: its type is checked first, its length bounded by `limit` and the setting."""
     check_content_type(request, content_types)
-    limit: int = request.app.state.json_body_bytes
+    allowed: int = request.app.state.json_body_bytes
+    allowed = allowed if limit is None else min(limit, allowed)
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > allowed:
+        raise _too_large(allowed)
     pieces: list[bytes] = []
     size = 0
     async for piece in request.stream():
         size += len(piece)
-        if size > limit:
-            raise PayloadTooLarge(f"The body is longer than {limit} bytes, which is the limit.")
+        if size > allowed:
+            raise _too_large(allowed)
         pieces.append(piece)
     return b"".join(pieces)
 
@@ -57,9 +81,15 @@ def check_content_type(request: Request, content_types: Sequence[str]) -> None:
     sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not any(_covers(taken, sent) for taken in content_types):
         raise UnsupportedMediaType(
-            f"The content type is {sent or 'missing'!r}; this operation takes "
+            f"The content type is {repr(sent[:100]) if sent else 'missing'}; this operation takes "
             f"{' or '.join(content_types)}.",
             target="Content-Type",
+        )
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedMediaType(
+            f"The content encoding is {encoding[:100]!r}; send the body as it is.",
+            target="Content-Encoding",
         )
 
 
@@ -67,15 +97,15 @@ def parse_json(body: bytes) -> Any:
     """The value that `body` is the JSON of.
 
     Raises:
-        InvalidPayload: it is no JSON (lone surrogates and endless nesting included), or a string
-            in it holds a NUL, which no database takes.
+        InvalidPayload: it is no JSON (lone surrogates, numbers without end and nesting beyond
+            1,024 included), or a string in it holds a NUL, which no database takes.
     """
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidPayload(f"The body is not valid JSON: {error}.") from None
-    if b"\\u0000" in body and (path := _path_of_nul(parsed, "$")) is not None:
-        raise InvalidPayload(f"{path} holds a NUL character.", target=path)
+    if b"\\u0000" in body and any("\0" in text for text in _texts(parsed)):
+        raise InvalidPayload("The body holds a NUL character, which is not taken anywhere.")
     return parsed
 
 
@@ -84,41 +114,29 @@ def validated(model: type[M], value: Any) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise invalid_payload(error.errors(include_url=False, include_input=False)) from None
+        raise invalid_body(error.errors(include_url=False, include_input=False)) from None
 
 
-def invalid_payload(errors: Sequence[Any]) -> InvalidPayload:
-    """The refusal that pydantic's `errors` amount to; the message is the first fault's."""
-    faults = [_fault(error) for error in errors[:_FAULTS_SHOWN]]
-    first = faults[0]
-    return InvalidPayload(first.message, target=first.target, faults=faults)
-
-
-def _fault(error: Any) -> Fault:
-    location = [part for part in error["loc"] if part not in {"body", "query", "path", "header"}]
-    path = "$" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location)
-    name = str(location[-1]) if location else "the body"
-    if error["type"] == "missing":
-        return Fault(path, f"`{name}` is required.")
-    said = error["msg"][0].lower() + error["msg"][1:]
-    return Fault(path, f"Invalid value for `{name}`: {said}.")
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The body is longer than {limit} bytes, which is the limit.")
 
 
 def _covers(taken: str, sent: str) -> bool:
     if "*" not in taken:
         return taken == sent
     before, after = taken.split("*")
-    return sent.startswith(before) and sent.endswith(after) and len(sent) > len(taken) - 1
+    return sent.startswith(before) and sent.endswith(after) and len(sent) >= len(taken)
 
 
-def _path_of_nul(value: Any, path: str) -> str | None:
-    if isinstance(value, str):
-        return path if "\0" in value else None
-    children: Sequence[tuple[str, Any]] = ()
-    if isinstance(value, dict):
-        if any("\0" in key for key in value):
-            return path
-        children = [(f"{path}.{key}", item) for key, item in value.items()]
-    elif isinstance(value, list):
-        children = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
-    return next((found for p, v in children if (found := _path_of_nul(v, p))), None)
+def _texts(value: Any) -> Iterator[str]:
+    """Every key and string of a parsed value; without recursion, as it may nest deeply."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            yield from one
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)

@@ -5,13 +5,14 @@ OpenAI's own shape. What nobody raised on purpose is an InternalFailure: logged 
 under the request's id, and told to the caller without it.
 """
 
-from typing import Any
-
 import orjson
+import sqlalchemy.exc
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from linarite.errors import (
     InferenceRefused,
@@ -20,11 +21,15 @@ from linarite.errors import (
     LinariteError,
     MethodNotAllowed,
     ResourceNotFound,
+    ServiceUnavailable,
 )
-from linarite.http.bodies import invalid_payload
-from linarite.wire.errors import Error, ErrorResponse, InnerError, InnerErrorCode
+from linarite.http.faults import invalid_parameters
+from linarite.wire.errors import Error, ErrorResponse
 
 log = structlog.get_logger()
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_CLIENT_GONE = 499
 
 
 def install(app: FastAPI) -> None:
@@ -32,6 +37,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(LinariteError, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(ClientDisconnect, _client_gone)
+    app.add_exception_handler(sqlalchemy.exc.OperationalError, _database_away)
+    app.add_exception_handler(sqlalchemy.exc.TimeoutError, _database_away)
+    app.add_exception_handler(Exception, _failed)
 
 
 def error_answer(error: LinariteError) -> Response:
@@ -43,30 +52,19 @@ def error_answer(error: LinariteError) -> Response:
     return Response(body, error.status, headers=headers, media_type="application/json")
 
 
-def failure_answer(error: BaseException) -> Response:
-    """The answer to an exception that nobody raised on purpose; logs it."""
-    log.error("request failed", exc_info=error)
-    return error_answer(InternalFailure())
-
-
 def _contract_body(error: LinariteError) -> bytes:
     details = [
         Error(code=error.code, message=fault.message, target=fault.target) for fault in error.faults
     ]
-    inner = InnerError(code=InnerErrorCode.INVALID_PAYLOAD) if details else None
     return ErrorResponse(
         error=Error(
-            code=error.code,
-            message=error.message,
-            target=error.target,
-            details=details or None,
-            innererror=inner,
+            code=error.code, message=error.message, target=error.target, details=details or None
         )
     ).to_json()
 
 
 def _openai_body(error: InferenceRefused) -> bytes:
-    said: dict[str, Any] = {
+    said = {
         "message": error.message,
         "type": error.kind,
         "param": error.param,
@@ -82,13 +80,46 @@ async def _refused(_request: Request, error: Exception) -> Response:
 
 async def _not_valid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return error_answer(invalid_payload(error.errors()))
+    return error_answer(invalid_parameters(error.errors()))
 
 
-async def _no_route(_request: Request, error: Exception) -> Response:
+async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return error_answer(ResourceNotFound())
     if error.status_code == 405:
-        return error_answer(MethodNotAllowed(headers=error.headers))
+        allowed = ", ".join(_methods_of(request))
+        message = f"{request.method} is not allowed on this path; it takes {allowed}."
+        return error_answer(MethodNotAllowed(message, headers={"Allow": allowed}))
     return error_answer(InvalidPayload(str(error.detail)))
+
+
+def _methods_of(request: Request) -> list[str]:
+    """The methods that the request's path takes; the framework names those of one route only."""
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
+
+
+async def _client_gone(_request: Request, _error: Exception) -> Response:
+    log.info("the client went away before its request was read")
+    return Response(status_code=_CLIENT_GONE)  # for the figures; nobody is there to read it
+
+
+async def _database_away(_request: Request, error: Exception) -> Response:
+    log.error("the database does not answer", exc_info=error)
+    return error_answer(
+        ServiceUnavailable(
+            "The database does not answer now; wait and try again.", headers={"retry-after": "2"}
+        )
+    )
+
+
+async def _failed(_request: Request, error: Exception) -> Response:
+    log.error("the request failed", exc_info=error)
+    return error_answer(InternalFailure())

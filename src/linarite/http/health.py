@@ -10,13 +10,13 @@ from linarite.storage.database import Database
 router = APIRouter()
 
 
-@router.get("/healthz", name="healthz")
+@router.api_route("/healthz", methods=["GET", "HEAD"], name="healthz")
 async def healthz() -> Response:
     """200 as long as the process answers at all."""
     return Response("ok\n", media_type="text/plain")
 
 
-@router.get("/readyz", name="readyz")
+@router.api_route("/readyz", methods=["GET", "HEAD"], name="readyz")
 def readyz(database: Annotated[Database, Depends(part(Database))]) -> Response:
     """200 when the database answers and is of this version, else the error that says why not."""
     database.check_version()

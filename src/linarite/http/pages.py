@@ -3,16 +3,17 @@
 A page never counts what lies before it, so that the thousandth costs what the first costs.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import sqlalchemy as sa
-from fastapi import Query
 
 from linarite.errors import InvalidPayload
 
 T = TypeVar("T")
+Order = Literal["asc", "desc"]
 
 
 @dataclass(frozen=True)
@@ -32,23 +33,25 @@ class Listed(Generic[T]):
     has_more: bool
 
 
-def page_query(
-    default_limit: int, max_limit: int, order: Literal["asc", "desc"] = "desc"
-) -> Callable[..., object]:
+def page_query(default_limit: int, max_limit: int, order: Order = "desc") -> Callable[..., Any]:
     """A dependency that reads `after`, `limit` and `order` from the query string.
 
     Args:
         default_limit: items when no limit is given.
         max_limit: the largest limit that is taken.
         order: by creation, when the caller does not say; newest first by default.
+
+    Raises (when the request is served):
+        InvalidPayload: the limit or the order is none.
     """
 
-    async def read(
-        after: Annotated[str | None, Query()] = None,
-        limit: Annotated[int, Query(ge=1, le=max_limit)] = default_limit,
-        order: Annotated[Literal["asc", "desc"], Query()] = order,
-    ) -> Page:
-        return Page(limit, after, order == "desc")
+    async def read(after: str | None = None, limit: str | None = None, order: str = order) -> Page:
+        if order not in {"asc", "desc"}:
+            raise InvalidPayload(
+                f"`order` is {order[:40]!r}; it must be asc or desc.", target="order"
+            )
+        size = default_limit if limit is None else _limit(limit, max_limit)
+        return Page(size, after or None, order == "desc")
 
     return read
 
@@ -72,10 +75,18 @@ def listed(rows: Sequence[T], page: Page) -> Listed[T]:
     return Listed(rows[: page.limit], len(rows) > page.limit)
 
 
+def _limit(text: str, max_limit: int) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= max_limit:
+        raise InvalidPayload(
+            f"`limit` is {text[:40]!r}; it must be between 1 and {max_limit}.", target="limit"
+        )
+    return int(text)
+
+
 def unknown_after(after: str) -> InvalidPayload:
     """The refusal of an `after` that names nothing of this list."""
     return InvalidPayload(
-        f"`after` is {after!r}, which is not an item of this list; "
+        f"`after` is {after[:100]!r}, which is not an item of this list; "
         "pass the `last_id` of the page before.",
         target="after",
     )
