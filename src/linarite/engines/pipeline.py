@@ -1,0 +1,128 @@
+"""The one place that calls openvino-genai: a pipeline that takes token ids and gives token ids.
+
+It knows neither text nor requests. `step` holds the interpreter's lock while it runs; that is why
+its process does nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import openvino
+import openvino_genai
+
+_WIDE_STEP_TOKENS = 192
+_NARROW_STEP_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How one answer is chosen; the words are OpenAI's."""
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int = 0
+    eos: tuple[int, ...] = ()
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What came out for one answer since it was last read."""
+
+    tokens: list[int]
+    ended: Literal["stop", "length", "ignored"] | None
+
+
+class Handle:
+    """One answer in the making."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def read(self) -> Piece:
+        """The new tokens, and how it ended if it did."""
+        tokens: list[int] = []
+        ended: Literal["stop", "length", "ignored"] | None = None
+        while self._inner.can_read():
+            for output in self._inner.read().values():
+                tokens += output.generated_ids
+                if output.finish_reason == openvino_genai.GenerationFinishReason.STOP:
+                    ended = "stop"
+                elif output.finish_reason == openvino_genai.GenerationFinishReason.LENGTH:
+                    ended = "length"
+        if ended is None and self._inner.get_status() == openvino_genai.GenerationStatus.IGNORED:
+            ended = "ignored"
+        return Piece(tokens, ended)
+
+    def cancel(self) -> None:
+        """Give its place back at the next step; what it computed stays in the prefix cache."""
+        self._inner.cancel()
+
+
+class Pipeline:
+    """A loaded model that answers many requests at once, a token each per step."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._next = 0
+
+    @classmethod
+    def load(cls, ir_folder: Path, *, slots: int, cache_bytes: int) -> "Pipeline":
+        """Load a model's IR for up to `slots` answers at once.
+
+        A step computes at most the slots' tokens plus a piece of a prompt: 192 tokens where the
+        processor multiplies 16-bit numbers, 64 where it does not, so that a long prompt does not
+        hold up the answers that stream.
+        """
+        scheduler = openvino_genai.SchedulerConfig()
+        scheduler.cache_size = max(1, round(cache_bytes / (1 << 30)))
+        scheduler.max_num_seqs = slots
+        scheduler.max_num_batched_tokens = slots + prompt_tokens_per_step()
+        scheduler.enable_prefix_caching = True
+        scheduler.dynamic_split_fuse = True
+        return cls(openvino_genai.ContinuousBatchingPipeline(str(ir_folder), scheduler, "CPU"))
+
+    def add(self, prompt: Sequence[int], sampling: Sampling) -> Handle:
+        """Queue one answer to a prompt of token ids."""
+        self._next += 1
+        ids = openvino.Tensor(np.array([prompt], dtype=np.int64))
+        return Handle(self._inner.add_request(self._next, ids, _config(sampling)))
+
+    def is_busy(self) -> bool:
+        """Whether any answer is in the making."""
+        return bool(self._inner.has_non_finished_requests())
+
+    def step(self) -> None:
+        """Compute one token of every answer, or a piece of a prompt."""
+        self._inner.step()
+
+
+def prompt_tokens_per_step() -> int:
+    """How many tokens of prompts one step takes beside the answers'."""
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return _WIDE_STEP_TOKENS if "BF16" in capabilities else _NARROW_STEP_TOKENS
+
+
+def _config(sampling: Sampling) -> Any:
+    config = openvino_genai.GenerationConfig()
+    config.apply_chat_template = False
+    config.max_new_tokens = sampling.max_tokens
+    config.ignore_eos = sampling.ignore_eos
+    ends = sampling.eos or (0,)  # the library wants one, also where it is ignored
+    config.eos_token_id = ends[0]
+    config.stop_token_ids = set(ends)
+    config.do_sample = sampling.temperature > 0
+    if config.do_sample:
+        config.temperature = sampling.temperature
+        config.top_p = sampling.top_p
+        config.top_k = 0
+        config.rng_seed = sampling.seed
+    config.presence_penalty = sampling.presence_penalty
+    config.frequency_penalty = sampling.frequency_penalty
+    return config
