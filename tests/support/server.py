@@ -37,8 +37,8 @@ class Server:
 
     url: str
     key: str
-    built: Built
-    answers: list[Answer] = field(default_factory=list)
+    built: Built = field(repr=False)
+    answers: list[Answer] = field(default_factory=list, repr=False)
     """Every answer it gave."""
 
     def note(self, answer: Answer) -> None:
