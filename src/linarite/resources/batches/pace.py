@@ -13,6 +13,7 @@ _ROUND_SECONDS = 0.2
 _WORTH_IT = 1.03
 _HOLD_ROUNDS = 10
 _FIRST_REST_SECONDS = 0.1
+_FIRST_PUSH_SECONDS = 0.05
 _LONGEST_REST_SECONDS = 5.0
 
 
@@ -35,6 +36,7 @@ class Pace:
     _is_doubling: bool = True
     _hold: int = 0
     _losses: int = 0
+    _pushes: int = 0
     _cut_at: float = float("-inf")
     _round_began: float | None = None
     _round_answers: int = 0
@@ -54,7 +56,7 @@ class Pace:
     def answered(self, now: float) -> None:
         """Note that a request was answered."""
         self.answered_at = now
-        self._losses = 0
+        self._losses = self._pushes = 0
         if self._round_began is None:
             self._round_began, self._round_answers = now, 0
             return
@@ -75,6 +77,9 @@ class Pace:
         if wait_seconds is not None:
             self.resumes_at = max(self.resumes_at, now + wait_seconds)
         if asked_at > self._cut_at:
+            rest = min(_FIRST_PUSH_SECONDS * 2 ** min(self._pushes, 16), _LONGEST_REST_SECONDS)
+            self._pushes += 1
+            self.resumes_at = max(self.resumes_at, now + rest)
             self._cut(now, max(1, self.limit // 2))
 
     def lost(self, now: float, asked_at: float) -> None:

@@ -56,6 +56,17 @@ def test_it_waits_as_long_as_it_was_asked():
     assert pace.resumes_at == 8.0
 
 
+def test_an_engine_that_stays_full_is_left_alone_for_longer_and_longer():
+    pace, now, rests = Pace(most=256), 0.0, []
+
+    for _ in range(9):
+        pace.pushed_back(now, asked_at=now, wait_seconds=None)
+        rests.append(round(pace.resumes_at - now, 3))
+        now = pace.resumes_at + 1
+
+    assert rests == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+
+
 def test_a_lost_engine_is_tried_with_one_request_and_longer_rests():
     pace, now, rests = Pace(most=256), 0.0, []
 

@@ -1,0 +1,428 @@
+"""Asking the requests of one batch: as many at once as the engine keeps up with, each answer kept.
+
+One event loop per running batch, in its task's thread. A few *askers* take requests one after
+the other, so that a request costs neither a task nor a query; what they bring is written in
+groups by a thread. Knows no HTTP and no SQL: both are behind `Engine` and `Journal`.
+"""
+
+import asyncio
+import heapq
+import itertools
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Protocol
+
+import orjson
+import sqlalchemy as sa
+import structlog
+
+from linarite.errors import InferenceRefused, LinariteError
+from linarite.resources.batches import answers
+from linarite.resources.batches.answers import Answer
+from linarite.resources.batches.order import Ask, Window
+from linarite.resources.batches.pace import Pace
+from linarite.resources.batches.retry import (
+    Verdict,
+    asked_wait_seconds,
+    backoff_seconds,
+    counts,
+    verdict,
+)
+from linarite.tasks.task import HandedBack
+
+_TICK_SECONDS = 0.05
+_WRITE_SECONDS = 0.25
+_WRITE_ANSWERS = 1_000
+_MOST_UNWRITTEN = 5_000
+_LOOK_SECONDS = 0.5
+_BOUND_SECONDS = 2.0
+_CANCEL_GRACE_SECONDS = 10.0
+_HAND_BACK_GRACE_SECONDS = 3.0
+_DATABASE_PATIENCE_SECONDS = 60.0
+_UNCOUNTED_SECONDS = 0.1
+
+_log = structlog.get_logger("linarite.batches")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an engine answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class EngineLost(Exception):
+    """The engine gave no answer.
+
+    Args:
+        was_reached: whether it had taken the request, rather than not be there.
+    """
+
+    def __init__(self, message: str, *, was_reached: bool) -> None:
+        super().__init__(message)
+        self.was_reached = was_reached
+
+
+class Engine(Protocol):
+    """Who answers a batch's requests."""
+
+    async def ask(self, body: dict[str, Any]) -> Reply:
+        """Answer one request.
+
+        Raises:
+            LinariteError: the request is refused before it reaches the engine.
+            EngineLost: there was no answer.
+        """
+
+    async def slots(self) -> int | None:
+        """How many requests of this batch it can take at once, or None when it does not tell."""
+
+
+class Journal(Protocol):
+    """Where answers are kept; called in threads, one call at a time."""
+
+    def write(self, group: Sequence[Answer]) -> bool:
+        """Keep answers, or look without any; whether the batch is still to be worked on.
+
+        Raises:
+            Fenced: another worker took over; nothing was kept.
+        """
+
+
+class Fenced(Exception):
+    """Another worker took the batch over."""
+
+
+class Ended(Enum):
+    """Why asking ended."""
+
+    ANSWERED = auto()
+    """Every request has its answer."""
+    CANCELLED = auto()
+    EXPIRED = auto()
+    FENCED = auto()
+    HANDED_BACK = auto()
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What bounds the asking.
+
+    Args:
+        attempts: how often a request may fail before its last failure is its answer.
+        is_expired: whether the batch's time is over.
+        check: raises HandedBack when this worker must stop.
+        rest_seconds: how long a request rests after so many failures, given a random number.
+    """
+
+    attempts: int
+    is_expired: Callable[[], bool]
+    check: Callable[[], None]
+    rest_seconds: Callable[[int, float], float] = backoff_seconds
+
+
+class Dispatch:
+    """Asks every request of a window and keeps every answer.
+
+    Args:
+        window: the requests that have no answer yet.
+        engine: who answers.
+        journal: who keeps.
+        pace: how many at once.
+        terms: when to stop.
+    """
+
+    def __init__(
+        self, window: Window, engine: Engine, journal: Journal, pace: Pace, terms: Terms
+    ) -> None:
+        self._window = window
+        self._engine = engine
+        self._journal = journal
+        self._pace = pace
+        self._terms = terms
+        self._unwritten: list[Answer] = []
+        self._resting: list[tuple[float, int, Ask]] = []
+        self._order = itertools.count()
+        self._asked = 0
+        self._askers: set[asyncio.Task[None]] = set()
+        self._reading: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._ended: Ended | None = None
+        self._stopping = False
+        self._failure: BaseException | None = None
+        self._changed = asyncio.Event()
+        self._began = self._looked = self._written = time.monotonic()
+        self._bounded = float("-inf")
+        self._database_lost: float | None = None
+
+    async def run(self) -> Ended:
+        """Ask until every request is answered or something ends it; every answer is kept."""
+        try:
+            while self._ended is None:
+                await self._tick()
+                await self._pause()
+            await self._wind_down()
+        finally:
+            await self._drop(*self._askers, *filter(None, (self._reading, self._writing)))
+        return self._ended
+
+    async def _tick(self) -> None:
+        now = time.monotonic()
+        if self._failure is not None:
+            raise self._failure
+        self._ended = self._ended or self._why_end()
+        if self._ended is not None:
+            return
+        if now - self._bounded > _BOUND_SECONDS:
+            self._bounded = now
+            if (slots := await self._engine.slots()) is not None:
+                self._pace.bound(slots)
+        self._write_if_due(now)
+        self._read_on()
+        self._send_askers()
+        if self._is_all_answered:
+            self._ended = Ended.ANSWERED
+
+    async def _pause(self) -> None:
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(_TICK_SECONDS):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    def _why_end(self) -> Ended | None:
+        try:
+            self._terms.check()
+        except HandedBack:
+            return Ended.HANDED_BACK
+        return Ended.EXPIRED if self._terms.is_expired() else None
+
+    @property
+    def _is_all_answered(self) -> bool:
+        idle = not (self._askers or self._resting or self._reading)
+        return idle and self._window.is_over
+
+    # reading
+
+    def _read_on(self) -> None:
+        if self._reading is None and self._window.wants_more:
+            self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        try:
+            self._window.add(await asyncio.to_thread(self._window.read_ahead))
+        except (OSError, sa.exc.SQLAlchemyError) as error:
+            self._failure = error
+        self._reading = None
+        self._changed.set()
+
+    # asking
+
+    def _send_askers(self) -> None:
+        now = time.monotonic()
+        if self._stopping or now < self._pace.resumes_at:
+            return
+        due = sum(1 for at, _, _ in self._resting if at <= now)
+        wanted = min(self._pace.limit - len(self._askers), len(self._window) + due)
+        for _ in range(wanted):
+            asker = asyncio.create_task(self._ask_on())
+            self._askers.add(asker)
+            asker.add_done_callback(self._asker_ended)
+
+    def _asker_ended(self, asker: asyncio.Task[None]) -> None:
+        self._askers.discard(asker)
+        if not asker.cancelled() and (error := asker.exception()) is not None:
+            self._failure = error
+        if not self._askers:
+            self._changed.set()
+
+    async def _ask_on(self) -> None:
+        while (ask := self._take()) is not None:
+            await self._ask(ask)
+
+    def _take(self) -> Ask | None:
+        """The next request for an asker, or None when it has to go."""
+        now = time.monotonic()
+        if (
+            self._stopping
+            or len(self._askers) > self._pace.limit
+            or now < self._pace.resumes_at
+            or len(self._unwritten) > _MOST_UNWRITTEN
+        ):
+            return None
+        if self._window.wants_more:
+            self._read_on()
+        if self._resting and self._resting[0][0] <= now:
+            return heapq.heappop(self._resting)[2]
+        return self._window.take()
+
+    async def _ask(self, ask: Ask) -> None:
+        if ask.body is None:
+            body = answers.error_body("This line can no longer be read.", code="input_modified")
+            self._keep(answers.refused(ask.number, ask.custom_id, 500, body))
+            return
+        self._asked += 1
+        began, place = time.monotonic(), self._asked
+        was_alone = len(self._askers) == 1
+        try:
+            reply = await self._engine.ask(ask.body)
+        except LinariteError as refusal:
+            self._refuse(ask, refusal)
+        except EngineLost as lost:
+            alone = was_alone and place == self._asked
+            self._lost(ask, lost, began, alone=alone)
+        else:
+            self._take_reply(ask, reply, began)
+
+    def _take_reply(self, ask: Ask, reply: Reply, began: float) -> None:
+        now = time.monotonic()
+        meaning = verdict(reply.status)
+        if meaning is Verdict.ANSWERED:
+            body = answers.one_line(reply.body)
+            if body is not None:
+                self._pace.answered(now)
+                request_id = reply.headers.get("x-request-id")
+                self._keep(answers.answered(ask.number, ask.custom_id, body, request_id))
+                return
+            reply = _not_json(reply)
+            meaning = Verdict.AGAIN
+        ask.last = reply
+        if meaning is Verdict.REFUSED:
+            self._pace.answered(now)
+            self._give_up(ask)
+        elif meaning is Verdict.AGAIN:
+            self._ask_again(ask, now, counted=True)
+        else:
+            wait = asked_wait_seconds(reply.headers, time.time())
+            self._pace.pushed_back(now, began, wait)
+            self._ask_again(ask, now, counted=self._counts(ask, now))
+
+    def _lost(self, ask: Ask, lost: EngineLost, began: float, *, alone: bool) -> None:
+        now = time.monotonic()
+        body = answers.error_body(f"The engine gave no answer: {lost}", code="engine_unreachable")
+        ask.last = (503, body)
+        counted = self._counts(ask, now)  # before the pace forgets when others were answered
+        self._pace.lost(now, began)
+        self._ask_again(ask, now, counted=counted or (lost.was_reached and alone))
+
+    def _counts(self, ask: Ask, now: float) -> bool:
+        if ask.first_failure is None:
+            ask.first_failure = now
+        return counts(
+            now=now,
+            first_failure=ask.first_failure,
+            engine_answered=self._pace.answered_at,
+            began=self._began,
+        )
+
+    def _ask_again(self, ask: Ask, now: float, *, counted: bool) -> None:
+        if counted:
+            ask.attempts += 1
+            if ask.attempts >= self._terms.attempts:
+                self._give_up(ask)
+                return
+        chance = random.random()
+        rest = _UNCOUNTED_SECONDS * (1 + chance)
+        if counted:
+            rest = self._terms.rest_seconds(ask.attempts, chance)
+        heapq.heappush(self._resting, (now + rest, next(self._order), ask))
+
+    def _give_up(self, ask: Ask) -> None:
+        if isinstance(ask.last, Reply):
+            status, body = ask.last.status, answers.error_of(ask.last.body, ask.last.status)
+            request_id = ask.last.headers.get("x-request-id")
+        else:
+            (status, body), request_id = ask.last, None
+        self._keep(answers.refused(ask.number, ask.custom_id, status, body, request_id))
+
+    def _refuse(self, ask: Ask, refusal: LinariteError) -> None:
+        if isinstance(refusal, InferenceRefused):
+            body = answers.error_body(
+                refusal.message, kind=refusal.kind, code=refusal.openai_code, param=refusal.param
+            )
+        else:
+            body = {"error": {"code": refusal.code, "message": refusal.message}}
+        self._keep(answers.refused(ask.number, ask.custom_id, refusal.status, body))
+
+    # keeping
+
+    def _keep(self, answer: Answer) -> None:
+        self._unwritten.append(answer)
+        if len(self._unwritten) >= _WRITE_ANSWERS and self._writing is None:
+            self._write_if_due(time.monotonic())
+
+    def _write_if_due(self, now: float) -> None:
+        if self._writing is not None:
+            return
+        many = len(self._unwritten) >= _WRITE_ANSWERS
+        late = self._unwritten and now - self._written >= _WRITE_SECONDS
+        if many or late or now - self._looked >= _LOOK_SECONDS:
+            self._writing = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        group, self._unwritten = self._unwritten, []
+        now = time.monotonic()
+        try:
+            if not await asyncio.to_thread(self._journal.write, group):
+                self._ended = self._ended or Ended.CANCELLED
+            self._written = self._looked = now
+            self._database_lost = None
+        except Fenced:
+            self._ended = Ended.FENCED
+        except sa.exc.OperationalError as error:
+            self._unwritten = group + self._unwritten
+            self._wait_for_database(now, error)
+        finally:
+            self._writing = None
+            if self._ended is not None:
+                self._changed.set()
+
+    def _wait_for_database(self, now: float, error: Exception) -> None:
+        """Keep what was answered for a while, as the database may come back."""
+        self._written = self._looked = now
+        if self._database_lost is None:
+            self._database_lost = now
+            _log.warning("answers wait for the database", error=str(error))
+        elif now - self._database_lost > _DATABASE_PATIENCE_SECONDS:
+            self._failure = error
+
+    # ending
+
+    async def _wind_down(self) -> None:
+        """Let what is out come in for a while, then write everything."""
+        self._stopping = True
+        if self._ended is Ended.FENCED:
+            return
+        is_hand_back = self._ended is Ended.HANDED_BACK
+        grace = _HAND_BACK_GRACE_SECONDS if is_hand_back else _CANCEL_GRACE_SECONDS
+        if self._askers:
+            await asyncio.wait(self._askers, timeout=grace)
+        await self._drop(*self._askers)
+        if self._writing is not None:
+            await self._writing
+        await self._write_the_rest()
+
+    async def _write_the_rest(self) -> None:
+        while self._unwritten and self._ended is not Ended.FENCED:
+            await self._write()
+            if self._failure is not None:
+                raise self._failure
+            if self._unwritten:
+                await asyncio.sleep(_WRITE_SECONDS)
+
+    async def _drop(self, *tasks: asyncio.Task[None]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _not_json(reply: Reply) -> Reply:
+    message = "The engine's answer is not a JSON object."
+    said = orjson.dumps(answers.error_body(message, code="bad_gateway"))
+    return Reply(502, reply.headers, said)

@@ -1,0 +1,264 @@
+"""Dispatch against an engine and a journal that are a few lines of this file."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+import sqlalchemy as sa
+
+from linarite.errors import InferenceRefused
+from linarite.resources.batches.answers import Answer
+from linarite.resources.batches.dispatch import (
+    Dispatch,
+    Ended,
+    EngineLost,
+    Fenced,
+    Reply,
+    Terms,
+)
+from linarite.resources.batches.order import Ask, Window
+from linarite.resources.batches.pace import Pace
+from linarite.tasks.task import HandedBack
+
+OK = Reply(200, {}, b'{"ok":true}')
+
+
+@dataclass
+class Engine:
+    """Answers as `script` says: called with the request's number and how often it was asked."""
+
+    script: Callable[[int, int], Awaitable[Reply] | Reply] = lambda number, times: OK
+    asked: dict[int, int] = field(default_factory=dict)
+    in_flight: int = 0
+    most_in_flight: int = 0
+
+    async def ask(self, body: dict[str, Any]) -> Reply:
+        number = body["number"]
+        self.asked[number] = self.asked.get(number, 0) + 1
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            reply = self.script(number, self.asked[number])
+            return reply if isinstance(reply, Reply) else await reply
+        finally:
+            self.in_flight -= 1
+
+    async def slots(self) -> int | None:
+        return None
+
+
+@dataclass
+class Journal:
+    """Keeps answers in a list."""
+
+    kept: list[Answer] = field(default_factory=list)
+    goes_on: bool = True
+    failures: list[Exception] = field(default_factory=list)
+
+    def write(self, group: Sequence[Answer]) -> bool:
+        if self.failures:
+            raise self.failures.pop()
+        self.kept += group
+        return self.goes_on
+
+    def line(self, number: int) -> dict[str, Any]:
+        [found] = [answer for answer in self.kept if answer.number == number]
+        return orjson.loads(found.line)
+
+
+def run(
+    engine: Engine,
+    journal: Journal,
+    requests: int = 10,
+    *,
+    pace: Pace | None = None,
+    attempts: int = 3,
+    is_expired: Callable[[], bool] = lambda: False,
+    check: Callable[[], None] = lambda: None,
+) -> Ended:
+    source = (Ask(n, f"task-{n}", {"number": n}, 100, None) for n in range(requests))
+    terms = Terms(attempts, is_expired, check, rest_seconds=lambda attempts, chance: 0.01)
+    work = Dispatch(Window(source), engine, journal, pace or Pace(most=64), terms)
+    return asyncio.run(work.run())
+
+
+def test_every_request_is_asked_once_and_kept_once():
+    engine, journal = Engine(), Journal()
+
+    ended = run(engine, journal, requests=500)
+
+    assert ended is Ended.ANSWERED
+    assert sorted(answer.number for answer in journal.kept) == list(range(500))
+    assert set(engine.asked.values()) == {1}
+
+
+def test_no_more_are_out_than_the_pace_says():
+    async def slow() -> Reply:
+        await asyncio.sleep(0.002)
+        return OK
+
+    engine, journal = Engine(lambda number, times: slow()), Journal()
+
+    run(engine, journal, requests=100, pace=Pace(most=7, known=True))
+
+    assert engine.most_in_flight == 7
+    assert len(journal.kept) == 100
+
+
+def test_a_refusal_is_kept_as_a_failure_and_not_asked_again():
+    body = b'{"error":{"message":"bad"}}'
+    engine, journal = Engine(lambda number, times: Reply(400, {}, body)), Journal()
+
+    run(engine, journal, requests=1)
+
+    assert journal.kept[0].failed
+    assert journal.line(0)["response"]["body"] == {"error": {"message": "bad"}}
+    assert engine.asked == {0: 1}
+
+
+def test_a_request_that_is_not_valid_never_reaches_the_engine():
+    async def refuse() -> Reply:
+        raise InferenceRefused("`stream` cannot be true in a batch.", param="stream")
+
+    journal = Journal()
+
+    run(Engine(lambda number, times: refuse()), journal, requests=1)
+
+    response = journal.line(0)["response"]
+    assert response["status_code"] == 400
+    assert response["body"]["error"]["param"] == "stream"
+
+
+@pytest.mark.parametrize("status", [408, 409, 500])
+def test_a_failure_that_may_pass_is_asked_again(status):
+    engine = Engine(lambda number, times: OK if times == 3 else Reply(status, {}, b"{}"))
+    journal = Journal()
+
+    run(engine, journal, requests=1)
+
+    assert engine.asked == {0: 3}
+    assert not journal.kept[0].failed
+
+
+def test_the_last_failure_is_the_answer_when_all_attempts_fail():
+    engine, journal = Engine(lambda number, times: Reply(500, {}, b"<oops>")), Journal()
+
+    run(engine, journal, requests=1, attempts=3)
+
+    assert engine.asked == {0: 3}
+    assert journal.line(0)["response"]["status_code"] == 500
+    assert "<oops>" in journal.line(0)["response"]["body"]["error"]["message"]
+
+
+def test_an_answer_that_is_not_json_is_asked_again_and_then_a_failure():
+    engine, journal = Engine(lambda number, times: Reply(200, {}, b"<html>")), Journal()
+
+    run(engine, journal, requests=1, attempts=2)
+
+    assert engine.asked == {0: 2}
+    assert journal.line(0)["response"]["status_code"] == 502
+
+
+def test_a_full_engine_that_answers_others_uses_up_the_attempts_of_one_request():
+    engine = Engine(lambda number, times: Reply(503, {}, b"{}") if number == 0 else OK)
+    journal = Journal()
+
+    run(engine, journal, requests=20, attempts=3)
+
+    assert engine.asked[0] == 4  # the first failure came before anything was answered since
+    assert journal.line(0)["response"]["status_code"] == 503
+    assert sum(answer.failed for answer in journal.kept) == 1
+
+
+def test_an_engine_that_is_away_for_a_while_costs_no_request_its_answer():
+    def script(number: int, times: int) -> Awaitable[Reply] | Reply:
+        return lose(was_reached=False) if sum(engine.asked.values()) < 6 else OK
+
+    async def lose(*, was_reached: bool) -> Reply:
+        raise EngineLost("nobody there", was_reached=was_reached)
+
+    engine, journal = Engine(script), Journal()
+
+    run(engine, journal, requests=3, attempts=1)
+
+    assert [answer.failed for answer in journal.kept] == [False, False, False]
+
+
+def test_a_request_that_breaks_the_engine_each_time_ends_as_a_failure():
+    async def die() -> Reply:
+        await asyncio.sleep(0.01)
+        raise EngineLost("connection reset", was_reached=True)
+
+    engine = Engine(lambda number, times: die() if number == 1 else OK)
+    journal = Journal()
+
+    run(engine, journal, requests=5, attempts=2)
+
+    assert {answer.number for answer in journal.kept if answer.failed} == {1}
+    assert journal.line(1)["response"]["body"]["error"]["code"] == "engine_unreachable"
+
+
+def test_a_cancelled_batch_keeps_what_comes_in_and_asks_nothing_more():
+    journal = Journal(goes_on=False)
+
+    async def slow() -> Reply:
+        await asyncio.sleep(0.7)
+        return OK
+
+    engine = Engine(lambda number, times: slow())
+
+    ended = run(engine, journal, requests=50, pace=Pace(most=4, known=True))
+
+    assert ended is Ended.CANCELLED
+    assert len(journal.kept) == len(engine.asked) == 4
+
+
+def test_an_expired_batch_asks_nothing_more():
+    engine, journal = Engine(), Journal()
+
+    ended = run(engine, journal, is_expired=lambda: True)
+
+    assert ended is Ended.EXPIRED
+    assert engine.asked == {}
+
+
+def test_a_worker_that_must_stop_keeps_what_was_answered():
+    engine, journal = Engine(), Journal()
+
+    def check() -> None:
+        if engine.asked:
+            raise HandedBack
+
+    ended = run(engine, journal, requests=10, check=check)
+
+    assert ended is Ended.HANDED_BACK
+    assert len(journal.kept) == 10
+
+
+def test_a_worker_that_lost_the_batch_stops_at_once():
+    journal = Journal(failures=[Fenced()])
+
+    ended = run(Engine(), journal, requests=2)
+
+    assert ended is Ended.FENCED
+    assert journal.kept == []
+
+
+def test_answers_wait_for_a_database_that_is_away():
+    away = sa.exc.OperationalError("INSERT", {}, Exception("connection refused"))
+    journal = Journal(failures=[away, away])
+
+    run(Engine(), journal, requests=5)
+
+    assert len(journal.kept) == 5
+
+
+def test_a_fault_of_the_program_is_not_hidden():
+    async def fail() -> Reply:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(Engine(lambda number, times: fail()), Journal())
