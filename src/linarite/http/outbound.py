@@ -2,13 +2,16 @@
 
 Every connect resolves the name once, vets every address it got and connects to a vetted one; the
 name still goes into Host and SNI. A redirect opens a connection of its own and so passes the same
-gate. Only public addresses pass, and what the operator opened in `outbound.allow`.
+gate. Only public addresses pass, and what the operator opened in `outbound.allow`. Whoever answers
+drop by drop, in the head or in the body, is given up.
 """
 
+import contextlib
 import ipaddress
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,8 +31,16 @@ _HOST_SERVICES = frozenset({ipaddress.ip_address("168.63.129.16")})
 """Global by its number, yet a service of the machine's own host (Azure's platform address)."""
 
 
-class OutboundRefused(InvalidPayload):
+class OutboundFailed(InvalidPayload):
+    """An address that a caller named cannot be fetched, now or ever."""
+
+
+class OutboundRefused(OutboundFailed):
     """An address may not be fetched for a caller."""
+
+
+class OutboundTooSlow(OutboundFailed):
+    """An address answers too slowly, or takes too long in all."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +146,10 @@ class Outbound:
 
     @contextmanager
     def client(self) -> Iterator[httpx.Client]:
-        """A client that follows redirects; it raises OutboundRefused and httpx's own errors."""
+        """A client that follows redirects; it raises OutboundFailed and httpx's own errors.
+
+        What it does may take `outbound.total_seconds` in all.
+        """
         # httpx logs every URL at INFO, and the URLs that come here hold secrets in their query.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         with httpx.Client(
@@ -169,7 +183,7 @@ class GuardedTransport(httpx.BaseTransport):
         self._pool = httpcore.ConnectionPool(
             ssl_context=_trust(settings),
             proxy=_proxy(settings.proxy) if settings.proxy else None,
-            network_backend=None if self._by_proxy else _GuardedNetwork(self._gate),
+            network_backend=_Network(None if self._by_proxy else self._gate, settings),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -219,11 +233,13 @@ class GuardedTransport(httpx.BaseTransport):
             ) from None
 
 
-class _GuardedNetwork(httpcore.NetworkBackend):
-    """Sockets to vetted addresses only."""
+class _Network(httpcore.NetworkBackend):
+    """Sockets whose answers are paced, to vetted addresses only where there is a gate."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate | None, settings: OutboundSettings) -> None:
         self._gate = gate
+        self._settings = settings
+        self._until = time.monotonic() + settings.total_seconds
         self._sockets = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -235,23 +251,86 @@ class _GuardedNetwork(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         """Connect to the first vetted address that answers."""
-        addresses = self._gate.addresses(host, port)
+        addresses = [host] if self._gate is None else self._gate.addresses(host, port)
         for address in addresses[:-1]:
-            try:
-                return self._sockets.connect_tcp(
-                    address, port, timeout, local_address, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                continue  # to the next one
-        return self._sockets.connect_tcp(
-            addresses[-1], port, timeout, local_address, socket_options
-        )
+            with contextlib.suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                return self._connect(address, port, timeout, local_address, socket_options)
+        return self._connect(addresses[-1], port, timeout, local_address, socket_options)
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> httpcore.NetworkStream:
         """Refuse: no caller's address is a path."""
         raise OutboundRefused(f"The socket {path} is not fetched.")
+
+    def _connect(self, address: str, port: int, *how: Any) -> httpcore.NetworkStream:
+        stream = self._sockets.connect_tcp(address, port, *how)
+        return _PacedStream(stream, _Pace(self._settings, self._until))
+
+
+class _Pace:
+    """How fast the other side answers, by the time that reading waited for it."""
+
+    def __init__(self, settings: OutboundSettings, until: float) -> None:
+        self._settings = settings
+        self._until = until
+        self._bytes, self._seconds = 0, 0.0
+
+    def note(self, size: int, seconds: float) -> None:
+        """Note that `size` bytes were waited for; raises OutboundTooSlow."""
+        least, window = self._settings.min_bytes_per_second, self._settings.read_seconds
+        if time.monotonic() > self._until:
+            raise OutboundTooSlow(
+                f"The answer took longer than {self._settings.total_seconds:g} seconds in all (the "
+                "setting `outbound.total_seconds`)."
+            )
+        self._bytes += size
+        self._seconds += seconds
+        if self._seconds < window:
+            return
+        if self._bytes < least * self._seconds:
+            raise OutboundTooSlow(
+                f"The answer came in slower than {least} bytes a second (the setting "
+                "`outbound.min_bytes_per_second`)."
+            )
+        self._bytes, self._seconds = 0, 0.0
+
+
+class _PacedStream(httpcore.NetworkStream):
+    """A connection whose reads are noted."""
+
+    def __init__(self, stream: httpcore.NetworkStream, pace: _Pace) -> None:
+        self._stream = stream
+        self._pace = pace
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Read what is there, or wait for it."""
+        began = time.monotonic()
+        piece = self._stream.read(max_bytes, timeout)
+        self._pace.note(len(piece), time.monotonic() - began)
+        return piece
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send."""
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        """The same connection, encrypted."""
+        stream = self._stream.start_tls(ssl_context, server_hostname, timeout)
+        return _PacedStream(stream, self._pace)
+
+    def get_extra_info(self, info: str) -> Any:
+        """What the connection knows of itself."""
+        return self._stream.get_extra_info(info)
 
 
 class _Body(httpx.SyncByteStream):

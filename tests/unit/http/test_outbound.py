@@ -3,6 +3,7 @@ import ipaddress
 import logging
 import ssl
 import sys
+import time
 
 import httpx
 import pytest
@@ -12,7 +13,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.support.web_site import content, redirect, web_site
 
-from linarite.http.outbound import Allowed, Gate, GuardedTransport, Outbound, OutboundRefused
+from linarite.http.outbound import (
+    Allowed,
+    Gate,
+    GuardedTransport,
+    Outbound,
+    OutboundRefused,
+    OutboundTooSlow,
+)
 from linarite.settings import OutboundSettings
 
 
@@ -183,6 +191,38 @@ def test_failures_are_those_of_httpx(site):
         get(site.url("/short"), "127.0.0.1")
     with pytest.raises(httpx.ConnectError):
         get("http://127.0.0.1:1/", "127.0.0.1")
+
+
+@pytest.mark.parametrize("part", ["head", "body"])
+def test_an_answer_that_comes_drop_by_drop_is_given_up(site, part):
+    """Bytes come every 20 ms, well within the read time-out, but 50 a second are too few."""
+
+    def drips(request):
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+        if part == "body":
+            request.wfile.write(head)
+        for _ in range(200):
+            request.wfile.write(b"HTTP"[:1] if part == "head" else b"x")
+            time.sleep(0.02)
+
+    site.pages["/drip"] = drips
+
+    with pytest.raises(OutboundTooSlow, match="slower than 1000 bytes a second"):
+        get(site.url("/drip"), "127.0.0.1", read_seconds=0.3, min_bytes_per_second=1000)
+
+
+def test_a_download_has_an_end_however_fast_it_is(site):
+    def endless(request):
+        request.send_response(200)
+        request.end_headers()
+        while True:
+            request.wfile.write(b"x" * 1000)
+            time.sleep(0.01)
+
+    site.pages["/endless"] = endless
+
+    with pytest.raises(OutboundTooSlow, match=r"longer than 0\.2 seconds"):
+        get(site.url("/endless"), "127.0.0.1", total_seconds=0.2)
 
 
 def test_no_url_is_logged_for_it_may_hold_a_secret(site, caplog):
