@@ -5,22 +5,34 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.support.postgres import Postgres, running_postgres
 from tests.support.server import Server, running_server
 
 pytest_plugins = ["tests.support.contract_plugin"]
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """A fresh server of this test's own."""
-    with running_server(tmp_path / "data") as running:
+def server(tmp_path: Path, database_url: str) -> Iterator[Server]:
+    """A fresh server of this test's own; nobody performs its tasks."""
+    with running_server(tmp_path / "data", database_url=database_url) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture
+def system(server: Server) -> Iterator[Server]:
+    """A fresh server of this test's own, and a worker for its tasks."""
+    with server.working():
+        yield server
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def shared_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """One server for a whole module, whose tests do not mind what the others leave behind."""
-    with running_server(tmp_path_factory.mktemp("shared") / "data") as running:
+    on_postgres = request.param == "postgres"
+    url = request.getfixturevalue("postgres").new_database() if on_postgres else None
+    with running_server(tmp_path_factory.mktemp("shared") / "data", database_url=url) as running:
         yield running
 
 
@@ -29,3 +41,18 @@ def client(server: Server) -> Iterator[httpx.Client]:
     """A client of the test's own server."""
     with server.client() as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for the whole session; each test takes a database of its own."""
+    with running_postgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'linarite.sqlite3'}"
+    return str(request.getfixturevalue("postgres").new_database())

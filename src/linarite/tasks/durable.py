@@ -112,8 +112,7 @@ class Executor:
             log_level="WARNING",
         )
         self._dbos = DBOS(config=config)
-        # counting starts is the runner's, so that a task that outlives many workers is settled
-        DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=_NO_LIMIT)(self._workflow)
+        self._register()
         DBOS.listen_queues([task.name for task in self._tasks])
         client = _client(engine)
         for task in self._tasks:
@@ -148,9 +147,14 @@ class Executor:
         """Forget finished workflows."""
         DBOS.delete_workflows(list(workflow_ids))
 
-    def _workflow(self, task: str, subject_id: str) -> None:
-        workflow_id = str(DBOS.workflow_id)
-        self._perform(task, subject_id, workflow_id, current_owner_xid(workflow_id))
+    def _register(self) -> None:
+        perform = self._perform
+
+        # counting starts is the runner's, so that a task that outlives many workers is settled
+        @DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=_NO_LIMIT)
+        def workflow(task: str, subject_id: str) -> None:
+            workflow_id = str(DBOS.workflow_id)
+            perform(task, subject_id, workflow_id, current_owner_xid(workflow_id))
 
 
 def _client(engine: sa.Engine) -> DBOSClient:
