@@ -24,6 +24,7 @@ from linarite.resources.batches import answers
 from linarite.resources.batches.answers import Answer
 from linarite.resources.batches.order import Ask, Window
 from linarite.resources.batches.pace import Pace
+from linarite.resources.batches.records import Fenced
 from linarite.resources.batches.retry import (
     Verdict,
     asked_wait_seconds,
@@ -92,10 +93,6 @@ class Journal(Protocol):
         Raises:
             Fenced: another worker took over; nothing was kept.
         """
-
-
-class Fenced(Exception):
-    """Another worker took the batch over."""
 
 
 class Ended(Enum):

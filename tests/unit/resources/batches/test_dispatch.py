@@ -15,12 +15,12 @@ from linarite.resources.batches.dispatch import (
     Dispatch,
     Ended,
     EngineLost,
-    Fenced,
     Reply,
     Terms,
 )
 from linarite.resources.batches.order import Ask, Window
 from linarite.resources.batches.pace import Pace
+from linarite.resources.batches.records import Fenced
 from linarite.tasks.task import HandedBack
 
 OK = Reply(200, {}, b'{"ok":true}')
