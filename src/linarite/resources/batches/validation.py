@@ -143,11 +143,11 @@ class _Reading:
         return True
 
     def _check_id(self, request: BatchRequest, line: InputLine) -> None:
-        mark = mark_of(request.custom_id)
+        mark, shown = mark_of(request.custom_id), _short(request.custom_id)
         if mark in self._marks:
             self._fault(
                 "duplicate_custom_id",
-                f"The custom_id '{_short(request.custom_id)}' for this request is a duplicate of another "
+                f"The custom_id '{shown}' for this request is a duplicate of another "
                 "request. The custom_id parameter must be unique for each request in a batch.",
                 line,
                 "custom_id",
@@ -158,8 +158,8 @@ class _Reading:
         if bare_path(request.url) != self._rules.endpoint:
             self._fault(
                 "url_mismatch",
-                f"The URL '{_short(request.url)}' of this request does not match the batch's endpoint "
-                f"'{self._rules.endpoint}'.",
+                f"The URL '{_short(request.url)}' of this request does not match the batch's "
+                f"endpoint '{self._rules.endpoint}'.",
                 line,
                 "url",
             )
@@ -174,8 +174,8 @@ class _Reading:
         elif model != self._model:
             self._fault(
                 "model_mismatch",
-                f"The model '{_short(model)}' for this request does not match the rest of the batch. "
-                "Each batch must contain requests for a single model.",
+                f"The model '{_short(model)}' for this request does not match the rest of the "
+                "batch. Each batch must contain requests for a single model.",
                 line,
                 "body.model",
             )
