@@ -1,26 +1,26 @@
 """Multipart bodies, read as they arrive: text fields are kept, the one file is streamed through.
 
 A push parser feeds pieces of about a megabyte to whoever stores them; the file never lies in
-memory or in a temporary file. Fields may stand before or after the file.
+memory or in a temporary file. Fields may stand before or after the file. The parser itself bounds
+what the head of a part may hold: 8 headers of 4 kB.
 """
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastapi import Request
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import (
-    MultipartCallbacks,
-    MultipartParser,
-    parse_options_header,
-)
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
 
 from linarite.errors import InvalidPayload, UnsupportedMediaType
 from linarite.storage.blobs import PIECE_BYTES
 
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
 _FIELD_BYTES = 64 << 10
 _FIELDS = 100
-_HEADER_BYTES = 16 << 10
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Form:
             )
         self.fields: dict[str, str] = {}
         self._stream = request.stream()
-        self._parser = MultipartParser(options[b"boundary"], self._callbacks())
+        self._parser = _parser(options[b"boundary"], self._callbacks())
         self._headers: dict[bytes, bytes] = {}
         self._header_name = self._header_value = b""
         self._name = ""
@@ -96,12 +96,12 @@ class Form:
             if chunk:
                 try:
                     self._parser.write(chunk)
-                except MultipartParseError as error:
+                except FormParserError as error:
                     raise InvalidPayload(f"The form is malformed: {error}.") from None
                 return True
         return False
 
-    def _callbacks(self) -> MultipartCallbacks:
+    def _callbacks(self) -> "MultipartCallbacks":
         return {
             "on_part_begin": self._begin_part,
             "on_header_field": self._on_header_name,
@@ -122,8 +122,6 @@ class Form:
 
     def _on_header_value(self, data: bytes, start: int, end: int) -> None:
         self._header_value += data[start:end]
-        if len(self._header_value) > _HEADER_BYTES:
-            raise InvalidPayload("A header of a form part is too long.")
 
     def _end_header(self) -> None:
         self._headers[self._header_name.lower()] = self._header_value
@@ -159,6 +157,13 @@ class Form:
 
     def _end(self) -> None:
         self._ended = True
+
+
+def _parser(boundary: bytes, callbacks: "MultipartCallbacks") -> MultipartParser:
+    try:
+        return MultipartParser(boundary, callbacks)
+    except FormParserError as error:  # the boundary is too long
+        raise InvalidPayload(f"The form is malformed: {error}.", target="Content-Type") from None
 
 
 def _text(value: bytes, what: str) -> str:
