@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from linarite.errors import LinariteError
+from linarite.errors import ServiceUnavailable
 
 Transaction = sa.Connection
 """A connection inside a transaction that its opener commits."""
@@ -30,11 +30,8 @@ _SQLITE_PRAGMAS = (
 )
 
 
-class WrongSchema(LinariteError):
+class WrongSchema(ServiceUnavailable):
     """The database was written by another version of Linarite."""
-
-    code = "internalFailure"
-    status = 500
 
 
 class Database:
