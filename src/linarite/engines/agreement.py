@@ -18,6 +18,7 @@ import numpy as np
 from linarite.engines import reference
 from linarite.engines.architecture import Architecture
 from linarite.engines.refusals import UPSTREAM_HINT, UnusableModel
+from linarite.engines.sampling import Sampling
 
 MARGIN = 0.5
 SAME = 0.8
@@ -72,7 +73,7 @@ def _ask_engine(ir_folder: Path, prompts: Sequence[Sequence[int]]) -> list[list[
 
 
 def _answer(ir_folder: Path, prompts: list[list[int]]) -> list[list[int]]:
-    from linarite.engines.pipeline import Pipeline, Sampling
+    from linarite.engines.pipeline import Pipeline
 
     pipeline = Pipeline.load(ir_folder, slots=len(prompts), cache_bytes=1 << 28)
     sampling = Sampling(max_tokens=ANSWER_TOKENS, temperature=0.0, ignore_eos=True)

@@ -5,38 +5,17 @@ its process does nothing else.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import openvino
 import openvino_genai
 
+from linarite.engines.sampling import Ended, Piece, Sampling
+
 _WIDE_STEP_TOKENS = 192
 _NARROW_STEP_TOKENS = 64
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How one answer is chosen; the words are OpenAI's."""
-
-    max_tokens: int
-    temperature: float = 1.0
-    top_p: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    seed: int = 0
-    eos: tuple[int, ...] = ()
-    ignore_eos: bool = False
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What came out for one answer since it was last read."""
-
-    tokens: list[int]
-    ended: Literal["stop", "length", "ignored"] | None
 
 
 class Handle:
@@ -48,7 +27,7 @@ class Handle:
     def read(self) -> Piece:
         """The new tokens, and how it ended if it did."""
         tokens: list[int] = []
-        ended: Literal["stop", "length", "ignored"] | None = None
+        ended: Ended | None = None
         while self._inner.can_read():
             for output in self._inner.read().values():
                 tokens += output.generated_ids

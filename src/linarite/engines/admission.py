@@ -1,0 +1,131 @@
+"""Who is answered next: chats before batches, and batches never so many that chats wait.
+
+Decisions only; `stepper` acts on them. While chats come and go ("chat time") batches are held to
+as many answers as keep a step short, one of their prompts is read at a time, and those whose
+prompt is still being read when a chat arrives step back: nothing is lost, the prefix cache keeps
+what was computed.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from linarite.engines.sampling import Sampling
+
+RESERVED_SLOTS = 4
+_CHAT_TIME_SECONDS = 5.0
+_STEP_SECONDS = 0.045
+_LEAST_BATCH_SLOTS = 2
+
+
+@dataclass
+class Request:
+    """One answer that is wanted, waiting or in the making."""
+
+    id: int
+    prompt: list[int]
+    sampling: Sampling
+    is_batch: bool
+    said: list[int] = field(default_factory=list)
+    """Tokens so far, those from before it stepped back included."""
+    is_reading: bool = True
+    """Whether its prompt is still being computed."""
+
+    @property
+    def can_step_back(self) -> bool:
+        """Whether it may be withdrawn now and go on later with the same answer."""
+        return self.is_batch and (self.sampling.can_resume or not self.said)
+
+
+class Admission:
+    """The requests of one engine."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.batch_slots = slots - RESERVED_SLOTS
+        self.active: dict[int, Request] = {}
+        self._chats: deque[Request] = deque()
+        self._batch: deque[Request] = deque()
+        self._chat_time_ends = 0.0
+        self._pace = max(_LEAST_BATCH_SLOTS, slots // 4)
+        self._has_new_chat = False
+
+    def put(self, request: Request, now: float) -> None:
+        """Queue a request."""
+        if request.is_batch:
+            self._batch.append(request)
+            return
+        self._chats.append(request)
+        self._has_new_chat = True
+        self._chat_time_ends = now + _CHAT_TIME_SECONDS
+
+    def remove(self, request_id: int) -> Request | None:
+        """Forget a request; it is returned if it was in the making."""
+        for queue in (self._chats, self._batch):
+            for request in queue:
+                if request.id == request_id:
+                    queue.remove(request)
+                    return None
+        return self.active.pop(request_id, None)
+
+    def step_back(self) -> list[Request]:
+        """Batch requests to withdraw for a chat that has just come; they wait again, in front."""
+        if not self._has_new_chat:
+            return []
+        self._has_new_chat = False
+        batch = [request for request in self.active.values() if request.is_batch]
+        able = [request for request in batch if request.can_step_back]
+        able.sort(key=lambda request: (not request.is_reading, len(request.said)))
+        reading = sum(request.is_reading for request in able)
+        withdrawn = able[: max(reading, len(batch) - self._pace)]
+        for request in withdrawn:
+            del self.active[request.id]
+        self._batch.extendleft(sorted(withdrawn, key=lambda request: request.id, reverse=True))
+        return withdrawn
+
+    def admit(self, now: float) -> list[Request]:
+        """Requests to start before the next step, in order."""
+        admitted = []
+        while self._chats and len(self.active) < self.slots:
+            admitted.append(self._start(self._chats.popleft()))
+        while self._batch and self._has_room_for_batch(now):
+            admitted.append(self._start(self._batch.popleft()))
+        return admitted
+
+    def note_step(self, seconds: float, now: float) -> None:
+        """Learn from a step in which no prompt was read how many answers keep a step short."""
+        chats = sum(not request.is_batch for request in self.active.values())
+        if chats:
+            self._chat_time_ends = now + _CHAT_TIME_SECONDS
+        batch = len(self.active) - chats
+        if batch >= self._pace and seconds < _STEP_SECONDS / 2:
+            self._pace = min(self._pace + 1, self.batch_slots)
+        elif _LEAST_BATCH_SLOTS <= batch <= self._pace and seconds > _STEP_SECONDS:
+            self._pace = max(batch - 1, _LEAST_BATCH_SLOTS)
+
+    def counts(self) -> dict[str, int]:
+        """Answers in the making and waiting, by kind."""
+        batch = sum(request.is_batch for request in self.active.values())
+        return {
+            "interactive": len(self.active) - batch,
+            "batch": batch,
+            "interactive_waiting": len(self._chats),
+            "batch_waiting": len(self._batch),
+        }
+
+    def has_waiting(self) -> bool:
+        """Whether any request waits."""
+        return bool(self._chats or self._batch)
+
+    def _start(self, request: Request) -> Request:
+        request.is_reading = True
+        self.active[request.id] = request
+        return request
+
+    def _has_room_for_batch(self, now: float) -> bool:
+        batch = sum(request.is_batch for request in self.active.values())
+        if len(self.active) >= self.slots or batch >= self.batch_slots:
+            return False
+        if now >= self._chat_time_ends:
+            return True
+        is_reading = any(request.is_reading for request in self.active.values())
+        return batch < self._pace and not is_reading

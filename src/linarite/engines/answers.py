@@ -1,0 +1,93 @@
+"""All answers to one request, as text: what the stepper says, decoded, stopped and counted."""
+
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
+
+from tokenizers import Tokenizer
+
+from linarite.engines.generation import Stepping
+from linarite.engines.refusals import EngineUnreachable
+from linarite.engines.sampling import Sampling
+from linarite.engines.text import TextStream
+
+Piece = tuple[int, str, str | None]
+"""Index of the answer, its new text, and the finish reason with its last text."""
+
+
+class Answers:
+    """`n` answers for each prompt, in the order of the prompts.
+
+    Args:
+        stepping: what makes the answers.
+        tokenizer: the model's.
+        prompts: token ids.
+        samplings: one for each answer, `n` times as many as prompts.
+        stops: strings that end an answer and are not part of it.
+        is_batch: whether chats go first.
+    """
+
+    def __init__(
+        self,
+        stepping: Stepping,
+        tokenizer: Tokenizer,
+        prompts: Sequence[Sequence[int]],
+        samplings: Sequence[Sampling],
+        stops: Sequence[str],
+        *,
+        is_batch: bool,
+    ) -> None:
+        self._stepping = stepping
+        self._prompts = prompts
+        self._samplings = samplings
+        self._is_batch = is_batch
+        self._streams = [TextStream(tokenizer, stops) for _ in samplings]
+        self.count = len(samplings)
+
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
+        """The texts as they come.
+
+        Raises:
+            EngineUnreachable: the engine ended, or its cache is full.
+        """
+        each = self.count // len(self._prompts)
+        wanted = [
+            (self._prompts[index // each], sampling)
+            for index, sampling in enumerate(self._samplings)
+        ]
+        left = self.count
+        said = self._stepping.answers(wanted, is_batch=self._is_batch)
+        async with contextlib.aclosing(said):
+            async for index, tokens, ended in said:
+                stream = self._streams[index]
+                if stream.is_stopped:
+                    continue
+                if ended == "ignored":
+                    raise EngineUnreachable("The engine's cache is full; try again.")
+                text = stream.add(tokens)
+                if ended is not None:
+                    text += stream.end()
+                reason = "stop" if stream.is_stopped else ended
+                left -= reason is not None
+                yield index, text, reason
+                if not left:
+                    return
+
+    async def whole(self) -> list[tuple[str, str]]:
+        """Every answer's text and finish reason."""
+        texts: list[list[str]] = [[] for _ in self._streams]
+        reasons = ["stop"] * self.count
+        async with contextlib.aclosing(self.pieces()) as pieces:
+            async for index, text, reason in pieces:
+                texts[index].append(text)
+                reasons[index] = reason or reasons[index]
+        return [("".join(text), reason) for text, reason in zip(texts, reasons, strict=True)]
+
+    def usage(self) -> dict[str, int]:
+        """Tokens of the prompts and of what was said, the end of an answer included."""
+        asked = sum(len(prompt) for prompt in self._prompts)
+        said = sum(stream.count for stream in self._streams)
+        return {
+            "prompt_tokens": asked,
+            "completion_tokens": said,
+            "total_tokens": asked + said,
+        }

@@ -1,0 +1,67 @@
+"""What each kind of engine can do: the one table that validation, /models and the docs read."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine answers. A field is False where a request for it is refused with 400."""
+
+    name: str
+    chat: bool = False
+    completion: bool = False
+    embeddings: bool = False
+    streaming: bool = False
+    tools: bool = False
+    structured_output: bool = False
+    logprobs: bool = False
+    logit_bias: bool = False
+    images: bool = False
+    echo: bool = False
+    suffix: bool = False
+    dimensions: bool = False
+    fine_tune: bool = False
+    priority: bool = False
+    """Whether batches yield to chats on it."""
+    exact_counts: bool = False
+    """Whether tokens are counted with the model's own tokenizer."""
+    most_answers: int = 128
+    """The largest `n`."""
+
+
+EMBEDDED_CHAT = Capabilities(
+    "embedded chat engine",
+    chat=True,
+    completion=True,
+    streaming=True,
+    fine_tune=True,
+    priority=True,
+    exact_counts=True,
+    most_answers=16,
+)
+EMBEDDED_EMBEDDING = Capabilities(
+    "embedded embedding engine", embeddings=True, priority=True, exact_counts=True
+)
+UPSTREAM_CHAT = Capabilities(
+    "upstream chat engine",
+    chat=True,
+    completion=True,
+    streaming=True,
+    tools=True,
+    structured_output=True,
+    logprobs=True,
+    logit_bias=True,
+    images=True,
+    echo=True,
+    suffix=True,
+)
+UPSTREAM_EMBEDDING = Capabilities("upstream embedding engine", embeddings=True, dimensions=True)
+
+TABLE = (EMBEDDED_CHAT, EMBEDDED_EMBEDDING, UPSTREAM_CHAT, UPSTREAM_EMBEDDING)
+
+
+def capabilities(*, is_embedded: bool, is_embedding: bool) -> Capabilities:
+    """The row for a model: where it is served and what it is."""
+    if is_embedded:
+        return EMBEDDED_EMBEDDING if is_embedding else EMBEDDED_CHAT
+    return UPSTREAM_EMBEDDING if is_embedding else UPSTREAM_CHAT

@@ -1,0 +1,393 @@
+"""OpenAI's dialect as the embedded engines speak it: requests read, faults named, answers shaped.
+
+Pure functions over dictionaries. A parameter that an engine cannot honour is refused by name
+rather than passed over; what cannot change an answer (`user`, `store`, `metadata`, …) is let by.
+"""
+
+import base64
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from linarite.engines.capabilities import Capabilities
+from linarite.engines.sampling import Sampling
+from linarite.errors import InferenceRefused
+
+DEFAULT_CHAT_TOKENS = 1024
+"""The longest answer of a chat that names no `max_tokens`."""
+DEFAULT_COMPLETION_TOKENS = 16
+MOST_MESSAGES = 2048
+MOST_INPUTS = 2048
+MOST_STOPS = 4
+
+_SHARED = {
+    "frequency_penalty",
+    "max_tokens",
+    "model",
+    "n",
+    "presence_penalty",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "temperature",
+    "top_p",
+    "user",
+}
+_LET_BY = {
+    "metadata",
+    "parallel_tool_calls",
+    "prediction",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "tool_choice",
+    "verbosity",
+}
+_CHAT_KEYS = _SHARED | _LET_BY | {"messages", "max_completion_tokens", "modalities"}
+_COMPLETION_KEYS = _SHARED | {"prompt", "best_of"}
+_EMBEDDING_KEYS = {"input", "model", "encoding_format", "user"}
+_MAY_BE: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    ("tools", "tools", lambda value: value == []),
+    ("functions", "tools", lambda value: value == []),
+    ("function_call", "tools", lambda value: value == "none"),
+    ("response_format", "structured_output", lambda value: value == {"type": "text"}),
+    ("logprobs", "logprobs", lambda value: value is False or value == 0),
+    ("top_logprobs", "logprobs", lambda value: value == 0),
+    ("logit_bias", "logit_bias", lambda value: value == {}),
+    ("echo", "echo", lambda value: value is False),
+    ("suffix", "suffix", lambda value: value == ""),
+    ("dimensions", "dimensions", lambda value: False),
+)
+"""Parameter, the capability behind it, and the values that ask for nothing."""
+_ROLES = {"system", "developer", "user", "assistant"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a request for text asks, apart from its prompt."""
+
+    count: int
+    max_tokens: int | None
+    temperature: float
+    top_p: float
+    presence_penalty: float
+    frequency_penalty: float
+    seed: int | None
+    stops: tuple[str, ...]
+    is_stream: bool
+    include_usage: bool
+
+    def sampling(self, *, max_tokens: int, index: int, eos: tuple[int, ...]) -> Sampling:
+        """The choices behind answer `index`; without a seed each answer gets its own."""
+        seed = secrets.randbits(32) if self.seed is None else (self.seed + index) % (1 << 32)
+        has_penalty = bool(self.presence_penalty or self.frequency_penalty)
+        is_random = self.temperature > 0
+        return Sampling(
+            max_tokens=max_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            seed=seed,
+            eos=eos,
+            can_resume=not has_penalty and not (is_random and self.seed is not None),
+        )
+
+
+def refusal(message: str, param: str | None = None, code: str | None = None) -> InferenceRefused:
+    """A 400 in OpenAI's shape."""
+    return InferenceRefused(message, param=param, code=code)
+
+
+def read_chat(body: Mapping[str, Any], able: Capabilities) -> tuple[list[dict[str, Any]], Wanted]:
+    """The messages of a chat, as templates take them, and what is asked.
+
+    Raises:
+        InferenceRefused: a parameter is wrong or not within this engine's capabilities.
+    """
+    _refuse_what_it_cannot(body, able, _CHAT_KEYS)
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise refusal("'messages' must be a list of at least one message.", "messages")
+    if len(messages) > MOST_MESSAGES:
+        raise refusal(
+            f"'messages' has {len(messages)} items; at most {MOST_MESSAGES} are allowed.",
+            "messages",
+        )
+    if body.get("modalities") not in (None, ["text"]):
+        raise refusal(
+            "'modalities' must be [\"text\"]: this engine only writes text.", "modalities"
+        )
+    limit = "max_completion_tokens" if body.get("max_completion_tokens") else "max_tokens"
+    return [_message(item, at) for at, item in enumerate(messages)], _wanted(body, able, limit)
+
+
+def read_completion(
+    body: Mapping[str, Any], able: Capabilities
+) -> tuple[list[str | list[int]], Wanted]:
+    """The prompts of a completion (text or token ids) and what is asked.
+
+    Raises:
+        InferenceRefused: a parameter is wrong or not within this engine's capabilities.
+    """
+    _refuse_what_it_cannot(body, able, _COMPLETION_KEYS)
+    prompts = _texts_or_tokens(body.get("prompt"), "prompt")
+    wanted = _wanted(body, able, "max_tokens")
+    if _whole(body, "best_of", wanted.count, 1, able.most_answers) > wanted.count:
+        raise refusal("'best_of' above 'n' is not supported by this engine.", "best_of")
+    return prompts, wanted
+
+
+def read_embedding(
+    body: Mapping[str, Any], able: Capabilities
+) -> tuple[list[str | list[int]], bool]:
+    """The inputs to embed, and whether they are wanted in base64.
+
+    Raises:
+        InferenceRefused: a parameter is wrong or not within this engine's capabilities.
+    """
+    _refuse_what_it_cannot(body, able, _EMBEDDING_KEYS)
+    form = body.get("encoding_format", "float")
+    if form not in ("float", "base64", None):
+        raise refusal(
+            f"'encoding_format' is {form!r}; it must be 'float' or 'base64'.", "encoding_format"
+        )
+    inputs = _texts_or_tokens(body.get("input"), "input")
+    if any(len(one) == 0 for one in inputs):
+        raise refusal("'$.input' is invalid: an input cannot be empty.", "input")
+    return inputs, form == "base64"
+
+
+def room_for_answer(context: int, prompt: int, wanted: int | None, *, is_chat: bool) -> int:
+    """The most tokens an answer may have.
+
+    Args:
+        context: what prompt and answer may have together.
+        prompt: tokens of the prompt.
+        wanted: what the request allows, or None.
+        is_chat: which default and which of OpenAI's sentences to use.
+
+    Raises:
+        InferenceRefused: they do not fit (400 ``context_length_exceeded``).
+    """
+    default = DEFAULT_CHAT_TOKENS if is_chat else DEFAULT_COMPLETION_TOKENS
+    room = context - prompt
+    if wanted is None and room > 0:
+        return min(default, room)
+    if wanted is not None and wanted <= room:
+        return wanted
+    where = f"This model's maximum context length is {context} tokens. However, "
+    if is_chat and (wanted is None or room <= 0):
+        text = (
+            f"your messages resulted in {prompt} tokens. Please reduce the length of the messages."
+        )
+    elif is_chat:
+        text = (
+            f"you requested {prompt + (wanted or 0)} tokens ({prompt} in the messages, {wanted} in "
+            "the completion). Please reduce the length of the messages or completion."
+        )
+    else:
+        asked = default if wanted is None else wanted
+        text = (
+            f"you requested {prompt + asked} tokens ({prompt} in your prompt; {asked} for the "
+            "completion). Please reduce your prompt; or completion length."
+        )
+    raise refusal(where + text, "messages" if is_chat else "prompt", code="context_length_exceeded")
+
+
+def chat_answer(
+    head: Mapping[str, Any], texts: Sequence[tuple[str, str]], usage: Mapping[str, int]
+) -> dict[str, Any]:
+    """A ``chat.completion`` of finished texts, each with its finish reason."""
+    choices = [
+        {
+            "index": index,
+            "message": {"role": "assistant", "content": text, "refusal": None},
+            "logprobs": None,
+            "finish_reason": reason,
+        }
+        for index, (text, reason) in enumerate(texts)
+    ]
+    return {**head, "choices": choices, "usage": usage}
+
+
+def completion_answer(
+    head: Mapping[str, Any], texts: Sequence[tuple[str, str]], usage: Mapping[str, int]
+) -> dict[str, Any]:
+    """A ``text_completion`` of finished texts, each with its finish reason."""
+    choices = [
+        {"text": text, "index": index, "logprobs": None, "finish_reason": reason}
+        for index, (text, reason) in enumerate(texts)
+    ]
+    return {**head, "choices": choices, "usage": usage}
+
+
+def embedding_answer(
+    model: str, vectors: Sequence[np.ndarray[Any, Any]], tokens: int, *, in_base64: bool
+) -> dict[str, Any]:
+    """A list of embeddings; `usage` counts the inputs' tokens."""
+    data = [
+        {
+            "object": "embedding",
+            "index": index,
+            "embedding": base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+            if in_base64
+            else vector.astype(float).tolist(),
+        }
+        for index, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "data": data, "model": model, "usage": usage}
+
+
+def error_body(error: InferenceRefused) -> dict[str, Any]:
+    """OpenAI's form of a refusal."""
+    return {
+        "error": {
+            "message": error.message,
+            "type": error.kind,
+            "param": error.param,
+            "code": error.openai_code,
+        }
+    }
+
+
+def _refuse_what_it_cannot(body: Mapping[str, Any], able: Capabilities, known: set[str]) -> None:
+    for param, capability, asks_nothing in _MAY_BE:
+        value = body.get(param)
+        if value is not None and not getattr(able, capability) and not asks_nothing(value):
+            raise refusal(
+                f"'{param}' is not supported by this model's engine ({able.name}).",
+                param,
+                code="unsupported_parameter",
+            )
+    named = {param for param, _, _ in _MAY_BE}
+    for param, value in body.items():
+        if value is not None and param not in known and param not in named:
+            raise refusal(f"Unrecognized request argument supplied: {param}", param)
+
+
+def _wanted(body: Mapping[str, Any], able: Capabilities, limit: str) -> Wanted:
+    options = body.get("stream_options") or {}
+    if not isinstance(options, dict):
+        raise refusal("'stream_options' must be an object.", "stream_options")
+    is_stream = _flag(body, "stream")
+    if body.get("stream_options") is not None and not is_stream:
+        raise refusal(
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+            "stream_options",
+        )
+    return Wanted(
+        count=_whole(body, "n", 1, 1, able.most_answers),
+        max_tokens=_whole(body, limit, 0, 1, None) or None,
+        temperature=_number(body, "temperature", 1.0, 0.0, 2.0),
+        top_p=_number(body, "top_p", 1.0, 0.0, 1.0),
+        presence_penalty=_number(body, "presence_penalty", 0.0, -2.0, 2.0),
+        frequency_penalty=_number(body, "frequency_penalty", 0.0, -2.0, 2.0),
+        seed=None if body.get("seed") is None else _whole(body, "seed", 0, -(2**63), 2**63 - 1),
+        stops=_stops(body.get("stop")),
+        is_stream=is_stream,
+        include_usage=bool(options.get("include_usage")),
+    )
+
+
+def _message(item: Any, at: int) -> dict[str, Any]:
+    where = f"messages[{at}]"
+    if not isinstance(item, dict):
+        raise refusal(f"'{where}' must be an object with 'role' and 'content'.", where)
+    role = item.get("role")
+    if role not in _ROLES:
+        known = ", ".join(sorted(_ROLES))
+        raise refusal(f"'{where}.role' is {role!r}; this engine takes {known}.", f"{where}.role")
+    if item.get("tool_calls"):
+        raise refusal(f"'{where}.tool_calls' is not supported by this engine.", where)
+    text = _content(item.get("content"), f"{where}.content", may_be_empty=role == "assistant")
+    return {"role": "system" if role == "developer" else role, "content": text}
+
+
+def _content(content: Any, where: str, *, may_be_empty: bool) -> str:
+    if isinstance(content, str):
+        return content
+    if content is None and may_be_empty:
+        return ""
+    if not isinstance(content, list):
+        raise refusal(f"'{where}' must be a string or a list of text parts.", where)
+    texts = []
+    for at, part in enumerate(content):
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind not in ("text", "refusal") or not isinstance(part.get(kind), str):
+            raise refusal(
+                f"'{where}[{at}]' is of the type {kind!r}; this engine only reads text.",
+                f"{where}[{at}].type",
+            )
+        texts.append(part[kind])
+    return "".join(texts)
+
+
+def _texts_or_tokens(value: Any, param: str) -> list[str | list[int]]:
+    """A string, a list of strings, a list of token ids or a list of such lists."""
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list) or not value:
+        raise refusal(f"'{param}' must be a string or a list of strings or tokens.", param)
+    if _are_tokens(value):
+        return [value]
+    if len(value) > MOST_INPUTS:
+        raise refusal(f"'{param}' has {len(value)} items; at most {MOST_INPUTS}.", param)
+    for at, one in enumerate(value):
+        if not isinstance(one, str) and not (isinstance(one, list) and one and _are_tokens(one)):
+            raise refusal(
+                f"'{param}[{at}]' must be a string or a list of tokens.", f"{param}[{at}]"
+            )
+    return value
+
+
+def _are_tokens(value: list[Any]) -> bool:
+    return all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in value)
+
+
+def _stops(value: Any) -> tuple[str, ...]:
+    stops = [value] if isinstance(value, str) else [] if value is None else value
+    if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
+        raise refusal("'stop' must be a string or a list of strings.", "stop")
+    if len(stops) > MOST_STOPS:
+        raise refusal(f"'stop' has {len(stops)} strings; at most {MOST_STOPS}.", "stop")
+    return tuple(stop for stop in stops if stop)
+
+
+def _flag(body: Mapping[str, Any], param: str) -> bool:
+    value = body.get(param)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise refusal(f"'{param}' must be true or false.", param)
+
+
+def _number(
+    body: Mapping[str, Any], param: str, default: float, least: float, most: float
+) -> float:
+    value = body.get(param)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise refusal(f"'{param}' must be a number.", param)
+    if not least <= value <= most:
+        raise refusal(f"'{param}' is {value}; it must be between {least:g} and {most:g}.", param)
+    return float(value)
+
+
+def _whole(body: Mapping[str, Any], param: str, default: int, least: int, most: int | None) -> int:
+    value = body.get(param)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise refusal(f"'{param}' must be an integer.", param)
+    if value < least or (most is not None and value > most):
+        bounds = f"at least {least}" if most is None else f"between {least} and {most}"
+        raise refusal(f"'{param}' is {value}; it must be {bounds}.", param)
+    return value

@@ -1,0 +1,329 @@
+"""An embedded engine's HTTP process: one model, the OpenAI dialect, a Unix socket.
+
+    python -m linarite.engines.server FOLDER SOCKET SLOTS
+
+The socket appears when the model is loaded. When the stepper ends, whoever waits is answered 503
+with `retry-after`, and this process ends too: the host starts a new pair.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvloop
+from aiohttp import web
+from tokenizers import Tokenizer
+
+from linarite.engines import dialect
+from linarite.engines.answers import Answers
+from linarite.engines.capabilities import capabilities
+from linarite.engines.dialect import Wanted
+from linarite.engines.generation import Stepping, exit_now
+from linarite.engines.installed import InstalledModel, read_model
+from linarite.engines.lifeline import die_with_parent
+from linarite.engines.templates import ChatTemplate
+from linarite.errors import InferenceRefused, LinariteError
+
+_MOST_BODY_BYTES = 64 << 20
+_STALLED_SECONDS = 120.0
+_FAREWELL_SECONDS = 0.3
+_FINGERPRINT = "fp_linarite"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class TextEngine:
+    """Answers chats and completions."""
+
+    def __init__(self, model: InstalledModel, stepping: Stepping, slots: int) -> None:
+        self.model = model
+        self.stepping = stepping
+        self.slots = slots
+        self._able = capabilities(is_embedded=True, is_embedding=False)
+        self._tokenizer = Tokenizer.from_file(str(model.hf_folder / "tokenizer.json"))
+        self._template = ChatTemplate.find(model.hf_folder)
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/v1/chat/completions", self.chat),
+            web.post("/v1/completions", self.completion),
+        ]
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        messages, wanted = dialect.read_chat(await _json(request), self._able)
+        if self._template is None:
+            raise dialect.refusal("This model has no chat template; use completions.", "messages")
+        text = self._template.render(messages)
+        prompt = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return await self._answer(request, [prompt], wanted, is_chat=True)
+
+    async def completion(self, request: web.Request) -> web.StreamResponse:
+        given, wanted = dialect.read_completion(await _json(request), self._able)
+        prompts = [self._tokens(one) for one in given]
+        return await self._answer(request, prompts, wanted, is_chat=False)
+
+    def _tokens(self, given: str | list[int]) -> list[int]:
+        tokens = self._tokenizer.encode(given).ids if isinstance(given, str) else given
+        if any(token >= self._tokenizer.get_vocab_size() for token in tokens):
+            raise dialect.refusal("'prompt' holds a token that this model does not know.", "prompt")
+        return tokens or list(self.model.eos_token_ids[:1])
+
+    async def _answer(
+        self, request: web.Request, prompts: Sequence[list[int]], wanted: Wanted, *, is_chat: bool
+    ) -> web.StreamResponse:
+        rooms = [
+            dialect.room_for_answer(
+                self.model.context_tokens, len(prompt), wanted.max_tokens, is_chat=is_chat
+            )
+            for prompt in prompts
+        ]
+        answers = Answers(
+            self.stepping,
+            self._tokenizer,
+            prompts,
+            [
+                wanted.sampling(max_tokens=room, index=index, eos=self.model.eos_token_ids)
+                for room in rooms
+                for index in range(wanted.count)
+            ],
+            wanted.stops,
+            is_batch=_is_batch(request),
+        )
+        kind = ("chatcmpl-", "chat.completion") if is_chat else ("cmpl-", "text_completion")
+        head = {
+            "id": kind[0] + uuid.uuid4().hex,
+            "object": kind[1],
+            "created": int(time.time()),
+            "model": self.model.id,
+            "system_fingerprint": _FINGERPRINT,
+        }
+        if wanted.is_stream:
+            return await _stream(request, head, answers, wanted, is_chat=is_chat)
+        texts = await answers.whole()
+        shape = dialect.chat_answer if is_chat else dialect.completion_answer
+        return _reply(shape(head, texts, answers.usage()))
+
+
+async def _stream(
+    request: web.Request,
+    head: dict[str, Any],
+    answers: Answers,
+    wanted: Wanted,
+    *,
+    is_chat: bool,
+) -> web.StreamResponse:
+    """The answers as server-sent events; the client's leaving stops them."""
+    if is_chat:
+        head["object"] = "chat.completion.chunk"
+    more: dict[str, Any] = {"usage": None} if wanted.include_usage else {}
+    response = web.StreamResponse(
+        headers={"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+    )
+
+    async def send(choices: list[dict[str, Any]]) -> None:
+        await response.write(_event({**head, "choices": choices, **more}))
+
+    async with contextlib.aclosing(answers.pieces()) as pieces:
+        # Nothing is sent before the first token, so that a failure until then has its status.
+        piece = await anext(pieces)
+        await response.prepare(request)
+        if is_chat:
+            opening = {"role": "assistant", "content": "", "refusal": None}
+            await send([_chunk_choice(index, opening, None) for index in range(answers.count)])
+        try:
+            while True:
+                index, text, reason = piece
+                for choice in _choices(index, text, reason, is_chat=is_chat):
+                    await send([choice])
+                piece = await anext(pieces)
+        except StopAsyncIteration:
+            pass
+        except LinariteError as error:
+            failed = {"message": error.message, "type": "server_error", "code": "503"}
+            await response.write(_event({"error": {**failed, "param": None}}))
+            return response
+    if wanted.include_usage:
+        more["usage"] = answers.usage()
+        await send([])
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
+def _choices(index: int, text: str, reason: str | None, *, is_chat: bool) -> list[dict[str, Any]]:
+    if not is_chat:
+        plain = {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
+        return [plain] if text or reason else []
+    said = [_chunk_choice(index, {"content": text}, None)] if text else []
+    return [*said, _chunk_choice(index, {}, reason)] if reason else said
+
+
+def _chunk_choice(index: int, delta: dict[str, Any], reason: str | None) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
+
+
+def _event(chunk: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+
+class EmbeddingEngine:
+    """Answers embeddings."""
+
+    def __init__(self, model: InstalledModel) -> None:
+        from linarite.engines.embedder import Embedder, Encoder
+
+        self.model = model
+        self._able = capabilities(is_embedded=True, is_embedding=True)
+        self._tokenizer = Tokenizer.from_file(str(model.hf_folder / "tokenizer.json"))
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._embedder = Embedder(Encoder(model.onnx_file))
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post("/v1/embeddings", self.embed)]
+
+    async def embed(self, request: web.Request) -> web.StreamResponse:
+        inputs, in_base64 = dialect.read_embedding(await _json(request), self._able)
+        tokens = [self._tokens(one) for one in inputs]
+        vectors = await self._embedder.embed(tokens, is_batch=_is_batch(request))
+        total = sum(len(one) for one in tokens)
+        return _reply(dialect.embedding_answer(self.model.id, vectors, total, in_base64=in_base64))
+
+    def _tokens(self, given: str | list[int]) -> list[int]:
+        tokens = self._tokenizer.encode(given).ids if isinstance(given, str) else given
+        context = self.model.context_tokens
+        if len(tokens) > context:
+            raise dialect.refusal(
+                f"This model's maximum context length is {context} tokens, however you requested "
+                f"{len(tokens)} tokens ({len(tokens)} in your prompt; 0 for the completion). "
+                "Please reduce your prompt; or completion length.",
+                "input",
+                code="context_length_exceeded",
+            )
+        if any(token >= self._tokenizer.get_vocab_size() for token in tokens):
+            raise dialect.refusal("'input' holds a token that this model does not know.", "input")
+        return tokens
+
+
+def application(
+    engine: TextEngine | EmbeddingEngine, slots: int, stepping: Stepping | None
+) -> web.Application:
+    """The engine's routes, with what its host asks."""
+    model = engine.model
+
+    async def health(request: web.Request) -> web.Response:
+        if stepping is not None and stepping.is_stalled(_STALLED_SECONDS):
+            return _reply({"status": "stalled"}, status=503)
+        return _reply({"status": "ok", "model": model.id, "pid": os.getpid()})
+
+    async def models(request: web.Request) -> web.Response:
+        entry = {"id": model.id, "object": "model", "created": 0, "owned_by": "linarite"}
+        return _reply({"object": "list", "data": [entry]})
+
+    async def in_use(request: web.Request) -> web.Response:
+        counts = stepping.counts if stepping is not None else {}
+        return _reply({"total": slots, "in_use": counts})
+
+    app = web.Application(middlewares=[_render_errors], client_max_size=_MOST_BODY_BYTES)
+    app.add_routes(engine.routes())
+    app.add_routes(
+        [web.get("/health", health), web.get("/v1/models", models), web.get("/slots", in_use)]
+    )
+    return app
+
+
+@web.middleware
+async def _render_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except InferenceRefused as error:
+        return _reply(dialect.error_body(error), status=error.status, headers=error.headers)
+    except LinariteError as error:
+        failed = InferenceRefused(error.message, kind="server_error", code="engine_unavailable")
+        return _reply(dialect.error_body(failed), status=503, headers={"retry-after": "1"})
+    except web.HTTPException as error:
+        refused = InferenceRefused(error.reason or "The request is not valid.")
+        return _reply(dialect.error_body(refused), status=error.status)
+
+
+async def _json(request: web.Request) -> dict[str, Any]:
+    try:
+        body = orjson.loads(await request.read())
+    except orjson.JSONDecodeError as error:
+        raise dialect.refusal(
+            f"We could not parse the JSON body of your request: {error}"
+        ) from error
+    if not isinstance(body, dict):
+        raise dialect.refusal("The body of the request must be a JSON object.")
+    return body
+
+
+def _is_batch(request: web.Request) -> bool:
+    return request.headers.get("x-linarite-priority") == "batch"
+
+
+def _reply(
+    body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    return web.Response(
+        body=orjson.dumps(body), status=status, headers=headers, content_type="application/json"
+    )
+
+
+async def serve(model: InstalledModel, path: Path, slots: int) -> None:
+    """Load the model, then listen until SIGTERM or until the stepper ends."""
+    stepping: Stepping | None = None
+    engine: TextEngine | EmbeddingEngine
+    if model.kind == "chat":
+        stepping = await Stepping.start(model, slots)
+        engine = TextEngine(model, stepping, slots)
+    else:
+        engine = EmbeddingEngine(model)
+    app = application(engine, slots, stepping)
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=5)
+    await runner.setup()
+    part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    await web.UnixSite(runner, part, backlog=4096).start()
+    os.umask(before)
+    part.rename(path)
+    stopped = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+    if stepping is None:
+        await stopped.wait()
+    else:
+        await _until_either_ends(stepping, stopped)
+    path.unlink(missing_ok=True)
+    await runner.cleanup()
+    if stepping is not None:
+        stepping.kill()
+
+
+async def _until_either_ends(stepping: Stepping, stopped: asyncio.Event) -> None:
+    listening = asyncio.create_task(stepping.listen())
+    waiting = asyncio.create_task(stopped.wait())
+    await asyncio.wait([listening, waiting], return_when=asyncio.FIRST_COMPLETED)
+    if not waiting.done():
+        # Those who were being answered get their 503 before the process goes.
+        await asyncio.sleep(_FAREWELL_SECONDS)
+        exit_now(1)
+
+
+def main() -> None:
+    """Run one engine; the arguments are its model's folder, its socket and its slots."""
+    die_with_parent()
+    folder, path, slots = sys.argv[1:4]
+    uvloop.run(serve(read_model(Path(folder)), Path(path), int(slots)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The process that steps an engine's pipeline; its HTTP process talks to it over a socket.
+
+    python -m linarite.engines.stepper FOLDER SLOTS FD
+
+A step holds the interpreter's lock, so nothing else lives here. Lines of JSON come in
+(``{"add": …}``, ``{"cancel": id}``) and go out (``{"ready": …}``, then after every step
+``{"said": [[id, tokens, ended], …], "counts": …}``). An exception out of a step ends the process:
+the pipeline cannot be trusted any more. The end of the socket ends it too.
+"""
+
+import os
+import select
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from linarite.engines.admission import Admission, Request
+from linarite.engines.installed import InstalledModel, read_model
+from linarite.engines.lifeline import die_with_parent
+from linarite.engines.pipeline import Handle, Pipeline
+from linarite.engines.sampling import Sampling
+
+_CHUNK_BYTES = 1 << 20
+
+
+class Commands:
+    """The lines that come in over a socket."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._rest = b""
+
+    def take(self, *, wait: bool) -> list[dict[str, Any]]:
+        """The whole lines that are there; with `wait`, at least one.
+
+        Raises:
+            EOFError: the other side is gone.
+        """
+        while wait or select.select([self._link], [], [], 0)[0]:
+            chunk = self._link.recv(_CHUNK_BYTES)
+            if not chunk:
+                raise EOFError
+            self._rest += chunk
+            wait = b"\n" not in self._rest
+        whole, _, self._rest = self._rest.rpartition(b"\n")
+        return [orjson.loads(line) for line in whole.splitlines()]
+
+
+class Stepper:
+    """Keeps a pipeline busy with the requests of an `Admission`."""
+
+    def __init__(self, pipeline: Pipeline, admission: Admission) -> None:
+        self._pipeline = pipeline
+        self._admission = admission
+        self._handles: dict[int, Handle] = {}
+
+    def obey(self, command: dict[str, Any]) -> None:
+        """Take one command in."""
+        if (request_id := command.get("cancel")) is not None:
+            if self._admission.remove(request_id) is not None:
+                self._handles.pop(request_id).cancel()
+            return
+        stated = command["add"]
+        stated["sampling"]["eos"] = tuple(stated["sampling"]["eos"])
+        stated["sampling"] = Sampling(**stated["sampling"])
+        self._admission.put(Request(**stated), time.monotonic())
+
+    def step(self) -> list[list[Any]]:
+        """Start who is next, compute one step, and return what came out."""
+        for request in self._admission.step_back():
+            self._handles.pop(request.id).cancel()
+        for request in self._admission.admit(time.monotonic()):
+            self._handles[request.id] = self._start(request)
+        is_reading = any(request.is_reading for request in self._admission.active.values())
+        began = time.monotonic()
+        self._pipeline.step()
+        now = time.monotonic()
+        if not is_reading:
+            self._admission.note_step(now - began, now)
+        return list(self._read())
+
+    def is_busy(self) -> bool:
+        """Whether there is anything to compute."""
+        return self._pipeline.is_busy() or self._admission.has_waiting()
+
+    def _start(self, request: Request) -> Handle:
+        """Begin an answer, or go on with one that stepped back."""
+        sampling = request.sampling
+        if request.said:
+            left = sampling.max_tokens - len(request.said)
+            sampling = Sampling(**{**vars(sampling), "max_tokens": left})
+        return self._pipeline.add(request.prompt + request.said, sampling)
+
+    def _read(self) -> Iterator[list[Any]]:
+        for request_id, handle in list(self._handles.items()):
+            piece = handle.read()
+            request = self._admission.active[request_id]
+            if piece.tokens:
+                request.is_reading = False
+                request.said += piece.tokens
+            if piece.ended is not None:
+                self._admission.remove(request_id)
+                del self._handles[request_id]
+            if piece.tokens or piece.ended is not None:
+                yield [request_id, piece.tokens, piece.ended]
+
+
+def serve(model: InstalledModel, slots: int, link: socket.socket) -> None:
+    """Answer over `link` until it closes."""
+    pipeline = Pipeline.load(model.ir_folder, slots=slots, cache_bytes=model.cache_bytes)
+    _warm_up(pipeline, model)
+    admission = Admission(slots)
+    stepper, commands = Stepper(pipeline, admission), Commands(link)
+    link.sendall(orjson.dumps({"ready": os.getpid()}) + b"\n")
+    while True:
+        for command in commands.take(wait=not stepper.is_busy()):
+            stepper.obey(command)
+        if stepper.is_busy():
+            said = stepper.step()
+            link.sendall(orjson.dumps({"said": said, "counts": admission.counts()}) + b"\n")
+
+
+def _warm_up(pipeline: Pipeline, model: InstalledModel) -> None:
+    """The first steps allocate: nobody should wait for that."""
+    sampling = Sampling(max_tokens=2, temperature=0.0, eos=model.eos_token_ids, ignore_eos=True)
+    pipeline.add([model.eos_token_ids[0]] * 8, sampling)
+    while pipeline.is_busy():
+        pipeline.step()
+
+
+def main() -> None:
+    """Run until the HTTP process closes the socket or a step fails."""
+    die_with_parent()
+    folder, slots, descriptor = sys.argv[1:4]
+    link = socket.socket(fileno=int(descriptor))
+    try:
+        serve(read_model(Path(folder)), int(slots), link)
+    except (EOFError, ConnectionError):
+        os._exit(0)  # the pipeline's own threads would be waited for
+
+
+if __name__ == "__main__":
+    main()

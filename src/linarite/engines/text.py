@@ -1,0 +1,76 @@
+"""From token ids to text as they come: no broken letters, and nothing beyond a stop string."""
+
+from collections.abc import Sequence
+
+from tokenizers import Tokenizer
+
+_BROKEN = "\N{REPLACEMENT CHARACTER}"
+_CONTEXT_TOKENS = 6
+
+
+class TextStream:
+    """The text of one answer as its tokens come."""
+
+    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = ()) -> None:
+        self._tokenizer = tokenizer
+        self._stops = tuple(stops)
+        self._longest = max((len(stop) for stop in stops), default=0)
+        self._tokens: list[int] = []
+        self._start = 0  # decoding begins here, so that the first new token has its neighbours
+        self._shown = 0  # tokens whose text is given out
+        self._held = ""  # text that may be the beginning of a stop string
+        self.count = 0
+        self.is_stopped = False
+
+    def add(self, tokens: Sequence[int]) -> str:
+        """Take tokens in; the text that is certain now."""
+        fresh = []
+        for token in tokens:
+            if self.is_stopped:
+                break
+            self.count += 1
+            self._tokens.append(token)
+            fresh.append(self._past_stops(self._decode(is_last=False), is_last=False))
+        return "".join(fresh)
+
+    def end(self) -> str:
+        """The rest of the text, when no token will follow."""
+        if self.is_stopped:
+            return ""
+        return self._past_stops(self._decode(is_last=True), is_last=True)
+
+    def _decode(self, *, is_last: bool) -> str:
+        before = self._tokenizer.decode(self._tokens[self._start : self._shown])
+        after = self._tokenizer.decode(self._tokens[self._start :])
+        if not is_last and (after.endswith(_BROKEN) or len(after) <= len(before)):
+            return ""
+        self._start = max(self._start, self._shown - _CONTEXT_TOKENS)
+        while self._start > 0 and self._is_inside_letter():
+            self._start -= 1
+        self._shown = len(self._tokens)
+        return after[len(before) :]
+
+    def _is_inside_letter(self) -> bool:
+        first = self._tokenizer.decode(self._tokens[self._start : self._shown])
+        return first.startswith(_BROKEN)
+
+    def _past_stops(self, fresh: str, *, is_last: bool) -> str:
+        if not self._stops:
+            return fresh
+        text = self._held + fresh
+        found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        if found:
+            self.is_stopped = True
+            self._held = ""
+            return text[: min(found)]
+        keep = 0 if is_last else self._possible_stop(text)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+    def _possible_stop(self, text: str) -> int:
+        """How many letters at the end may be the beginning of a stop string."""
+        for length in range(min(self._longest - 1, len(text)), 0, -1):
+            end = text[-length:]
+            if any(stop.startswith(end) for stop in self._stops):
+                return length
+        return 0
