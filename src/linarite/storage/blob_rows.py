@@ -81,26 +81,29 @@ def is_used(connection: sa.Connection, blob_id: str) -> bool:
     return connection.execute(query).first() is not None
 
 
-def unused(connection: sa.Connection, limit: int = 500) -> list[Blob]:
-    """Blobs that nobody uses."""
+def unused(connection: sa.Connection, limit: int = 500) -> list[str]:
+    """The ids of blobs that nobody uses."""
     used = sa.exists().where(blob_uses.c.blob_id == blobs.c.id)
-    rows = connection.execute(sa.select(blobs.c.id).where(~used).limit(limit)).scalars()
-    return [get(connection, blob_id) for blob_id in rows.all()]
+    return list(connection.execute(sa.select(blobs.c.id).where(~used).limit(limit)).scalars())
 
 
-def forget(tx: Transaction, blob_id: str) -> bool:
-    """Remove the row of a blob that nobody uses; False when somebody does, or it is gone.
+def forget(tx: Transaction, blob_id: str) -> list[str]:
+    """Remove the row of a blob that nobody uses; gives the keys of its objects, to delete after it.
 
-    Rows of files that were deleted while the blob was in use go with it.
+    Nothing when somebody uses it, or it is gone. Rows of files that were deleted while the blob
+    was in use go with it.
     """
-    # PostgreSQL decides NOT EXISTS by what was there when the statement began: lock first, so
-    # that a use which is being added is seen, or fails.
+    # PostgreSQL decides by what was there when a statement began: lock first, so that a use which
+    # is being added is seen, or fails.
     tx.execute(sa.select(blobs.c.id).where(blobs.c.id == blob_id).with_for_update())
     if is_used(tx, blob_id):
-        return False
+        return []
+    of_blob = blob_extents.c.blob_id == blob_id
+    keys = tx.execute(sa.select(blob_extents.c.key).where(of_blob)).scalars().all()
     tx.execute(sa.delete(files).where(files.c.blob_id == blob_id, files.c.status == "deleted"))
-    tx.execute(sa.delete(blob_extents).where(blob_extents.c.blob_id == blob_id))
-    return bool(tx.execute(sa.delete(blobs).where(blobs.c.id == blob_id)).rowcount)
+    tx.execute(sa.delete(blob_extents).where(of_blob))
+    tx.execute(sa.delete(blobs).where(blobs.c.id == blob_id))
+    return list(keys)
 
 
 def named(connection: sa.Connection, keys: Sequence[str]) -> set[str]:

@@ -42,10 +42,10 @@ def test_a_blob_lives_as_long_as_its_last_user(database):
 
     with database.transaction() as tx:
         assert blob_rows.unused(tx) == []
-        assert not blob_rows.forget(tx, blob.id)
+        assert blob_rows.forget(tx, blob.id) == []
         blob_rows.release(tx, blob.id, "batch:1")
-        assert blob_rows.unused(tx) == [blob]
-        assert blob_rows.forget(tx, blob.id)
+        assert blob_rows.unused(tx) == [blob.id]
+        assert blob_rows.forget(tx, blob.id) == ["a"]
         assert blob_rows.unused(tx) == []
 
 
@@ -55,7 +55,7 @@ def test_only_one_of_two_forgets_a_blob(database):
         blob_rows.release(tx, blob.id, "file:1")
 
     with database.transaction() as tx:
-        assert [blob_rows.forget(tx, blob.id) for _ in range(2)] == [True, False]
+        assert [blob_rows.forget(tx, blob.id) for _ in range(2)] == [["a"], []]
 
 
 def test_a_use_that_has_ended_may_end_again(database):

@@ -1,0 +1,1 @@
+"""Files: what callers bring, import or get made, as rows that name blobs."""
