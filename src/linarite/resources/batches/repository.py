@@ -13,7 +13,7 @@ from linarite.resources.batches.lifecycle import BATCH, OPEN, VALIDATED, entered
 from linarite.resources.batches.lines import bare_path
 from linarite.resources.batches.records import BatchRecord, Fenced
 from linarite.storage.database import Database, Transaction
-from linarite.storage.tables import batch_answers, batches
+from linarite.storage.tables import batch_answers, batches, deployments
 from linarite.wire.batches import BatchStatus
 
 NEWEST_FIRST = (Key(batches.c.seq, descending=True),)
@@ -136,15 +136,34 @@ def move(
 def take(tx: Transaction, batch_id: str, *, untouched: bool = False) -> BatchRecord | None:
     """Begin to work on a validated batch: whoever did before can write no more.
 
+    The number of the run rises each time; it falls below 0 instead where the batch is only
+    settled, so that settling can be tried again and still nobody has asked its requests.
+
     Args:
         tx: the transaction.
         batch_id: which batch.
-        untouched: only if nobody did before.
+        untouched: to settle it, and only if nobody began to ask its requests.
     """
     statement = sa.update(batches).where(batches.c.id == batch_id, batches.c.status.in_(VALIDATED))
+    run = sa.func.abs(batches.c.run) + 1
     if untouched:
-        statement = statement.where(batches.c.run == 0)
-    return _one(tx, statement.values(run=batches.c.run + 1).returning(*_COLUMNS))
+        statement = statement.where(batches.c.run <= 0)
+        run = -run
+    return _one(tx, statement.values(run=run).returning(*_COLUMNS))
+
+
+def name_outputs(tx: Transaction, batch_id: str, output: str, error: str) -> None:
+    """Set the files that the answers go to."""
+    statement = sa.update(batches).where(batches.c.id == batch_id)
+    tx.execute(statement.values(output_file_id=output, error_file_id=error))
+
+
+def lock_deployment(tx: Transaction, owner: str, deployment: str) -> None:
+    """Let one transaction at a time reckon with a deployment's tokens."""
+    query = sa.select(deployments.c.seq).where(
+        deployments.c.resource == owner, deployments.c.id == deployment
+    )
+    tx.execute(query.with_for_update())
 
 
 def enqueued_tokens(
@@ -162,7 +181,7 @@ def enqueued_tokens(
 def overdue(connection: sa.Connection, now: int, limit: int) -> list[BatchRecord]:
     """Batches whose time is over and that nobody has begun to ask."""
     query = sa.select(*_COLUMNS).where(
-        batches.c.status == BatchStatus.IN_PROGRESS, batches.c.expires_at <= now, batches.c.run == 0
+        batches.c.status == BatchStatus.IN_PROGRESS, batches.c.expires_at <= now, batches.c.run <= 0
     )
     rows = connection.execute(query.order_by(batches.c.expires_at).limit(limit)).mappings()
     return [_record(row) for row in rows]

@@ -1,0 +1,172 @@
+"""Setting the dispatch of one batch up: its open requests, its engine, its rows, its share."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvloop
+
+from linarite.errors import DeploymentNotFound, LinariteError
+from linarite.resources.batches import repository
+from linarite.resources.batches.answers import Answer
+from linarite.resources.batches.dispatch import Dispatch, Ended, Engine, Reply, Terms
+from linarite.resources.batches.lines import (
+    BadLine,
+    InputLine,
+    input_lines,
+    prefix_of,
+    read_request,
+)
+from linarite.resources.batches.order import Ask, Window
+from linarite.resources.batches.pace import Pace
+from linarite.resources.batches.records import BatchRecord
+from linarite.resources.batches.service import Batches
+from linarite.resources.deployments.records import Target
+from linarite.storage import blob_rows
+from linarite.storage.database import Database
+from linarite.tasks.task import Ticket
+from linarite.wire.batches import BatchStatus
+
+EngineOf = Callable[[str, Target], Engine]
+"""Who answers: given what is asked (``/chat/completions``) and where it goes."""
+
+
+class Shares:
+    """How many batches of this process ask each deployment, so that they share its slots."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str | None, str | None]] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one_more(self, record: BatchRecord) -> Iterator[Callable[[], int]]:
+        """Count the batch in while the block runs; gives what tells how many there are."""
+        key = (record.deployment_owner, record.deployment)
+        with self._lock:
+            self._counts[key] += 1
+        try:
+            yield lambda: self._counts[key]
+        finally:
+            with self._lock:
+                self._counts[key] -= 1
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What asks the requests of batches that have no answer yet.
+
+    Args:
+        batches: the parts that it needs.
+        engine_of: who answers.
+        shares: of all batches that this process asks.
+    """
+
+    batches: Batches
+    engine_of: EngineOf
+    shares: Shares = field(default_factory=Shares)
+
+    def ask(self, record: BatchRecord, ticket: Ticket) -> Ended:
+        """Ask until every request is answered or something ends it; runs an event loop."""
+        batches = self.batches
+        with batches.database.reading() as connection:
+            blob = blob_rows.get(connection, record.input_blob_id or "")
+            is_answered, failures = bytearray(record.total), 0
+            for number, failed in repository.answered_numbers(connection, record.seq):
+                is_answered[number] = 1
+                failures += failed
+        longest = batches.limits.batch_line_bytes
+        lines = input_lines(batches.blobs.read(blob.extents), longest)
+        window = Window(_unanswered(lines, is_answered, longest))
+        journal = _Rows(batches.database, record, sum(is_answered) - failures, failures)
+        terms = Terms(batches.settings.attempts, lambda: batches.is_expired(record), ticket.check)
+
+        async def ask_all() -> Ended:
+            with self.shares.one_more(record) as share:
+                engine = _Shared(self._engine(record), share)
+                slots = await engine.slots()
+                most = batches.settings.in_flight if slots is None else slots
+                pace = Pace(most, known=slots is not None)
+                return await Dispatch(window, engine, journal, pace, terms).run()
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(ask_all())
+
+    def _engine(self, record: BatchRecord) -> Engine:
+        with self.batches.database.reading() as connection:
+            try:
+                target = self.batches.deployments.resolve(
+                    connection, record.resource, record.deployment or ""
+                )
+            except DeploymentNotFound as refusal:
+                return _Nobody(refusal)
+        return self.engine_of(record.endpoint, target)
+
+
+def _unanswered(lines: Iterator[InputLine], is_answered: bytearray, longest: int) -> Iterator[Ask]:
+    """The requests that have no answer yet."""
+    for line in lines:
+        if line.number >= len(is_answered):
+            return
+        if is_answered[line.number]:
+            continue
+        size = len(line.text or b"")
+        try:
+            request = read_request(line, longest)
+        except BadLine:  # the input was valid; its bytes went bad afterwards
+            yield Ask(line.number, f"line-{line.line}", None, size, None)
+            continue
+        yield Ask(line.number, request.custom_id, request.body, size, prefix_of(request.body))
+
+
+class _Rows:
+    """A journal in the database: answers as rows, in one transaction with the counts."""
+
+    def __init__(
+        self, database: Database, record: BatchRecord, completed: int, failed: int
+    ) -> None:
+        self._database = database
+        self._record = record
+        self._completed = completed
+        self._failed = failed
+
+    def write(self, group: Sequence[Answer]) -> bool:
+        if not group:
+            with self._database.reading() as connection:
+                status = repository.standing(connection, self._record)
+            return status == BatchStatus.IN_PROGRESS
+        failed = self._failed + sum(answer.failed for answer in group)
+        completed = self._completed + len(group) - (failed - self._failed)
+        with self._database.transaction() as tx:
+            status = repository.add_answers(tx, self._record, group, completed, failed)
+        self._completed, self._failed = completed, failed
+        return status == BatchStatus.IN_PROGRESS
+
+
+class _Nobody:
+    """Stands in for a deployment that was deleted: every request is refused with that."""
+
+    def __init__(self, refusal: LinariteError) -> None:
+        self._refusal = refusal
+
+    async def ask(self, body: dict[str, Any]) -> Reply:
+        raise self._refusal
+
+    async def slots(self) -> int | None:
+        return None
+
+
+class _Shared:
+    """An engine whose slots are divided among the batches that ask it."""
+
+    def __init__(self, engine: Engine, share: Callable[[], int]) -> None:
+        self.ask = engine.ask
+        self._engine = engine
+        self._share = share
+
+    async def slots(self) -> int | None:
+        slots = await self._engine.slots()
+        return None if slots is None else max(1, slots // max(1, self._share()))
