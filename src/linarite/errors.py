@@ -1,8 +1,8 @@
 """Every refusal this server can answer, as one tree of exceptions.
 
-Services raise these; `http.errors` alone turns them into answers. One class per member of the
-contract's ErrorCode, each with the status it travels with; then the codes that the real service
-answers at its gateway (numbers as text, PascalCase), and OpenAI's own shape for inference.
+Services raise these; `http.errors` alone turns them into answers. One class per code of the
+contract's ErrorCode that can occur, and per status it travels with; then the codes that the real
+service answers at its gateway (numbers as text, PascalCase), and OpenAI's own shape for inference.
 
     LinariteError
     ├── InvalidPayload          400  invalidPayload
@@ -12,7 +12,6 @@ answers at its gateway (numbers as text, PascalCase), and OpenAI's own shape for
     │   └── HeadersTooLarge     431
     ├── JsonlValidationFailed   400  jsonlValidationFailed
     ├── FileImportFailed        400  fileImportFailed
-    ├── ContentFilter           400  contentFilter
     ├── Unauthorized            401  401 (contract: unauthorized)
     ├── Forbidden               403  forbidden
     ├── QuotaExceeded           403  quotaExceeded
@@ -115,13 +114,6 @@ class FileImportFailed(LinariteError):
     """The file could not be imported."""
 
     code = "fileImportFailed"
-    status = 400
-
-
-class ContentFilter(LinariteError):
-    """The request was stopped by the content filter."""
-
-    code = "contentFilter"
     status = 400
 
 
