@@ -14,11 +14,13 @@ from linarite.http.api_versions import check_api_version
 from linarite.http.auth import authenticate
 from linarite.http.edge import Edge
 from linarite.resources import not_built
+from linarite.resources.files import routes as files
+from linarite.resources.uploads import routes as uploads
 from linarite.settings import Settings
 
 _AZURE_CUSTOM_HEADERS = 10
 
-AUTHORING: tuple[APIRouter, ...] = (not_built.router,)
+AUTHORING: tuple[APIRouter, ...] = (files.router, uploads.router, not_built.router)
 """The contract's operations and those beside them, relative to their base."""
 
 

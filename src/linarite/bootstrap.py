@@ -9,12 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from linarite.clock import SystemClock
 from linarite.http.auth import Keys
 from linarite.http.metrics import Metrics
+from linarite.http.outbound import Outbound
 from linarite.http.wiring import Parts
+from linarite.resources.files import tasks as file_tasks
+from linarite.resources.files.service import Files
+from linarite.resources.uploads import tasks as upload_tasks
+from linarite.resources.uploads.service import Uploads
 from linarite.settings import Settings
 from linarite.storage.blobs import BlobStore
 from linarite.storage.database import Database
+from linarite.storage.secrets import Secrets, kept_key
 from linarite.tasks.queue import Queue
 from linarite.tasks.task import Schedule, Task
 
@@ -41,11 +48,27 @@ def build(settings: Settings) -> Built:
     database = Database(settings.resolved_database_url)
     blobs = BlobStore(settings.blob_url or _folder_url(settings.data / "blobs"))
     queue = Queue(database)
-    services: list[Any] = []
+    clock, limits = SystemClock(), settings.limits
+    outbound = Outbound(settings.outbound)
+    files = Files(database, blobs, queue, clock, limits, _secrets(settings))
+    uploads = Uploads(database, blobs, files, clock, limits)
+    services: list[Any] = [files, uploads]
     collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), Metrics()]
     parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services]}
     parts[Settings] = settings  # whose own class is the one that read the file
-    return Built(settings, database, queue, parts, tasks=(), schedules=())
+    return Built(
+        settings,
+        database,
+        queue,
+        parts,
+        tasks=[*file_tasks.tasks(files, outbound)],
+        schedules=[*file_tasks.schedules(files), *upload_tasks.schedules(uploads)],
+    )
+
+
+def _secrets(settings: Settings) -> Secrets:
+    key = settings.secret_key
+    return Secrets(kept_key(settings.data) if key is None else key.get_secret_value())
 
 
 def _folder_url(folder: Path) -> str:

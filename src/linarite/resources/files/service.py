@@ -33,6 +33,16 @@ from linarite.tasks.queue import Queue
 from linarite.wire.errors import ErrorCode
 from linarite.wire.files import FileImport, FileState, Purpose
 
+__all__ = [
+    "Content",
+    "FileRecord",
+    "Files",
+    "LiveContents",
+    "Meter",
+    "NewFile",
+    "check_free_space",
+]
+
 VALIDATE = "files.validate"
 IMPORT = "files.import"
 
