@@ -67,6 +67,33 @@ def put_key(tx: Transaction, *, resource: str, name: str, key: str, now: int) ->
     )
 
 
+@dataclass(frozen=True)
+class KeyRecord:
+    """A key as far as the server knows it."""
+
+    resource: str
+    name: str
+    prefix: str
+    created_at: int
+
+
+def list_keys(tx: Transaction, *, resource: str | None = None) -> list[KeyRecord]:
+    """Every key, or a resource's, by resource and name."""
+    columns = (api_keys.c.resource, api_keys.c.name, api_keys.c.prefix, api_keys.c.created_at)
+    query = sa.select(*columns).order_by(api_keys.c.resource, api_keys.c.name)
+    if resource is not None:
+        query = query.where(api_keys.c.resource == resource)
+    return [KeyRecord(*row) for row in tx.execute(query)]
+
+
+def revoke_keys(tx: Transaction, *, resource: str, name: str | None = None) -> int:
+    """Let a resource's key, or both, open nothing any more; how many there were."""
+    query = sa.delete(api_keys).where(api_keys.c.resource == resource)
+    if name is not None:
+        query = query.where(api_keys.c.name == name)
+    return tx.execute(query).rowcount
+
+
 def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 

@@ -1,0 +1,40 @@
+"""The command line: every command, and how a refusal is shown."""
+
+import sys
+
+import typer
+
+from linarite.cli import keys, single
+from linarite.cli.doctor import doctor
+from linarite.cli.env import env
+from linarite.cli.refusals import Refused
+from linarite.cli.serve import serve
+from linarite.errors import LinariteError
+
+app = typer.Typer(
+    name="linarite",
+    help="The Azure OpenAI authoring API over your own models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(serve)
+app.command()(single.api)
+app.command()(single.worker)
+app.command()(single.engines)
+app.command()(env)
+app.command()(doctor)
+app.add_typer(keys.keys, name="keys")
+
+
+def main() -> None:
+    """Run the command that the command line names."""
+    try:
+        app()
+    except Refused as refusal:
+        typer.echo(f"linarite: {refusal}", err=True)
+        sys.exit(1)
+    except LinariteError as refusal:
+        typer.echo(f"linarite: {refusal.message}", err=True)
+        sys.exit(1)

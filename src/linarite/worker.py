@@ -1,0 +1,26 @@
+"""The process that performs durable work: batches, imports, validations, sweeps."""
+
+import threading
+
+from linarite.bootstrap import Built
+from linarite.tasks import schema
+from linarite.tasks.worker import Worker
+
+_STOP_SECONDS = 6.0
+
+
+def run(built: Built, stop: threading.Event) -> bool:
+    """Work until `stop` is set, then hand back what is not done.
+
+    Returns:
+        Whether every task let go in time; where not, the process must end at once.
+
+    Raises:
+        WrongSchema: the database is of another version.
+    """
+    built.database.check_version()
+    schema.check_version(built.database)
+    worker = Worker(built.database, built.tasks, built.schedules, built.settings.tasks)
+    worker.start()
+    stop.wait()
+    return worker.stop(within_seconds=_STOP_SECONDS)
