@@ -113,10 +113,13 @@ def order(text: str, fields: Fields) -> tuple[Key, ...]:
 
 def ordering(keys: Sequence[Key]) -> list[sa.UnaryExpression[Any]]:
     """`keys` as the terms of an ORDER BY; null sorts lowest on every database."""
-    return [
-        key.column.desc().nulls_last() if key.descending else key.column.asc().nulls_first()
-        for key in keys
-    ]
+    return [_term(key) for key in keys]
+
+
+def _term(key: Key) -> sa.UnaryExpression[Any]:
+    if not key.column.nullable:  # said plainly, as an index is only used for what it says
+        return key.column.desc() if key.descending else key.column.asc()
+    return key.column.desc().nulls_last() if key.descending else key.column.asc().nulls_first()
 
 
 def following(keys: Sequence[Key], values: Sequence[Any]) -> Predicate:
@@ -136,8 +139,11 @@ def _same(column: sa.Column[Any], value: Any) -> Predicate:
 
 
 def _beyond(key: Key, value: Any) -> Predicate:
+    if key.descending and value is not None:
+        below = key.column < value
+        return sa.or_(below, key.column.is_(None)) if key.column.nullable else below
     if key.descending:
-        return sa.false() if value is None else sa.or_(key.column < value, key.column.is_(None))
+        return sa.false()
     return key.column.is_not(None) if value is None else key.column > value
 
 
