@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,8 +31,8 @@ from linarite.storage.database import Database
 from linarite.tasks.task import Ticket
 from linarite.wire.batches import BatchStatus
 
-EngineOf = Callable[[str, Target], Engine]
-"""Who answers: given what is asked (``/chat/completions``) and where it goes."""
+EngineOf = Callable[[str, Target], AbstractAsyncContextManager[Engine]]
+"""Who answers, while the block lasts: given what is asked (``/chat/completions``) and where."""
 
 
 class Shares:
@@ -85,24 +85,23 @@ class Asking:
         terms = Terms(batches.settings.attempts, lambda: batches.is_expired(record), ticket.check)
 
         async def ask_all() -> Ended:
+            pace = Pace(batches.settings.in_flight)
             with self.shares.one_more(record) as share:
-                engine = _Shared(self._engine(record), share)
-                slots = await engine.slots()
-                most = batches.settings.in_flight if slots is None else slots
-                pace = Pace(most, known=slots is not None)
-                return await Dispatch(window, engine, journal, pace, terms).run()
+                async with self._engine(record) as engine:
+                    shared = _Shared(engine, share)
+                    return await Dispatch(window, shared, journal, pace, terms).run()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(ask_all())
 
-    def _engine(self, record: BatchRecord) -> Engine:
+    def _engine(self, record: BatchRecord) -> AbstractAsyncContextManager[Engine]:
         with self.batches.database.reading() as connection:
             try:
                 target = self.batches.deployments.resolve(
                     connection, record.resource, record.deployment or ""
                 )
             except DeploymentNotFound as refusal:
-                return _Nobody(refusal)
+                return nullcontext(_Nobody(refusal))
         return self.engine_of(record.endpoint, target)
 
 

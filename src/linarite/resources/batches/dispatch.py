@@ -81,7 +81,11 @@ class Engine(Protocol):
         """
 
     async def slots(self) -> int | None:
-        """How many requests of this batch it can take at once, or None when it does not tell."""
+        """How many requests of this batch it can take at once, or None when it does not tell.
+
+        Raises:
+            EngineLost: it is not there.
+        """
 
 
 class Journal(Protocol):
@@ -149,6 +153,7 @@ class Dispatch:
         self._askers: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._bounding: asyncio.Task[None] | None = None
         self._ended: Ended | None = None
         self._stopping = False
         self._failure: BaseException | None = None
@@ -161,24 +166,23 @@ class Dispatch:
         """Ask until every request is answered or something ends it; every answer is kept."""
         try:
             while self._ended is None:
-                await self._tick()
+                self._tick()
                 await self._pause()
             await self._wind_down()
         finally:
-            await self._drop(*self._askers, *filter(None, (self._reading, self._writing)))
+            others = (self._reading, self._writing, self._bounding)
+            await self._drop(*self._askers, *filter(None, others))
         return self._ended
 
-    async def _tick(self) -> None:
+    def _tick(self) -> None:
         now = time.monotonic()
         if self._failure is not None:
             raise self._failure
         self._ended = self._ended or self._why_end()
         if self._ended is not None:
             return
-        if now - self._bounded > _BOUND_SECONDS:
-            self._bounded = now
-            if (slots := await self._engine.slots()) is not None:
-                self._pace.bound(slots)
+        if now - self._bounded > _BOUND_SECONDS and self._bounding is None:
+            self._bounding = asyncio.create_task(self._bound())
         self._write_if_due(now)
         self._read_on()
         self._send_askers()
@@ -220,6 +224,16 @@ class Dispatch:
         self._changed.set()
 
     # asking
+
+    async def _bound(self) -> None:
+        try:
+            slots = await self._engine.slots()
+            if slots is not None:
+                self._pace.bound(slots)
+        except EngineLost:
+            pass  # it is asked again soon
+        finally:
+            self._bounded, self._bounding = time.monotonic(), None
 
     def _send_askers(self) -> None:
         now = time.monotonic()

@@ -23,7 +23,7 @@ class Pace:
 
     Args:
         most: it is never more.
-        known: whether the engine said how many it can take, so that nothing is to be found out.
+        known: whether the engine said how many it can take (see `bound`).
     """
 
     most: int
@@ -45,13 +45,14 @@ class Pace:
     def __post_init__(self) -> None:
         self.limit = self.most if self.known else min(START, self.most)
 
-    def bound(self, most: int) -> None:
-        """Change how many there may be; an engine whose slots are known gets them at once."""
-        if most == self.most:
+    def bound(self, slots: int) -> None:
+        """Note how many the engine says that it can take; it gets them at once if it is well."""
+        if self.known and slots == self.most:
             return
-        was_at_the_most = self.limit >= self.most
-        self.most = most
-        self.limit = most if self.known and was_at_the_most else min(self.limit, most)
+        is_well = not self.known or self.limit >= self.most
+        is_well = is_well and not (self._losses or self._pushes)
+        self.most, self.known = slots, True
+        self.limit = slots if is_well else min(self.limit, slots)
 
     def answered(self, now: float) -> None:
         """Note that a request was answered."""

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from linarite.http.odata import Field, Key, Predicate, following, ordering
-from linarite.http.pages import Listed, unknown_after
+from linarite.http.pages import Listed, Page, listed, unknown_after
 from linarite.resources.batches.answers import Answer, pack, unpack
 from linarite.resources.batches.lifecycle import BATCH, OPEN, VALIDATED, entered_at
 from linarite.resources.batches.lines import bare_path
@@ -15,8 +15,6 @@ from linarite.resources.batches.records import BatchRecord, Fenced
 from linarite.storage.database import Database, Transaction
 from linarite.storage.tables import batch_answers, batches, deployments
 from linarite.wire.batches import BatchStatus
-
-NEWEST_FIRST = (Key(batches.c.seq, descending=True),)
 
 SORTABLE: Mapping[str, Field] = {
     name: Field(batches.c[name])
@@ -75,34 +73,39 @@ def of_file(connection: sa.Connection, file_id: str) -> BatchRecord | None:
     return _one(connection, sa.select(*_COLUMNS).where(is_its))
 
 
+def by_creation(page: Page) -> tuple[Key, ...]:
+    """The order of a page that nobody ordered otherwise."""
+    return (Key(batches.c.seq, page.descending),)
+
+
 def page(
     connection: sa.Connection,
     resource: str,
-    *,
+    wanted: Page,
     condition: Predicate | None,
     order: Sequence[Key],
-    after: str | None,
-    limit: int,
 ) -> Listed[BatchRecord]:
     """A page of a resource's batches that meet `condition`.
 
     Raises:
-        InvalidPayload: `after` is no batch of the resource.
+        InvalidPayload: `wanted.after` is no batch of the resource.
     """
     is_own = batches.c.resource == resource
-    if order is not NEWEST_FIRST:
+    if order[-1].column is not batches.c.seq:  # two batches may be alike in all that is named
         order = (*order, Key(batches.c.seq, order[0].descending))
     query = sa.select(*_COLUMNS).where(is_own)
     if condition is not None:
         query = query.where(condition)
-    if after is not None:
-        place = sa.select(*(key.column for key in order)).where(is_own, batches.c.id == after)
+    if wanted.after is not None:
+        place = sa.select(*(key.column for key in order)).where(
+            is_own, batches.c.id == wanted.after
+        )
         row = connection.execute(place).one_or_none()
         if row is None:
-            raise unknown_after(after)
+            raise unknown_after(wanted.after)
         query = query.where(following(order, row))
-    rows = connection.execute(query.order_by(*ordering(order)).limit(limit + 1)).mappings().all()
-    return Listed([_record(row) for row in rows[:limit]], len(rows) > limit)
+    rows = connection.execute(query.order_by(*ordering(order)).limit(wanted.limit + 1))
+    return listed([_record(row) for row in rows.mappings()], wanted)
 
 
 def move(

@@ -16,7 +16,7 @@ from linarite.errors import (
     UnexpectedEntityState,
 )
 from linarite.http import odata
-from linarite.http.pages import Listed
+from linarite.http.pages import Listed, Page
 from linarite.resources.batches import repository, validation
 from linarite.resources.batches.lifecycle import BATCH
 from linarite.resources.batches.lines import bare_path
@@ -125,31 +125,28 @@ class Batches:
     def page(
         self,
         resource: str,
+        page: Page,
         *,
-        after: str | None,
-        limit: int,
         filter_text: str | None = None,
         orderby: str | None = None,
     ) -> tuple[Listed[BatchRecord], EnqueuedTokens | None]:
-        """A page of batches, newest first unless `orderby` says otherwise.
+        """A page of batches, in the order of `orderby`, which goes before the page's own.
 
         Gives also the tokens of their deployment, when all of them are of one.
 
         Raises:
-            InvalidPayload: `filter_text` or `orderby` cannot be read, or `after` is no batch.
+            InvalidPayload: `filter_text` or `orderby` cannot be read, or `page.after` is no batch.
 
         Contract: Batch_List.
         """
         condition = None
         if filter_text is not None:
             condition = odata.predicate(filter_text, repository.SORTABLE)
-        order: Sequence[odata.Key] = repository.NEWEST_FIRST
+        order: Sequence[odata.Key] = repository.by_creation(page)
         if orderby is not None:
             order = odata.order(orderby, repository.SORTABLE)
         with self.database.reading() as connection:
-            found = repository.page(
-                connection, resource, condition=condition, order=order, after=after, limit=limit
-            )
+            found = repository.page(connection, resource, page, condition, order)
             return found, self._tokens_in_view(connection, resource, found.items)
 
     def cancel(self, resource: str, batch_id: str) -> BatchRecord:

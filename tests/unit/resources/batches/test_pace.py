@@ -108,6 +108,24 @@ def test_an_engine_that_tells_its_slots_gets_them_and_gets_them_back():
     assert pace.limit == 60
 
 
+def test_slots_count_from_when_the_engine_tells_them():
+    pace = Pace(most=256)
+    assert pace.limit == START
+
+    pace.bound(60)
+
+    assert pace.limit == 60
+
+
+def test_slots_told_by_an_engine_that_was_just_lost_are_not_all_taken_at_once():
+    pace = Pace(most=256)
+    pace.lost(now=1.0, asked_at=0.5)
+
+    pace.bound(60)
+
+    assert (pace.limit, pace.most) == (1, 60)
+
+
 def test_slots_that_are_shared_anew_hold_at_once():
     pace = Pace(most=60, known=True)
 

@@ -1,0 +1,142 @@
+"""A deployment's engine as a batch asks it, and what its requests cost in tokens."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from linarite.engines import client
+from linarite.engines.place import ModelPlace
+from linarite.engines.refusals import EngineFailure, EngineUnreachable, ModelMissing
+from linarite.engines.tokens import Tokens
+from linarite.errors import InferenceRefused
+from linarite.resources.batches.dispatch import Engine, EngineLost, Reply
+from linarite.resources.batches.validation import TokenCount
+from linarite.resources.deployments.records import Target
+from linarite.resources.models.records import ModelRecord
+
+Prepare = Callable[[str, Target, dict[str, Any]], bytes]
+"""Makes what an engine is sent of a body: given what is asked, and where; raises LinariteError."""
+PlaceOf = Callable[[ModelRecord], ModelPlace]
+
+_MOST_TOKENS = 10_000_000
+_MOST_ANSWERS = 128
+
+
+@dataclass(frozen=True)
+class DeployedEngines:
+    """Engines for batches, each with connections of its own for the loop that it is used in.
+
+    Args:
+        host_socket: where this machine's engine host listens.
+        place_of: where a model is.
+        prepare: makes what an engine is sent.
+    """
+
+    host_socket: Path
+    place_of: PlaceOf
+    prepare: Prepare
+
+    @asynccontextmanager
+    async def __call__(self, endpoint: str, target: Target) -> AsyncIterator[Engine]:
+        """The engine that answers `endpoint` for `target`, while the block lasts."""
+        async with client.Engines(self.host_socket) as engines:
+            place = self.place_of(target.model)
+
+            def prepare(body: dict[str, Any]) -> bytes:
+                return self.prepare(endpoint, target, body)
+
+            yield _Deployed(engines, place, endpoint, prepare)
+
+
+class _Deployed:
+    """One deployment's engine."""
+
+    def __init__(
+        self,
+        engines: client.Engines,
+        place: ModelPlace,
+        endpoint: str,
+        prepare: Callable[[dict[str, Any]], bytes],
+    ) -> None:
+        self._engines = engines
+        self._place = place
+        self._endpoint = endpoint
+        self._prepare = prepare
+
+    async def ask(self, body: dict[str, Any]) -> Reply:
+        """Answer one request of a batch; streams are refused, for their pieces have no line."""
+        if body.get("stream"):
+            raise InferenceRefused(
+                "`stream` cannot be true in a batch: each request has one line of the output.",
+                param="stream",
+            )
+        prepared = self._prepare(body)
+        try:
+            engine = await self._engines.reach(self._place)
+            reply = await engine.post(self._endpoint, prepared, batch=True)
+        except (EngineFailure, ModelMissing) as failure:
+            raise EngineLost(failure.message, was_reached=_was_reached(failure)) from failure
+        return Reply(reply.status, reply.headers, reply.body)
+
+    async def slots(self) -> int | None:
+        """What it tells of the requests that batches may have out at it."""
+        try:
+            engine = await self._engines.reach(self._place)
+            return await engine.slots()
+        except (EngineFailure, ModelMissing) as failure:
+            raise EngineLost(failure.message, was_reached=False) from failure
+
+
+def _was_reached(failure: Exception) -> bool:
+    """Whether an engine went away with a request, rather than never having had it."""
+    cause = failure.__cause__
+    never = isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+    return isinstance(failure, EngineUnreachable) and cause is not None and not never
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """What requests cost: their prompt, and the longest answers that they allow.
+
+    Args:
+        tokens: counts prompts.
+        place_of: where a model is.
+    """
+
+    tokens: Tokens
+    place_of: PlaceOf
+
+    def __call__(self, endpoint: str, target: Target) -> TokenCount:
+        """What counts the requests of one batch."""
+        place = self.place_of(target.model)
+
+        def count(body: dict[str, Any]) -> int:
+            return self._prompt(place, endpoint, body) + _longest_answer(body)
+
+        return count
+
+    def _prompt(self, place: ModelPlace, endpoint: str, body: dict[str, Any]) -> int:
+        try:
+            if endpoint == "/chat/completions":
+                messages = body.get("messages")
+                turns = messages if isinstance(messages, list) else []
+                whole = [turn for turn in turns if isinstance(turn, dict)]
+                return self.tokens.count_chat(place, whole).tokens
+            given = body.get("input" if endpoint == "/embeddings" else "prompt")
+            if not isinstance(given, str | list):
+                return 0
+            return self.tokens.count_text(place, given).tokens
+        except (InferenceRefused, TypeError):  # its engine will refuse it, and it costs nothing
+            return 0
+
+
+def _longest_answer(body: dict[str, Any]) -> int:
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    count = body.get("n") or 1
+    if type(limit) is not int or type(count) is not int or limit < 0:
+        return 0
+    return min(limit, _MOST_TOKENS) * min(max(count, 1), _MOST_ANSWERS)
