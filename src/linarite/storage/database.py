@@ -6,16 +6,15 @@ Knows connections and transactions, and nothing of what the tables mean.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from linarite.errors import ServiceUnavailable
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 Transaction = sa.Connection
 """A connection inside a transaction that its opener commits."""
@@ -70,7 +69,21 @@ class Database:
             yield connection
 
     def migrate(self) -> None:
-        """Bring the tables to this version of Linarite."""
+        """Bring the tables to this version of Linarite; costs one query when they are.
+
+        Raises:
+            WrongSchema: they are of a newer version, which this one would not understand.
+        """
+        found, wanted = self._version(), _newest_version()
+        if found == wanted:
+            return
+        if found is not None and found > wanted:
+            raise WrongSchema(
+                f"The database is at version {found}, newer than this program's {wanted}: "
+                "it was used by a newer Linarite, install that."
+            )
+        from alembic import command  # late: takes half a second, and few starts migrate
+
         with self.engine.begin() as connection:
             if not self.is_sqlite:  # two servers that start at once migrate one after the other
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(718_281_828)"))
@@ -78,21 +91,34 @@ class Database:
 
     def check_version(self) -> None:
         """Raise WrongSchema unless the tables are of this version of Linarite."""
-        with self.reading() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
-        wanted = ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+        found, wanted = self._version(), _newest_version()
         if found != wanted:
             raise WrongSchema(
                 f"The database is at version {found}, this program wants {wanted}: "
                 "start `linarite serve` of this version once, which migrates it."
             )
 
+    def _version(self) -> str | None:
+        """The migration that the tables are at; None when there are none."""
+        with self.reading() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            query = sa.text("SELECT version_num FROM alembic_version")
+            return connection.execute(query).scalar_one_or_none()
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
 
 
-def _alembic(connection: sa.Connection) -> Config:
+def _newest_version() -> str:
+    """The newest migration: their files are numbered in order."""
+    return max(file.name.partition("_")[0] for file in _MIGRATIONS.glob("versions/[0-9]*.py"))
+
+
+def _alembic(connection: sa.Connection) -> "Config":
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection

@@ -1,0 +1,49 @@
+"""Which version the tables are of, on both databases."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.script import ScriptDirectory
+
+from linarite.storage import database as storage
+from linarite.storage.database import Database, WrongSchema
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+def set_version(database: Database, version: str) -> None:
+    with database.transaction() as tx:
+        tx.execute(sa.text("UPDATE alembic_version SET version_num = :v"), {"v": version})
+
+
+def test_the_newest_migration_is_the_one_that_alembic_calls_head() -> None:
+    folder = Path(storage.__file__).parent / "migrations"
+
+    assert storage._newest_version() == ScriptDirectory(str(folder)).get_current_head()
+
+
+def test_an_empty_database_is_refused_until_it_is_migrated(database: Database) -> None:
+    with pytest.raises(WrongSchema, match="linarite serve"):
+        database.check_version()
+
+    database.migrate()
+    database.migrate()
+
+    database.check_version()
+
+
+def test_a_database_of_a_newer_version_is_neither_used_nor_migrated(database: Database) -> None:
+    database.migrate()
+    set_version(database, "9999")
+
+    with pytest.raises(WrongSchema, match="9999"):
+        database.check_version()
+    with pytest.raises(WrongSchema, match="newer"):
+        database.migrate()
