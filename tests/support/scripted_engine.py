@@ -43,7 +43,7 @@ import orjson
 import uvloop
 from aiohttp import web
 
-_WORD = re.compile(r"\[\[([a-z-]+)(?: ([^\]]*?))?(?: x(\d+))?\]\]")
+_WORD = re.compile(r"\[\[([a-z-]+)(?: (?!x\d+\]\])([^\]]*?))?(?: x(\d+))?\]\]")
 _EMBEDDING_SIZE = 8
 
 
