@@ -13,8 +13,10 @@ from linarite.engines.sampling import Sampling
 
 RESERVED_SLOTS = 4
 _CHAT_TIME_SECONDS = 5.0
-_STEP_SECONDS = 0.045
-_LEAST_BATCH_SLOTS = 2
+_SHORT_STEP_SECONDS = 0.045
+_LEAST_BATCH_SLOTS = 4
+_MEMORY = 0.8
+"""How much of the running mean of step times is the past."""
 
 
 @dataclass
@@ -37,9 +39,14 @@ class Request:
 
 
 class Admission:
-    """The requests of one engine."""
+    """The requests of one engine.
 
-    def __init__(self, slots: int) -> None:
+    Args:
+        slots: answers at once.
+        single_step_seconds: how long a step with one answer takes on this machine.
+    """
+
+    def __init__(self, slots: int, single_step_seconds: float = 0.0) -> None:
         self.slots = slots
         self.batch_slots = slots - RESERVED_SLOTS
         self.active: dict[int, Request] = {}
@@ -47,6 +54,8 @@ class Admission:
         self._batch: deque[Request] = deque()
         self._chat_time_ends = 0.0
         self._pace = max(_LEAST_BATCH_SLOTS, slots // 4)
+        self._short = max(_SHORT_STEP_SECONDS, 2 * single_step_seconds)
+        self._mean: float | None = None
         self._has_new_chat = False
 
     def put(self, request: Request, now: float) -> None:
@@ -96,11 +105,15 @@ class Admission:
         chats = sum(not request.is_batch for request in self.active.values())
         if chats:
             self._chat_time_ends = now + _CHAT_TIME_SECONDS
+        if now >= self._chat_time_ends:
+            return
         batch = len(self.active) - chats
-        if batch >= self._pace and seconds < _STEP_SECONDS / 2:
-            self._pace = min(self._pace + 1, self.batch_slots)
-        elif _LEAST_BATCH_SLOTS <= batch <= self._pace and seconds > _STEP_SECONDS:
-            self._pace = max(batch - 1, _LEAST_BATCH_SLOTS)
+        mean = seconds if self._mean is None else self._mean
+        self._mean = _MEMORY * mean + (1 - _MEMORY) * seconds
+        if batch >= self._pace and self._mean < 0.75 * self._short:
+            self._pace, self._mean = min(self._pace + 1, self.batch_slots), None
+        elif batch <= self._pace and self._mean > self._short:
+            self._pace, self._mean = max(self._pace - 1, _LEAST_BATCH_SLOTS), None
 
     def counts(self) -> dict[str, int]:
         """Answers in the making and waiting, by kind."""

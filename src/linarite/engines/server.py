@@ -29,6 +29,7 @@ from linarite.engines.dialect import Wanted
 from linarite.engines.generation import Stepping, exit_now
 from linarite.engines.installed import InstalledModel, read_model
 from linarite.engines.lifeline import die_with_parent
+from linarite.engines.process import listen_privately
 from linarite.engines.templates import ChatTemplate
 from linarite.errors import InferenceRefused, LinariteError
 
@@ -289,12 +290,7 @@ async def serve(model: InstalledModel, path: Path, slots: int) -> None:
     app = application(engine, slots, stepping)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=5)
     await runner.setup()
-    part = path.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    before = os.umask(0o177)
-    await web.UnixSite(runner, part, backlog=4096).start()
-    os.umask(before)
-    part.rename(path)
+    await listen_privately(runner, path)
     stopped = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopped.set)

@@ -113,8 +113,7 @@ class Stepper:
 def serve(model: InstalledModel, slots: int, link: socket.socket) -> None:
     """Answer over `link` until it closes."""
     pipeline = Pipeline.load(model.ir_folder, slots=slots, cache_bytes=model.cache_bytes)
-    _warm_up(pipeline, model)
-    admission = Admission(slots)
+    admission = Admission(slots, _warm_up(pipeline, model))
     stepper, commands = Stepper(pipeline, admission), Commands(link)
     link.sendall(orjson.dumps({"ready": os.getpid()}) + b"\n")
     while True:
@@ -125,12 +124,16 @@ def serve(model: InstalledModel, slots: int, link: socket.socket) -> None:
             link.sendall(orjson.dumps({"said": said, "counts": admission.counts()}) + b"\n")
 
 
-def _warm_up(pipeline: Pipeline, model: InstalledModel) -> None:
-    """The first steps allocate: nobody should wait for that."""
-    sampling = Sampling(max_tokens=2, temperature=0.0, eos=model.eos_token_ids, ignore_eos=True)
+def _warm_up(pipeline: Pipeline, model: InstalledModel) -> float:
+    """Take the first steps, which allocate, before anyone waits; the seconds of a short one."""
+    sampling = Sampling(max_tokens=6, temperature=0.0, eos=model.eos_token_ids, ignore_eos=True)
     pipeline.add([model.eos_token_ids[0]] * 8, sampling)
+    seconds = []
     while pipeline.is_busy():
+        began = time.monotonic()
         pipeline.step()
+        seconds.append(time.monotonic() - began)
+    return min(seconds)
 
 
 def main() -> None:

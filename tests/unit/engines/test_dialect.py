@@ -1,0 +1,136 @@
+"""A request is read as OpenAI reads it, and a fault is named."""
+
+import base64
+import struct
+
+import numpy as np
+import pytest
+
+from linarite.engines import dialect
+from linarite.engines.capabilities import EMBEDDED_CHAT, EMBEDDED_EMBEDDING
+from linarite.errors import InferenceRefused
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def test_a_chat_has_openais_defaults():
+    messages, wanted = dialect.read_chat({"model": "m", "messages": HELLO}, EMBEDDED_CHAT)
+
+    assert messages == HELLO
+    assert (wanted.count, wanted.temperature, wanted.top_p, wanted.stops) == (1, 1.0, 1.0, ())
+    assert wanted.max_tokens is None
+    assert not wanted.is_stream
+
+
+def test_text_parts_are_joined_and_a_developer_is_the_system():
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+
+    messages, _ = dialect.read_chat(
+        {"messages": [{"role": "developer", "content": parts}, *HELLO]}, EMBEDDED_CHAT
+    )
+
+    assert messages[0] == {"role": "system", "content": "ab"}
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": "hello"}, "messages"),
+        ({"messages": ["hello"]}, "messages[0]"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "messages[0].content[0].type",
+        ),
+        ({"temperature": 2.1}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"top_p": -0.1}, "top_p"),
+        ({"presence_penalty": 3}, "presence_penalty"),
+        ({"frequency_penalty": -3}, "frequency_penalty"),
+        ({"n": 0}, "n"),
+        ({"n": 129}, "n"),
+        ({"n": 1.5}, "n"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": -1}, "max_completion_tokens"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+        ({"stop": 7}, "stop"),
+        ({"seed": 2**63}, "seed"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"logprobs": True}, "logprobs"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"wisdom": 5}, "wisdom"),
+    ],
+)
+def test_a_wrong_or_unsupported_parameter_is_named(change, param):
+    with pytest.raises(InferenceRefused) as refused:
+        dialect.read_chat({"messages": HELLO, **change}, EMBEDDED_CHAT)
+
+    assert (refused.value.status, refused.value.param) == (400, param)
+    assert dialect.error_body(refused.value)["error"]["param"] == param
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tools": None},
+        {"tools": []},
+        {"logprobs": False},
+        {"response_format": {"type": "text"}},
+        {"store": True, "metadata": {"a": "b"}, "user": "me"},
+    ],
+)
+def test_a_parameter_that_asks_for_nothing_is_let_by(change):
+    dialect.read_chat({"messages": HELLO, **change}, EMBEDDED_CHAT)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "read"),
+    [("a", ["a"]), (["a", "b"], ["a", "b"]), ([1, 2], [[1, 2]]), ([[1], [2]], [[1], [2]])],
+)
+def test_a_prompt_is_text_or_tokens_or_several(prompt, read):
+    prompts, _ = dialect.read_completion({"prompt": prompt}, EMBEDDED_CHAT)
+
+    assert prompts == read
+
+
+def test_a_prompt_over_the_context_is_refused_in_openais_words():
+    with pytest.raises(InferenceRefused) as refused:
+        dialect.room_for_answer(100, 80, 30, is_chat=True)
+
+    assert refused.value.openai_code == "context_length_exceeded"
+    assert refused.value.message == (
+        "This model's maximum context length is 100 tokens. However, you requested 110 tokens (80 "
+        "in the messages, 30 in the completion). Please reduce the length of the messages or "
+        "completion."
+    )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "wanted", "is_chat", "room"),
+    [(10, None, True, 90), (10, 90, True, 90), (10, None, False, 16), (99, None, True, 1)],
+)
+def test_the_rest_of_the_context_is_room_for_the_answer(prompt, wanted, is_chat, room):
+    assert dialect.room_for_answer(100, prompt, wanted, is_chat=is_chat) == room
+
+
+def test_embeddings_travel_as_numbers_or_as_little_endian_floats():
+    vector = np.array([0.5, -1.0], np.float32)
+
+    plain = dialect.embedding_answer("m", [vector], 3, in_base64=False)
+    packed = dialect.embedding_answer("m", [vector], 3, in_base64=True)
+
+    assert plain["data"][0]["embedding"] == [0.5, -1.0]
+    assert struct.unpack("<2f", base64.b64decode(packed["data"][0]["embedding"])) == (0.5, -1.0)
+    assert plain["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
+
+
+@pytest.mark.parametrize("given", ["", [], [""], [[]], 5, ["a", 1], None])
+def test_an_input_that_is_no_text_is_refused(given):
+    with pytest.raises(InferenceRefused):
+        dialect.read_embedding({"input": given}, EMBEDDED_EMBEDDING)

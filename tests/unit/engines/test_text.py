@@ -1,0 +1,80 @@
+"""Text comes out token by token without broken letters, and ends before a stop string."""
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from linarite.engines.text import TextStream
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    """One token a byte: every letter beyond ASCII is several tokens."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE({letter: at for at, letter in enumerate(letters)}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens(["<end>"])
+    return made
+
+
+def tokens(tokenizer: Tokenizer, text: str) -> list[int]:
+    return tokenizer.encode(text, add_special_tokens=False).ids
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "zażółć gęślą", "👩🏽\u200d🚀 flies", "日本語 テスト", "a\n\n b"]
+)
+def test_pieces_are_whole_letters_and_make_the_text(tokenizer, text):
+    stream = TextStream(tokenizer)
+
+    pieces = [stream.add([token]) for token in tokens(tokenizer, text)] + [stream.end()]
+
+    assert "".join(pieces) == text
+    assert not any("\ufffd" in piece for piece in pieces)
+    assert stream.count == len(tokens(tokenizer, text))
+
+
+def test_a_letter_that_never_ends_is_shown_as_broken_at_the_end(tokenizer):
+    stream = TextStream(tokenizer)
+    half = tokens(tokenizer, "x€")[:-1]
+
+    pieces = [stream.add([token]) for token in half]
+
+    assert "".join(pieces) == "x"
+    assert "\ufffd" in stream.end()
+
+
+@pytest.mark.parametrize(
+    ("stops", "expected"),
+    [
+        (["STOP"], "one two "),
+        (["zzz", "two"], "one "),
+        (["STOP", " STOP"], "one two"),
+        (["never"], "one two STOP three"),
+        (["three!"], "one two STOP three"),
+    ],
+)
+def test_text_ends_before_the_first_stop_string(tokenizer, stops, expected):
+    stream = TextStream(tokenizer, stops)
+
+    shown = "".join(stream.add([token]) for token in tokens(tokenizer, "one two STOP three"))
+
+    assert shown + stream.end() == expected
+    assert stream.is_stopped == (expected != "one two STOP three")
+
+
+def test_tokens_after_a_stop_string_are_not_counted(tokenizer):
+    stream = TextStream(tokenizer, ["b"])
+
+    stream.add(tokens(tokenizer, "abcdef"))
+
+    assert stream.count == 2
+
+
+def test_a_special_token_has_no_text(tokenizer):
+    stream = TextStream(tokenizer)
+
+    shown = stream.add([*tokens(tokenizer, "hi"), tokenizer.token_to_id("<end>")])
+
+    assert shown + stream.end() == "hi"
+    assert stream.count == 3
