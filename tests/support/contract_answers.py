@@ -26,6 +26,9 @@ from tests.contract.schema import DEFINITIONS, reachable
 from tests.support.recording import Answer
 
 Client = TypeVar("Client")
+_NOBODY_LISTENS = 499
+"""What the server notes for a caller who has gone; it reaches nobody."""
+
 Seen = tuple[str, str, str]
 """An enum (or `operation`), its value (or the operation's id), and the method it came over."""
 
@@ -40,6 +43,8 @@ class ContractAnswers:
     def note(self, answer: Answer) -> None:
         """Hold one answer against the contract; a fault is kept for `take_faults`."""
         if answer.method in {"HEAD", "OPTIONS"} or not answer.path.startswith("/openai/"):
+            return
+        if answer.status == _NOBODY_LISTENS:
             return
         operation = operation_of(answer.method, answer.path)
         body = bytes(answer.body)
