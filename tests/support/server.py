@@ -125,7 +125,8 @@ def running_server(
     task_schema.migrate(built.database)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        scheme = "https" if built.settings.server.tls else "http"
+        address = f"{scheme}://127.0.0.1:{listening.getsockname()[1]}"
         server = Server(address, KEY, built)
         server.add_key("default", KEY)
         app = Recording(create_app(built), server.note)

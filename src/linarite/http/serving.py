@@ -13,6 +13,7 @@ HEAD_BYTES = 64 << 10
 _KEEP_ALIVE_SECONDS = 75
 """Longer than clients keep an idle connection, so that none is closed as it is used again."""
 _STOP_SECONDS = 5
+_FAREWELL_SECONDS = 0.2
 
 
 def server_config(app: ASGIApp, **options: Any) -> uvicorn.Config:
@@ -68,6 +69,15 @@ class BoundedHttp(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
         self._refuse(InvalidPayload(msg))
+
+    def shutdown(self) -> None:
+        """The server stops: let go of the connection, or, with an answer on its way, after it.
+
+        Over TLS a close waits for the client's own, for half a minute where it is idle.
+        """
+        super().shutdown()
+        if self.transport.is_closing() and self.scheme == "https":
+            self.loop.call_later(_FAREWELL_SECONDS, self.transport.abort)
 
     def _refuse(self, error: LinariteError) -> None:
         if self.cycle is None or self.cycle.response_complete:  # else it would land in an answer

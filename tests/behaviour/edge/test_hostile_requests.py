@@ -1,0 +1,205 @@
+"""Requests that no schema thinks of, each against every operation it fits.
+
+Each is refused with the right status and leaves no row and no byte behind, or is taken for what
+it says; none is a failure of the server.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from tests.support.campaign import Campaign
+from tests.support.server import Server
+
+START = {"purpose": "batch", "filename": "a.jsonl", "bytes": 10, "mime_type": "text/plain"}
+IMPORT = {"purpose": "batch", "filename": "a.jsonl", "content_url": "https://example.com/a.jsonl"}
+NO_ID = "0" * 32
+
+
+@dataclass(frozen=True)
+class Sent:
+    """An operation with a JSON body, and one body that it takes (or refuses for its ids alone)."""
+
+    path: str
+    body: dict[str, Any]
+
+
+JSON_OPERATIONS = {
+    "UploadFile_Start": Sent("/uploads", START),
+    "UploadFile_Complete": Sent("/uploads/{upload}/complete", {"part_ids": ["a"], "md5": "0" * 32}),
+    "Files_Import": Sent("/files/import", IMPORT),
+}
+LISTS = ["/files"]
+ITEMS = [
+    ("GET", "/files/{}"),
+    ("DELETE", "/files/{}"),
+    ("GET", "/files/{}/content"),
+    ("POST", "/uploads/{}/cancel"),
+]
+
+MALFORMED = {
+    "nothing": b"",
+    "half an object": b'{"purpose": "batch"',
+    "two objects": b"{}{}",
+    "byte order mark": b"\xef\xbb\xbf{}",
+    "UTF-16": '{"purpose": "batch"}'.encode("utf-16"),
+    "no UTF-8": b'{"purpose": "\xff\xfe"}',
+    "overlong UTF-8": b'{"purpose": "\xc0\x80"}',
+    "lone surrogate": b'{"purpose": "\\ud800"}',
+    "surrogate as UTF-8": b'{"purpose": "\xed\xa0\x80"}',
+    "NUL escaped": b'{"purpose": "a\\u0000"}',
+    "NUL raw": b'{"purpose": "a\x00"}',
+    "NUL in a key": b'{"a\\u0000": 1}',
+    "NaN": b'{"bytes": NaN}',
+    "infinity": b'{"bytes": 1e999}',
+    "nested arrays": b"[" * 100_000,
+    "nested objects": b'{"a":' * 1_000 + b"{}" + b"}" * 1_000,
+    "single quotes": b"{'purpose': 'batch'}",
+    "trailing comma": b'{"purpose": "batch",}',
+    "comment": b"{} // nothing",
+    "null": b"null",
+    "array": b"[{}]",
+    "string": b'"{}"',
+    "number": b"1",
+    "form": b"purpose=batch&filename=a",
+}
+VALUES = {
+    "null": None,
+    "true": True,
+    "zero": 0,
+    "minus one": -1,
+    "2^31": 2**31,
+    "2^63": 2**63,
+    "2^64": 2**64,
+    "10^300": 10**300,
+    "fraction": 1.5,
+    "empty": "",
+    "blank": " ",
+    "dots": "../../etc/passwd",
+    "control": "a\r\nb: c\x1b[31m\x7f",
+    "right to left": "\u202ea.jsonl",
+    "not a character": "\uffff\U0010ffff",
+    "emoji": "💎" * 100,
+    "long": "x" * 100_000,
+    "template": "{{7*7}}${7*7}%s%n",
+    "statement": "'; DROP TABLE files; --",
+    "array": [],
+    "array of it": ["batch"],
+    "many": ["x"] * 5_000,
+    "object": {},
+    "deep": {"a": {"b": {"c": [[[{}]]]}}},
+}
+IDS = {
+    "unknown": NO_ID,
+    "blank": "%20",
+    "dot": "%2E",
+    "dots": "%2E%2E",
+    "slash": "a%2Fb",
+    "backslash": "..%5C..%5Cetc",
+    "no UTF-8": "%ff%fe",
+    "overlong": "%c0%af",
+    "surrogate": "%ed%a0%80",
+    "line feed": "file-1%0d%0aX: y",
+    "per cent": "%25%00"[:3],
+    "question": "file%3Fa=b",
+    "long": "f" * 20_000,
+    "emoji": "%F0%9F%92%8E",
+    "statement": "'%20OR%20'1'='1",
+    "pattern": "file-%25_",
+    "template": "%7Bfile_id%7D",
+}
+
+
+@pytest.fixture(scope="module")
+def campaign(shared_server: Server) -> Iterator[Campaign]:
+    one = Campaign(shared_server)
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="module")
+def upload(campaign: Campaign) -> str:
+    """An open upload."""
+    return str(campaign.send("POST", "/uploads", json=START).json()["id"])
+
+
+@pytest.mark.parametrize("name", JSON_OPERATIONS)
+def test_a_malformed_body_is_refused(campaign: Campaign, upload: str, name: str):
+    path = JSON_OPERATIONS[name].path.format(upload=upload)
+
+    for what, content in MALFORMED.items():
+        headers = {"content-type": "application/json"}
+        answer = campaign.send("POST", path, content=content, headers=headers)
+        assert answer.status_code == 400, what
+        assert answer.json()["error"]["code"] == "invalidPayload"
+
+
+@pytest.mark.parametrize("name", JSON_OPERATIONS)
+def test_an_odd_value_is_refused_or_taken_for_what_it_is(
+    campaign: Campaign, upload: str, name: str
+):
+    sent = JSON_OPERATIONS[name]
+
+    for field in [*sent.body, "metadata", "expires_after"]:
+        for value in VALUES.values():
+            content = json.dumps({**copy.deepcopy(sent.body), field: value})
+            headers = {"content-type": "application/json"}
+            path = sent.path.format(upload=upload)
+            campaign.send("POST", path, content=content, headers=headers)
+
+
+@pytest.mark.parametrize("name", JSON_OPERATIONS)
+def test_what_is_required_is_missed(campaign: Campaign, upload: str, name: str):
+    path = JSON_OPERATIONS[name].path.format(upload=upload)
+
+    answer = campaign.send("POST", path, json={"unknown": 1})
+
+    assert answer.status_code == 400
+    assert " is required." in answer.json()["error"]["message"]
+    assert all(each["target"].startswith("$.") for each in answer.json()["error"]["details"])
+
+
+@pytest.mark.parametrize("name", JSON_OPERATIONS)
+def test_an_undeclared_content_type_is_not_taken(campaign: Campaign, upload: str, name: str):
+    sent = JSON_OPERATIONS[name]
+    path = sent.path.format(upload=upload)
+
+    for content_type in ("", "text/plain", "multipart/form-data", "application/xml", "*/*", "json"):
+        answer = campaign.send(
+            "POST", path, content=json.dumps(sent.body), headers={"content-type": content_type}
+        )
+        assert answer.status_code == 415, content_type
+
+
+@pytest.mark.parametrize("name", JSON_OPERATIONS)
+def test_a_body_beyond_the_limit_is_refused(campaign: Campaign, upload: str, name: str):
+    path = JSON_OPERATIONS[name].path.format(upload=upload)
+    headers = {"content-type": "application/json"}
+    megabyte = b'"' + b"x" * ((1 << 20) - 2) + b'"'
+
+    announced = campaign.send("POST", path, content=b"[" + megabyte * 5, headers=headers)
+    in_chunks = campaign.send("POST", path, content=iter([megabyte] * 5), headers=headers)
+
+    assert (announced.status_code, in_chunks.status_code) == (413, 413)
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_list_bounds_its_parameters(campaign: Campaign, path: str):
+    for limit in ("0", "-1", "abc", "1.5", "99999999999999999999", "10001", "%00", "٣"):
+        assert campaign.send("GET", path, params={"limit": limit}).status_code == 400, limit
+    for after in ("nothing", NO_ID, "'; --", "💎", "x" * 10_000):
+        answer = campaign.send("GET", path, params={"after": after})
+        assert answer.status_code == 400, after
+        assert answer.json()["error"]["target"] == "after"
+    assert campaign.send("GET", path, params={"order": "sideways"}).status_code == 400
+
+
+@pytest.mark.parametrize(("method", "path"), ITEMS)
+def test_an_odd_id_is_not_found(campaign: Campaign, method: str, path: str):
+    for what, odd in IDS.items():
+        answer = campaign.send(method, path.format(odd))
+        assert answer.status_code == 404, what
+        assert answer.json()["error"]["code"] in {"notFound", "404"}

@@ -1,0 +1,59 @@
+"""Malformed requests sent to one server, and whether they changed anything they should not have."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import sqlalchemy as sa
+from tests.support.server import Server
+
+_SHOWN = 2_000
+
+
+@dataclass
+class Campaign:
+    """A server under odd requests. A failure of it, or anything a refusal leaves, ends the test."""
+
+    server: Server
+    statuses: Counter[int] = field(default_factory=Counter)
+    sent: set[str] = field(default_factory=set)
+    _there: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._there = self.possessions()
+        self._client = self.server.client()
+
+    def send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send one request below ``/openai``."""
+        answer = self._client.request(method, f"/openai{path}", **options)
+        self.judge(f"{method} {path} {options}", answer.status_code)
+        return answer
+
+    def judge(self, sent: str, status: int) -> None:
+        """Note a request and its answer."""
+        self.sent.add(sent)
+        self.statuses[status] += 1
+        assert status < 500, f"{status} to {sent[:_SHOWN]}"
+        there = self.possessions()
+        if status >= 400:
+            assert there == self._there, f"{status} left something behind: {sent[:_SHOWN]}"
+        self._there = there
+
+    def possessions(self) -> dict[str, int]:
+        """How many rows each table has, and how many files the blob folder."""
+        folder = self.server.settings.data / "blobs"
+        found = {"blobs on disk": sum(path.is_file() for path in folder.rglob("*"))}
+        with self.server.built.database.reading() as connection:
+            for name in sa.inspect(connection).get_table_names():
+                query = sa.select(sa.func.count()).select_from(sa.table(name))
+                found[name] = connection.execute(query).scalar_one()
+        return found
+
+    def expect_here(self) -> None:
+        """Take what is there now as given, after a test made it so."""
+        self._there = self.possessions()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._client.close()
