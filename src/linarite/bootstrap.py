@@ -6,19 +6,30 @@ until it is used.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from linarite.clock import SystemClock
+from linarite.engines.installed import folder_of, list_models
+from linarite.engines.place import ModelPlace, host_socket, models_folder
+from linarite.engines.tokens import Tokens
 from linarite.http.auth import Keys
 from linarite.http.metrics import Metrics
 from linarite.http.outbound import Outbound
 from linarite.http.wiring import Parts
+from linarite.resources.batches.deployed import DeployedEngines, TokenCounts
+from linarite.resources.batches.service import Batches
+from linarite.resources.batches.tasks import Work
+from linarite.resources.deployments.service import Deployments
 from linarite.resources.files import tasks as file_tasks
 from linarite.resources.files.service import Files
+from linarite.resources.inference.service import Inference
+from linarite.resources.models.records import ModelRecord
+from linarite.resources.models.service import Models
 from linarite.resources.uploads import tasks as upload_tasks
 from linarite.resources.uploads.service import Uploads
-from linarite.settings import Settings
+from linarite.settings import ModelEntry, Settings
 from linarite.storage.blobs import BlobStore
 from linarite.storage.database import Database
 from linarite.storage.secrets import Secrets, kept_key
@@ -52,7 +63,24 @@ def build(settings: Settings) -> Built:
     outbound = Outbound(settings.outbound)
     files = Files(database, blobs, queue, clock, limits, _secrets(settings))
     uploads = Uploads(database, blobs, files, clock, limits)
-    services: list[Any] = [files, uploads]
+    models = _models(settings)
+    deployments = Deployments(database, models, clock, settings.deployments)
+    inference = Inference(deployments, _place)
+    batches = Batches(
+        database,
+        blobs,
+        files,
+        deployments,
+        queue,
+        clock,
+        limits,
+        settings.batches,
+        TokenCounts(Tokens(), _place),
+    )
+    batch_work = Work(
+        batches, DeployedEngines(host_socket(settings.data), _place, inference.prepare)
+    )
+    services: list[Any] = [files, uploads, models, deployments, inference, batches]
     collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), Metrics()]
     parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services]}
     parts[Settings] = settings  # whose own class is the one that read the file
@@ -61,8 +89,49 @@ def build(settings: Settings) -> Built:
         database,
         queue,
         parts,
-        tasks=[*file_tasks.tasks(files, outbound)],
-        schedules=[*file_tasks.schedules(files), *upload_tasks.schedules(uploads)],
+        tasks=[*file_tasks.tasks(files, outbound), *batch_work.tasks()],
+        schedules=[
+            *file_tasks.schedules(files),
+            *upload_tasks.schedules(uploads),
+            *batch_work.schedules(),
+        ],
+    )
+
+
+def _models(settings: Settings) -> Models:
+    folder = models_folder(settings)
+    declared = [_declared(entry, folder) for entry in settings.models]
+    return Models(partial(_installed, folder), declared, settings.aliases)
+
+
+def _installed(folder: Path) -> list[ModelRecord]:
+    return [
+        ModelRecord(
+            model.id,
+            model.kind,
+            path=model.folder,
+            context_tokens=model.context_tokens,
+            tunable=model.is_tunable,
+        )
+        for model in list_models(folder)
+    ]
+
+
+def _declared(entry: ModelEntry, folder: Path) -> ModelRecord:
+    """A model of the settings file; one with a path lies in `folder` once it was added."""
+    return ModelRecord(
+        entry.id,
+        entry.kind,
+        path=None if entry.upstream else folder_of(folder, entry.id),
+        upstream=entry.upstream,
+        context_tokens=entry.context_tokens,
+        tokenizer=entry.tokenizer,
+    )
+
+
+def _place(model: ModelRecord) -> ModelPlace:
+    return ModelPlace(
+        model.id, folder=model.path, upstream=model.upstream, tokenizer=model.tokenizer
     )
 
 

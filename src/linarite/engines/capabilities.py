@@ -34,7 +34,6 @@ EMBEDDED_CHAT = Capabilities(
     chat=True,
     completion=True,
     streaming=True,
-    fine_tune=True,
     priority=True,
     exact_counts=True,
     most_answers=16,
@@ -51,7 +50,6 @@ UPSTREAM_CHAT = Capabilities(
     structured_output=True,
     logprobs=True,
     logit_bias=True,
-    images=True,
     echo=True,
     suffix=True,
 )

@@ -37,3 +37,11 @@ async def _refuse() -> None:
 
 for _method, _path, _operation in NOT_BUILT:
     router.add_api_route(_path, _refuse, methods=[_method], name=_operation)
+
+# Clients made with `azure_deployment=` ask for the list of stored completions under it.
+router.add_api_route(
+    "/deployments/{deployment_id}/chat/completions",
+    _refuse,
+    methods=["GET"],
+    name="StoredCompletion_List_of_deployment",
+)

@@ -1,0 +1,76 @@
+"""The SQL of deployments: one resource's own, and those of everyone beside them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from linarite.resources.deployments.records import EVERYONE, DeploymentRecord
+from linarite.storage.database import Transaction
+from linarite.storage.tables import deployments
+
+_COLUMNS = [column for column in deployments.c if column.name != "seq"]
+
+
+def insert(tx: Transaction, record: DeploymentRecord) -> None:
+    """Add `record`; raises sqlalchemy's IntegrityError when its resource has that name already."""
+    tx.execute(sa.insert(deployments).values(vars(record)))
+
+
+def visible(connection: sa.Connection, resource: str) -> list[DeploymentRecord]:
+    """What `resource` can use, oldest first; its own stand before everyone's of the same name."""
+    query = sa.select(*_COLUMNS).where(_seen_by(resource)).order_by(deployments.c.seq)
+    rows = [_record(row) for row in connection.execute(query).mappings()]
+    own = {record.id for record in rows if not record.is_declared}
+    return [record for record in rows if not (record.is_declared and record.id in own)]
+
+
+def find(connection: sa.Connection, resource: str, name: str) -> DeploymentRecord | None:
+    """The deployment that `name` means to `resource`: its own, else everyone's."""
+    query = sa.select(*_COLUMNS).where(_seen_by(resource), deployments.c.id == name)
+    rows = [_record(row) for row in connection.execute(query).mappings()]
+    return min(rows, key=lambda record: record.is_declared, default=None)
+
+
+def of_model(connection: sa.Connection, resource: str, model: str) -> DeploymentRecord | None:
+    """The oldest deployment of `model` that `resource` can use."""
+    query = sa.select(*_COLUMNS).where(_seen_by(resource), deployments.c.model == model)
+    row = connection.execute(query.order_by(deployments.c.seq).limit(1)).mappings().first()
+    return None if row is None else _record(row)
+
+
+def declared(connection: sa.Connection) -> dict[str, DeploymentRecord]:
+    """Everyone's deployments by name."""
+    query = sa.select(*_COLUMNS).where(deployments.c.resource == EVERYONE)
+    return {row["id"]: _record(row) for row in connection.execute(query).mappings()}
+
+
+def count(connection: sa.Connection, resource: str) -> int:
+    """How many deployments `resource` made."""
+    query = sa.select(sa.func.count()).where(deployments.c.resource == resource)
+    return connection.execute(query).scalar_one()
+
+
+def update(tx: Transaction, resource: str, name: str, changes: Mapping[str, Any]) -> bool:
+    """Change the deployment `name` of exactly `resource`; whether there is one."""
+    return (
+        tx.execute(sa.update(deployments).where(_is(resource, name)).values(**changes)).rowcount
+        == 1
+    )
+
+
+def delete(tx: Transaction, resource: str, name: str) -> bool:
+    """Remove the deployment `name` of exactly `resource`; whether there was one."""
+    return tx.execute(sa.delete(deployments).where(_is(resource, name))).rowcount == 1
+
+
+def _seen_by(resource: str) -> sa.ColumnElement[bool]:
+    return deployments.c.resource.in_((resource, EVERYONE))
+
+
+def _is(resource: str, name: str) -> sa.ColumnElement[bool]:
+    return (deployments.c.resource == resource) & (deployments.c.id == name)
+
+
+def _record(row: sa.RowMapping) -> DeploymentRecord:
+    return DeploymentRecord(**row)

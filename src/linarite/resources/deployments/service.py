@@ -1,0 +1,304 @@
+"""Deployments: names under which models answer, made by callers or declared by the operator.
+
+A deployment is ready as soon as it has a row, for engines start when they are first asked; it is
+`failed` when its model is not there any more. What the API made belongs to one resource. What the
+settings file declares, and every model under its own name, belongs to everyone and cannot be
+changed over the API.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from linarite import ids
+from linarite.clock import Clock
+from linarite.errors import (
+    DeploymentNotFound,
+    Forbidden,
+    InvalidPayload,
+    ItemDoesAlreadyExist,
+    NotFound,
+    QuotaExceeded,
+)
+from linarite.resources.deployments import repository
+from linarite.resources.deployments.records import EVERYONE, Deployed, DeploymentRecord, Target
+from linarite.resources.models.records import ModelRecord
+from linarite.resources.models.service import Models
+from linarite.settings import DeploymentEntry
+from linarite.storage.database import Database, Transaction
+from linarite.wire.deployments import (
+    ArmDeploymentPatch,
+    ArmDeploymentRequest,
+    DeploymentCreation,
+    DeploymentUpdate,
+    ScaleSettings,
+)
+
+MAX_OWN = 1000
+"""How many deployments one resource may make."""
+DEFAULT_TOKEN_LIMIT = DeploymentEntry.model_fields["enqueued_token_limit"].default
+_REMEMBER_SECONDS = 1.0
+_REMEMBERED = 10_000
+
+
+@dataclass(frozen=True)
+class Deployments:
+    """The deployments of every resource.
+
+    Args:
+        database: where they stand.
+        models: what can be deployed.
+        clock: the time of creation and change.
+        declared: what the settings file deploys.
+    """
+
+    database: Database
+    models: Models
+    clock: Clock
+    declared: Sequence[DeploymentEntry] = ()
+    _known: dict[tuple[str, str], tuple[Target, float]] = field(default_factory=dict)
+
+    def sync(self) -> None:
+        """Make everyone's deployments those of the settings file and the installed models.
+
+        Runs at every start, in any number of processes; what did not change stays as it is.
+
+        Raises:
+            InvalidPayload: the settings deploy a model that is not there.
+        """
+        wanted = self._wanted()
+        with self.database.transaction() as tx:
+            present = repository.declared(tx)
+            for name in present.keys() - wanted.keys():
+                repository.delete(tx, EVERYONE, name)
+            for name, record in wanted.items():
+                if name not in present:
+                    repository.insert(tx, record)
+                elif changes := _difference(present[name], record):
+                    changes["updated_at"] = record.updated_at
+                    repository.update(tx, EVERYONE, name, changes)
+        self._known.clear()
+
+    def list(self, resource: str) -> Sequence[Deployed]:
+        """What `resource` can use, oldest first."""
+        with self.database.reading() as connection:
+            records = repository.visible(connection, resource)
+        return [self._with_model(resource, record) for record in records]
+
+    def get(self, resource: str, name: str) -> Deployed:
+        """The deployment `name`.
+
+        Raises:
+            NotFound: `resource` cannot use any of that name.
+        """
+        with self.database.reading() as connection:
+            record = repository.find(connection, resource, name)
+        if record is None:
+            _not_found(name)
+        return self._with_model(resource, record)
+
+    def create(self, resource: str, body: DeploymentCreation) -> Deployed:
+        """Deploy a model under `body.id`, or under a name that is made.
+
+        Raises:
+            InvalidPayload: there is no such model.
+            ItemDoesAlreadyExist: the name is taken.
+            QuotaExceeded: `resource` has made as many as it may.
+        """
+        record = self._new(resource, body.id or ids.deployment_id(), body.model)
+        record = replace(
+            record,
+            enqueued_token_limit=body.enqueued_token_limit or DEFAULT_TOKEN_LIMIT,
+            **_scaling(body.scale_settings),
+        )
+        self._insert(record)
+        return self._with_model(resource, record)
+
+    def update(self, resource: str, name: str, body: DeploymentUpdate) -> Deployed:
+        """Change what `body` names; a new model answers from the next request on.
+
+        Raises:
+            NotFound, Forbidden: there is no such deployment, or it is everyone's.
+            InvalidPayload: there is no such model.
+        """
+        changes: dict[str, Any] = _scaling(body.scale_settings)
+        if body.model is not None:
+            changes["model"] = self._model(resource, body.model, "$.model").id
+        if body.enqueued_token_limit is not None:
+            changes["enqueued_token_limit"] = body.enqueued_token_limit
+        return self._change(resource, name, changes)
+
+    def put(self, resource: str, name: str, body: ArmDeploymentRequest) -> tuple[Deployed, bool]:
+        """Make the deployment `name` what `body` says; tells also whether it is new.
+
+        Raises:
+            Forbidden: it is everyone's.
+            InvalidPayload: there is no such model.
+            QuotaExceeded: `resource` has made as many as it may.
+        """
+        asked = self._new(resource, name, body.properties.model.name, "$.properties.model.name")
+        record = replace(
+            asked, sku=body.sku.name, capacity=body.sku.capacity or 1, arm=_arm_only(body)
+        )
+        try:
+            self._insert(record)
+        except ItemDoesAlreadyExist:
+            kept = ("model", "sku", "capacity", "arm")
+            changed = self._change(resource, name, {key: getattr(record, key) for key in kept})
+            return changed, False
+        return self._with_model(resource, record), True
+
+    def patch(self, resource: str, name: str, body: ArmDeploymentPatch) -> Deployed:
+        """Change the price tier or the tags.
+
+        Raises:
+            NotFound, Forbidden: there is no such deployment, or it is everyone's.
+        """
+        changes: dict[str, Any] = {}
+        if body.sku is not None:
+            changes["sku"] = body.sku.name
+            if body.sku.capacity is not None:
+                changes["capacity"] = body.sku.capacity
+        if body.tags is not None:
+            changes["arm"] = {**self.get(resource, name).record.arm, "tags": body.tags}
+        return self._change(resource, name, changes)
+
+    def delete(self, resource: str, name: str) -> None:
+        """Remove the deployment `name`; requests that are under way end as they would have.
+
+        Raises:
+            NotFound, Forbidden: there is no such deployment, or it is everyone's.
+        """
+        with self.database.transaction() as tx:
+            if not repository.delete(tx, resource, name):
+                _refuse_change(tx, name)
+        self._known.clear()
+
+    def resolve(self, connection: sa.Connection, resource: str, name: str) -> Target:
+        """Where a request of `resource` for `name` goes; an alias stands for a deployment.
+
+        Raises:
+            DeploymentNotFound: `resource` can use no deployment of that name.
+        """
+        record = repository.find(connection, resource, name)
+        meant = self.models.meant(name)
+        if record is None and meant != name:
+            record = repository.find(connection, resource, meant)
+            record = record or repository.of_model(connection, resource, meant)
+        model = None if record is None else self.models.find(resource, record.model)
+        if record is None or model is None:
+            raise DeploymentNotFound
+        return Target(record, model)
+
+    def look_up(self, resource: str, name: str) -> Target:
+        """What `resolve` tells, by a connection of its own; `recall` knows it for a second.
+
+        A model that was installed while the server runs is deployed when it is first asked for.
+        """
+        try:
+            with self.database.reading() as connection:
+                target = self.resolve(connection, resource, name)
+        except DeploymentNotFound:
+            if self.models.find(EVERYONE, name) is None:
+                raise
+            self.sync()
+            with self.database.reading() as connection:
+                target = self.resolve(connection, resource, name)
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[resource, name] = (target, time.monotonic() + _REMEMBER_SECONDS)
+        return target
+
+    def recall(self, resource: str, name: str) -> Target | None:
+        """What `look_up` told within the last second, at no cost; a change here forgets it."""
+        target, until = self._known.get((resource, name), (None, 0.0))
+        return target if until > time.monotonic() else None
+
+    def _wanted(self) -> dict[str, DeploymentRecord]:
+        wanted = {
+            model.id: self._new(EVERYONE, model.id, model.id) for model in self.models.everyones()
+        }
+        for entry in self.declared:
+            record = self._new(EVERYONE, entry.name, entry.model, f"deployments.{entry.name}.model")
+            wanted[entry.name] = replace(record, enqueued_token_limit=entry.enqueued_token_limit)
+        return wanted
+
+    def _new(
+        self, resource: str, name: str, model: str, target: str = "$.model"
+    ) -> DeploymentRecord:
+        now = self.clock.now()
+        model_id = self._model(resource, model, target).id
+        return DeploymentRecord(name, resource, model_id, DEFAULT_TOKEN_LIMIT, now, now)
+
+    def _model(self, resource: str, model: str, target: str) -> ModelRecord:
+        found = self.models.find(resource, model)
+        if found is None:
+            raise InvalidPayload(
+                f"The model {model!r} does not exist; GET /openai/models lists those that do.",
+                target=target,
+            )
+        return found
+
+    def _insert(self, record: DeploymentRecord) -> None:
+        try:
+            with self.database.transaction() as tx:
+                if repository.find(tx, record.resource, record.id) is not None:
+                    _taken(record.id)
+                if repository.count(tx, record.resource) >= MAX_OWN:
+                    raise QuotaExceeded(f"A resource has at most {MAX_OWN} deployments.")
+                repository.insert(tx, record)
+        except IntegrityError:  # another transaction was first
+            _taken(record.id)
+
+    def _change(self, resource: str, name: str, changes: Mapping[str, Any]) -> Deployed:
+        values = {**changes, "updated_at": self.clock.now()}
+        with self.database.transaction() as tx:
+            if not repository.update(tx, resource, name, values):
+                _refuse_change(tx, name)
+            record = repository.find(tx, resource, name)
+        self._known.clear()
+        assert record is not None  # it was updated in this very transaction
+        return self._with_model(resource, record)
+
+    def _with_model(self, resource: str, record: DeploymentRecord) -> Deployed:
+        return Deployed(record, self.models.find(resource, record.model))
+
+
+def _scaling(settings: ScaleSettings | None) -> dict[str, Any]:
+    if settings is None:
+        return {}
+    return {"scale_type": settings.scale_type.value, "capacity": settings.capacity or 1}
+
+
+def _arm_only(body: ArmDeploymentRequest) -> dict[str, Any]:
+    said = body.model_dump(by_alias=True, exclude_none=True)
+    properties = said["properties"]
+    model = properties.pop("model")
+    only = {"format": model.get("format"), "version": model.get("version"), **properties}
+    return {key: value for key, value in {**only, "tags": body.tags}.items() if value is not None}
+
+
+def _difference(old: DeploymentRecord, new: DeploymentRecord) -> dict[str, Any]:
+    compared: Iterable[str] = ("model", "enqueued_token_limit")
+    return {key: getattr(new, key) for key in compared if getattr(old, key) != getattr(new, key)}
+
+
+def _refuse_change(tx: Transaction, name: str) -> NoReturn:
+    if repository.find(tx, EVERYONE, name) is None:
+        _not_found(name)
+    raise Forbidden(
+        f"The deployment {name!r} is declared by the operator of this server, in its settings or "
+        "by an installed model; it cannot be changed over the API."
+    )
+
+
+def _not_found(name: str) -> NoReturn:
+    raise NotFound(f"There is no deployment {name!r}.")
+
+
+def _taken(name: str) -> NoReturn:
+    raise ItemDoesAlreadyExist(f"There is a deployment {name!r} already.", target="$.id")

@@ -1,0 +1,30 @@
+"""A model as the server knows it: what it is called, where it lies, what it can do."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from linarite.settings import Upstream
+
+NEVER = 4_102_444_800
+"""The end of 2099: when a model ends that nobody means to end; the contract wants a time."""
+UNDATED = 1_735_689_600
+"""The start of 2025: when a model was made that does not say so, the same at every start."""
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A base model on this machine, or behind an address."""
+
+    id: str
+    kind: Literal["chat", "embedding"]
+    path: Path | None = None
+    """Folder or file of an embedded model."""
+    upstream: Upstream | None = None
+    """The server that answers for any other."""
+    context_tokens: int | None = None
+    """Tokens of prompt and answer together; None where the upstream does not tell."""
+    tokenizer: Path | None = None
+    """What counts its tokens, where it does not lie with the model."""
+    tunable: bool = False
+    created_at: int = UNDATED
