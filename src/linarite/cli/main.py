@@ -5,6 +5,7 @@ import sys
 import typer
 
 from linarite.cli import keys, single
+from linarite.cli.demo import demo
 from linarite.cli.doctor import doctor
 from linarite.cli.env import env
 from linarite.cli.refusals import Refused
@@ -23,6 +24,7 @@ app.command()(serve)
 app.command()(single.api)
 app.command()(single.worker)
 app.command()(single.engines)
+app.command()(demo)
 app.command()(env)
 app.command()(doctor)
 app.add_typer(keys.keys, name="keys")

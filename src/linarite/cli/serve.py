@@ -1,5 +1,6 @@
 """``linarite serve``: a whole server in one command, and its kinds of process one by one."""
 
+import gc
 import http
 import http.client
 import os
@@ -79,6 +80,9 @@ def _server_options(
         raise Refused(f"--tls takes 'self-signed', not {tls!r}.")
     if tls and tls_cert:
         raise Refused("--tls self-signed makes a certificate; leave out --tls-cert and --tls-key.")
+    for file in (tls_cert, tls_key):
+        if file is not None and not file.is_file():
+            raise Refused(f"There is no file {file}.")
     files = {"cert": tls_cert, "key": tls_key} if tls_cert else None
     given = {"host": host, "port": port, "tls": files or tls}
     return {name: value for name, value in given.items() if value is not None}
@@ -113,6 +117,7 @@ class _Opened:
 
 
 def _serve(settings: Settings, ready_file: Path | None, *, pull: bool) -> None:
+    gc.disable()  # on loading: a tenth of a start; the supervisor enables it again
     # late: they load for a second, which a refusal above need not wait for
     from linarite.cli import kinds
     from linarite.cli.supervisor import Supervisor

@@ -25,6 +25,7 @@ _STOP_SECONDS = 8.5
 _BACKOFF_SECONDS = 0.25
 _LONGEST_BACKOFF_SECONDS = 10.0
 _STEADY_SECONDS = 30.0
+_HEAD_START_SECONDS = 2.0
 _STARTS_BEFORE_READY = 3
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
@@ -48,14 +49,17 @@ class Supervisor:
     """Keeps one process of each kind running.
 
     Args:
-        kinds: what each process does, by its name; started in this order.
+        kinds: what each process does, by its name. The first is the one that people wait for:
+            the others start once it is ready, or a little later, so as not to slow it.
         on_change: called with the pid of each process whenever one was started.
     """
 
     def __init__(
         self, kinds: Mapping[str, Callable[[], None]], on_change: Callable[[dict[str, int]], None]
     ) -> None:
-        self._children = [_Child(name, run) for name, run in kinds.items()]
+        later = time.monotonic() + _HEAD_START_SECONDS
+        self._children = [_Child(name, run, due=later) for name, run in kinds.items()]
+        self._children[0].due = 0.0
         self._on_change = on_change
         self._wake = os.pipe()
         self._lifeline = os.pipe()
@@ -75,12 +79,14 @@ class Supervisor:
         """
         self._listen_to_signals()
         gc.freeze()  # what is there now is shared with the children: collecting would copy it
+        gc.enable()
         ready = False
         try:
             while not self._stop_asked:
                 self._start_due()
                 if not ready and is_ready():
                     ready = True
+                    self._start_all()
                     on_ready()
                 self._wait(0.03 if not ready else self._seconds_to_due())
                 self._reap()
@@ -107,6 +113,11 @@ class Supervisor:
     def _seconds_to_due(self) -> float | None:
         due = [child.due for child in self._children if not child.pid]
         return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _start_all(self) -> None:
+        for child in self._children:
+            child.due = min(child.due, time.monotonic())
+        self._start_due()
 
     def _start_due(self) -> None:
         started = False
