@@ -51,7 +51,7 @@ def write_tiny_model(folder: Path, config: dict[str, Any], *, template: bool = T
     rng = np.random.default_rng(7)
     shapes = architecture.expected_tensors(architecture.from_hf_config(config))
     save_file(
-        {name: _values(rng, shape) for name, shape in shapes.items()}, folder / "a.safetensors"
+        {name: _values(rng, shape) for name, shape in shapes.items()}, folder / "model.safetensors"
     )
     tokenizer = Tokenizer(models.BPE(vocab=_bytes(), merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)

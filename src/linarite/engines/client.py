@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -156,8 +157,12 @@ class Engine:
         """Make sure that it can be asked."""
 
     async def slots(self) -> int | None:
-        """How many requests it answers at once, batches' share; None where that is not known."""
+        """How many requests of batches it answers at once; None where that is not known."""
         return None
+
+    async def in_use(self) -> Mapping[str, int]:
+        """Answers in the making and waiting, by kind; empty where that is not known."""
+        return {}
 
     async def post(
         self,
@@ -227,12 +232,21 @@ class Engine:
         try:
             answer = await self._send(path, body, headers or {}, batch, timeout)
         except _BROKEN as error:
+            self._doubt()
             raise _unreachable(self._place, error) from error
+        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self._doubt()
         try:
             yield answer
+        except EngineUnreachable:
+            self._doubt()
+            raise
         finally:
             # A whole answer has given its connection back; a half-read one is cut off.
             answer.close()
+
+    def _doubt(self) -> None:
+        """It may be gone: find out before it is asked again."""
 
     async def _send(
         self,
@@ -260,6 +274,20 @@ class _EmbeddedEngine(Engine):
 
     async def slots(self) -> int | None:
         return max(1, self._slots - 4)
+
+    async def in_use(self) -> Mapping[str, int]:
+        await self.prepare()
+        if self._socket is None:
+            return {}
+        try:
+            async with self._engines.session_on(self._socket).get("http://engine/slots") as answer:
+                counts: Mapping[str, int] = (await answer.json())["in_use"]
+                return counts
+        except _BROKEN as error:
+            raise _unreachable(self._place, error) from error
+
+    def _doubt(self) -> None:
+        self._asked_at = 0.0
 
     async def _ask_for_address(self) -> None:
         self._asked_at = time.monotonic()

@@ -87,6 +87,10 @@ class Stepping:
         silent = asyncio.get_running_loop().time() - self.last_heard
         return bool(self._wanted) and silent > seconds
 
+    def is_wanted(self) -> bool:
+        """Whether anybody waits for an answer."""
+        return bool(self._wanted)
+
     async def answers(
         self, wanted: Sequence[tuple[Sequence[int], Sampling]], *, is_batch: bool
     ) -> AsyncGenerator[Said, None]:

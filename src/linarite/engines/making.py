@@ -69,7 +69,7 @@ def make_chat_model(
     agreed = None
     if compare:
         tell(Progress("comparing"))
-        agreed = agreement.check(arch, made / "hf", made / "ir", _prompts(made / "hf"))
+        agreed = agreement.check(arch, made / "hf", made / "ir", agreement_prompts(made / "hf"))
     cache = cache_bytes(arch)
     model = InstalledModel(
         id=model_id,
@@ -149,7 +149,8 @@ def cache_bytes(arch: Architecture) -> int:
     return max(1, round(wanted / _GB)) * _GB
 
 
-def _prompts(hf_folder: Path) -> list[list[int]]:
+def agreement_prompts(hf_folder: Path) -> list[list[int]]:
+    """The questions that the engine and the reference are compared on, as token ids."""
     tokenizer = Tokenizer.from_file(str(hf_folder / "tokenizer.json"))
     template = ChatTemplate.find(hf_folder)
     if template is None:

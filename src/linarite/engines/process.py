@@ -36,8 +36,9 @@ class EngineProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be asked now."""
-        return self._is_ready and self._process is not None and self._process.returncode is None
+        """Whether it can be asked now; a server whose stepper died removes its socket first."""
+        is_running = self._process is not None and self._process.returncode is None
+        return self._is_ready and is_running and self.socket.exists()
 
     @property
     def pid(self) -> int | None:

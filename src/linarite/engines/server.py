@@ -35,7 +35,8 @@ from linarite.errors import InferenceRefused, LinariteError
 
 _MOST_BODY_BYTES = 64 << 20
 _STALLED_SECONDS = 120.0
-_FAREWELL_SECONDS = 0.3
+_FAREWELL_SECONDS = 1.0
+_FLUSH_SECONDS = 0.05
 _FINGERPRINT = "fp_linarite"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -297,20 +298,24 @@ async def serve(model: InstalledModel, path: Path, slots: int) -> None:
     if stepping is None:
         await stopped.wait()
     else:
-        await _until_either_ends(stepping, stopped)
+        await _until_either_ends(stepping, stopped, path)
     path.unlink(missing_ok=True)
     await runner.cleanup()
     if stepping is not None:
         stepping.kill()
 
 
-async def _until_either_ends(stepping: Stepping, stopped: asyncio.Event) -> None:
+async def _until_either_ends(stepping: Stepping, stopped: asyncio.Event, path: Path) -> None:
     listening = asyncio.create_task(stepping.listen())
     waiting = asyncio.create_task(stopped.wait())
     await asyncio.wait([listening, waiting], return_when=asyncio.FIRST_COMPLETED)
     if not waiting.done():
-        # Those who were being answered get their 503 before the process goes.
-        await asyncio.sleep(_FAREWELL_SECONDS)
+        # Nobody new comes; those who were being answered get their 503 before the process goes.
+        path.unlink(missing_ok=True)
+        ends = time.monotonic() + _FAREWELL_SECONDS
+        while stepping.is_wanted() and time.monotonic() < ends:
+            await asyncio.sleep(_FLUSH_SECONDS)
+        await asyncio.sleep(_FLUSH_SECONDS)
         exit_now(1)
 
 

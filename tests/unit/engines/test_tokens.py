@@ -1,0 +1,48 @@
+"""Tokens are counted with the model's own tokenizer and template, and guessed only without one."""
+
+import pytest
+from tests.support.tiny_models import tiny_config, write_tiny_model
+
+from linarite.engines.place import ModelPlace
+from linarite.engines.tokens import Count, Tokens
+from linarite.settings import Upstream
+
+CHAT = [{"role": "user", "content": "hello"}]
+UPSTREAM = Upstream(base_url="http://127.0.0.1:1/v1")
+
+
+@pytest.fixture
+def place(tmp_path):
+    write_tiny_model(tmp_path / "m" / "hf", tiny_config())
+    return ModelPlace("m", folder=tmp_path / "m")
+
+
+def test_a_chat_is_counted_as_it_is_asked(place):
+    """One token a byte: ``<user>hello`` and a newline, then ``<assistant>``: 12 + 11."""
+    assert Tokens().count_chat(place, CHAT) == Count(23, is_exact=True)
+
+
+def test_text_parts_count_as_their_text(place):
+    parts = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
+
+    assert Tokens().count_chat(place, parts) == Count(23, is_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "tokens"), [("abc", 3), (["abc", "de"], 5), ([1, 2, 3, 4], 4), ([[1], [2, 3]], 3)]
+)
+def test_prompts_and_inputs_are_counted(place, given, tokens):
+    assert Tokens().count_text(place, given) == Count(tokens, is_exact=True)
+
+
+def test_an_upstream_model_is_counted_with_the_tokenizer_that_is_named(place):
+    upstream = ModelPlace("u", upstream=UPSTREAM, tokenizer=place.folder / "hf" / "tokenizer.json")
+
+    assert Tokens().count_chat(upstream, CHAT) == Count(23, is_exact=True)
+
+
+def test_without_a_tokenizer_four_letters_are_a_token_and_it_is_said():
+    upstream = ModelPlace("u", upstream=UPSTREAM)
+
+    assert Tokens().count_text(upstream, "x" * 9) == Count(3, is_exact=False)
+    assert Tokens().count_chat(upstream, CHAT) == Count(6, is_exact=False)
