@@ -50,7 +50,8 @@ def test_every_operation_has_a_route():
 @pytest.mark.parametrize("name", sorted(ROUTES))
 def test_a_route_has_its_operations_method_and_path(name):
     assert ROUTES[name].methods == {OPERATIONS[name].method}
-    assert ROUTES[name].path == template(OPERATIONS[name])
+    # a model's id may hold slashes
+    assert ROUTES[name].path.replace(":path", "") == template(OPERATIONS[name])
 
 
 @pytest.mark.parametrize("name", sorted(set(ROUTES) - NOT_BUILT))

@@ -59,7 +59,7 @@ def list_files(
     )
 
 
-@router.post("/files", name="Files_Upload")
+@router.post("/files", name="Files_Upload", status_code=201)
 async def upload_file(request: Request, files: FilesPart, resource: Resource) -> Response:
     """Take a file as it streams in; its purpose may stand before or after it in the form."""
     form = Form(request)
@@ -77,7 +77,7 @@ async def upload_file(request: Request, files: FilesPart, resource: Resource) ->
     return answer(record.to_wire(), 201, {"Location": link(request, f"/files/{record.id}")})
 
 
-@router.post("/files/import", name="Files_Import")
+@router.post("/files/import", name="Files_Import", status_code=201)
 def import_file(
     request: Request,
     files: FilesPart,
