@@ -5,10 +5,19 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.server import Server, running_server
 
 pytest_plugins = ["tests.support.contract_plugin"]
+
+# structlog's own choice draws every frame with its variables, which takes seconds
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.fixture

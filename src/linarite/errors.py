@@ -16,10 +16,8 @@ service answers at its gateway (numbers as text, PascalCase), and OpenAI's own s
     ├── Forbidden               403  forbidden
     ├── QuotaExceeded           403  quotaExceeded
     ├── NotFound                404  notFound
-    ├── Conflict                409  conflict
     ├── ItemDoesAlreadyExist    409  itemDoesAlreadyExist
     ├── UnexpectedEntityState   409  unexpectedEntityState
-    ├── TooManyRequests         429  tooManyRequests
     ├── InternalFailure         500  internalFailure
     ├── NotBuilt                501  internalFailure
     ├── ServiceUnavailable      503  serviceUnavailable
@@ -145,14 +143,6 @@ class NotFound(LinariteError):
     status = 404
 
 
-class Conflict(LinariteError):
-    """The request clashes with the present state."""
-
-    code = "conflict"
-    status = 409
-    should_retry = False
-
-
 class ItemDoesAlreadyExist(LinariteError):
     """There is such an item already."""
 
@@ -167,13 +157,6 @@ class UnexpectedEntityState(LinariteError):
     code = "unexpectedEntityState"
     status = 409
     should_retry = False
-
-
-class TooManyRequests(LinariteError):
-    """Too many requests; wait and try again."""
-
-    code = "tooManyRequests"
-    status = 429
 
 
 class InternalFailure(LinariteError):

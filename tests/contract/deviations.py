@@ -172,6 +172,8 @@ NEVER_ANSWERED: dict[tuple[str, str], str] = {
     ("TypeDiscriminator", "fine_tuning.job.checkpoint"): "tuning is not built",
     ("ErrorCode", "unauthorized"): "the gateway's word for it is `401`",
     ("ErrorCode", "contentFilter"): "there is no content filter",
+    ("ErrorCode", "conflict"): "every clash so far has a finer word",
+    ("ErrorCode", "tooManyRequests"): "nothing limits a rate; inference has OpenAI's form for it",
 }
 """Enum values that no answer can have yet; every other one must be seen by some test."""
 

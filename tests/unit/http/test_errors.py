@@ -7,7 +7,7 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 from tests.support.small_app import client_of, small_app
 
-from linarite.errors import Conflict, Fault, InferenceRefused, InvalidPayload
+from linarite.errors import Fault, InferenceRefused, InvalidPayload, UnexpectedEntityState
 from linarite.http.errors import error_answer
 
 
@@ -43,7 +43,7 @@ def test_every_fault_is_a_detail():
 
 
 def test_a_clash_that_will_stay_tells_clients_not_to_retry():
-    assert error_answer(Conflict()).headers["x-should-retry"] == "false"
+    assert error_answer(UnexpectedEntityState()).headers["x-should-retry"] == "false"
     assert "x-should-retry" not in error_answer(InvalidPayload()).headers
 
 
