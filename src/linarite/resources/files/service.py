@@ -40,6 +40,7 @@ __all__ = [
     "LiveContents",
     "Meter",
     "NewFile",
+    "Verdict",
     "check_free_space",
 ]
 

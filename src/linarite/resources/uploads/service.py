@@ -15,11 +15,18 @@ from linarite import ids
 from linarite.clock import Clock
 from linarite.errors import InvalidPayload, LinariteError, NotFound, QuotaExceeded
 from linarite.errors import UnexpectedEntityState as WrongState
-from linarite.resources.files.service import FileRecord, Files, Meter, NewFile, check_free_space
+from linarite.resources.files.service import (
+    FileRecord,
+    Files,
+    Meter,
+    NewFile,
+    Verdict,
+    check_free_space,
+)
 from linarite.resources.uploads import assembly, repository
 from linarite.resources.uploads.repository import PartRecord, UploadRecord
 from linarite.settings import LimitSettings
-from linarite.storage.blobs import BlobStore, Stored
+from linarite.storage.blobs import BlobStore, Extent, Stored
 from linarite.storage.database import Database, Transaction
 from linarite.tasks.task import Ticket
 from linarite.wire.uploads import UploadFileCompleteBody, UploadFileStartBody, UploadStatus
@@ -138,17 +145,10 @@ class Uploads:
         Contract: UploadFile_Complete.
         """
         upload = self.get_open(resource, upload_id)
-        digest = None if request.md5 is None else assembly.md5_in(request.md5)
-        with self.database.reading() as connection:
-            stored = repository.parts(connection, upload_id)
-        parts = assembly.ordered_parts(upload, request.part_ids, stored)
-        extents = [part.extent for part in parts]
         try:
-            if digest is not None:
-                assembly.check_md5(digest, self.blobs.read(extents))
-            verdict = self.files.first_verdict(upload.purpose, extents)
-        except FileNotFoundError:
-            self.get_open(resource, upload_id)  # the parts went with the upload, so tell that
+            extents, verdict = self._assembled(upload, request)
+        except (InvalidPayload, FileNotFoundError):
+            self.get_open(resource, upload_id)  # parts are missing because it ended: tell that
             raise
         with self.database.transaction() as tx:
             upload, keys = self._end(tx, upload, UploadStatus.COMPLETED)
@@ -197,6 +197,18 @@ class Uploads:
         if record.status == UploadStatus.PENDING and record.expires_at <= self.clock.now():
             return replace(record, status=UploadStatus.EXPIRED)
         return record
+
+    def _assembled(
+        self, upload: UploadRecord, request: UploadFileCompleteBody
+    ) -> tuple[list[Extent], Verdict | None]:
+        """The bytes that `request` names, checked and, when they are few, judged."""
+        with self.database.reading() as connection:
+            stored = repository.parts(connection, upload.id)
+        parts = assembly.ordered_parts(upload, request.part_ids, stored)
+        extents = [part.extent for part in parts]
+        if request.md5 is not None:
+            assembly.check_md5(assembly.md5_in(request.md5), self.blobs.read(extents))
+        return extents, self.files.first_verdict(upload.purpose, extents)
 
     def _check_start(self, resource: str, request: UploadFileStartBody) -> None:
         if request.bytes > self.limits.upload_bytes:
