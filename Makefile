@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 export LINARITE_MODELS_DIR ?= $(CURDIR)/.models
 
-.PHONY: help setup model demo test test-fast test-crash test-slow lint fmt ci bench clean
+.PHONY: help setup model demo test test-fast test-crash test-slow lint fmt docs ci bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ lint: setup  ## ruff, mypy, import-linter
 fmt: setup  ## format, and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup  ## write the generated pages
+	$(BIN)/python docs/reference.py
 
 ci: lint test test-crash test-slow  ## what CI runs
 

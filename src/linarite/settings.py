@@ -19,21 +19,25 @@ KB, MB, GB = 1 << 10, 1 << 20, 1 << 30
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class TlsFiles(_Section):
     """A certificate and its key, as PEM files."""
 
     cert: Path
+    """The certificate, with those between it and its authority."""
     key: Path
+    """Its private key."""
 
 
 class ServerSettings(_Section):
     """``[server]``: where the server listens and how the world reaches it."""
 
     host: str = "127.0.0.1"
+    """Address to listen on; beyond loopback the key must have at least 32 characters."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port to listen on; 0 takes a free one."""
     public_url: str | None = None
     """Base of every link the server answers (`Location`), when it stands behind a proxy."""
     trusted_proxies: tuple[str, ...] = ()
@@ -41,6 +45,7 @@ class ServerSettings(_Section):
     hosts: tuple[str, ...] = ()
     """Values of the Host header that are served; empty: all."""
     tls: TlsFiles | Literal["self-signed"] | None = None
+    """Files of a certificate, or `self-signed` for one of a local authority; none: plain HTTP."""
     region: str = "local"
     """What `x-ms-region` says."""
 
@@ -49,18 +54,31 @@ class LimitSettings(_Section):
     """``[limits]``: sizes and counts; ``profile = "azure"`` brings the service's smaller ones."""
 
     profile: Literal["default", "azure"] = "default"
+    """`azure` starts from the real service's limits; those named beside it still count."""
     file_bytes: Annotated[int, Field(gt=0)] = 9 * GB
+    """The largest file."""
     batch_file_bytes: Annotated[int, Field(gt=0)] = 9 * GB
+    """The largest input of a batch."""
     upload_bytes: Annotated[int, Field(gt=0)] = 9 * GB
+    """The largest file that comes in parts."""
     upload_part_bytes: Annotated[int, Field(gt=0)] = 512 * MB
+    """The largest part of an upload."""
     upload_seconds: Annotated[int, Field(gt=0)] = 7200
+    """How long an upload may stay open."""
     open_uploads: Annotated[int, Field(gt=0)] = 1000
+    """How many uploads of one resource may be open."""
     batch_lines: Annotated[int, Field(gt=0)] = 100_000
+    """The most requests of a batch."""
     batch_line_bytes: Annotated[int, Field(gt=0)] = 8 * MB
+    """The longest line of a batch's input."""
     fine_tune_files: Annotated[int, Field(gt=0)] | None = None
+    """How many files for fine-tuning one resource may keep; none: any number."""
     batch_files: Annotated[int, Field(gt=0)] | None = None
+    """How many inputs of batches that never expire; none: any number."""
     batch_files_expiring: Annotated[int, Field(gt=0)] | None = None
+    """How many that expire; none: any number."""
     json_body_bytes: Annotated[int, Field(gt=0)] = 64 * MB
+    """The longest JSON body."""
     small_file_bytes: Annotated[int, Field(gt=0)] = 8 * MB
     """Files up to this size are validated before the upload is answered."""
     stored_bytes: Annotated[int, Field(gt=0)] = 200 * GB
@@ -68,7 +86,9 @@ class LimitSettings(_Section):
     free_space_bytes: Annotated[int, Field(ge=0)] = 1 * GB
     """No new bytes are taken while the disk has less than this free."""
     min_expires_after_seconds: Annotated[int, Field(gt=0)] = 3600
+    """The shortest life of a file that `expires_after` may ask for."""
     max_expires_after_seconds: Annotated[int, Field(gt=0)] = 2_592_000
+    """The longest."""
 
     @model_validator(mode="before")
     @classmethod
@@ -89,7 +109,7 @@ _AZURE_LIMITS: dict[str, int] = {
 
 
 class BatchSettings(_Section):
-    """``[batches]``."""
+    """``[batches]``: how batches run and end."""
 
     expire: bool = True
     """Whether a batch still running at its `expires_at` ends as `expired`."""
@@ -106,11 +126,14 @@ class BatchSettings(_Section):
 
 
 class TaskSettings(_Section):
-    """``[tasks]``: durable work."""
+    """``[tasks]``: how workers find work and each other."""
 
     poll_seconds: Annotated[float, Field(gt=0)] = 0.1
+    """How often a worker looks for work."""
     heartbeat_seconds: Annotated[float, Field(gt=0)] = 1.0
+    """How often it says that it lives."""
     dead_after_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """How long it may be silent before another takes its work over."""
 
 
 class EngineSettings(_Section):
@@ -121,8 +144,7 @@ class EngineSettings(_Section):
     slots: Annotated[int, Field(ge=8)] = 64
     """Requests that one engine answers at once."""
     start_seconds: Annotated[float, Field(gt=0)] = 120
-    host: str | None = None
-    """Address of an engine host elsewhere; by default the socket in the data folder."""
+    """How long an engine may take to start."""
 
 
 class OutboundSettings(_Section):
@@ -131,11 +153,15 @@ class OutboundSettings(_Section):
     allow: tuple[str, ...] = ()
     """Networks (``10.20.0.0/16``) or hosts (``wiki.corp:443``) opened beside the public ones."""
     proxy: str | None = None
+    """A proxy that downloads go through; it then decides which addresses are reached."""
     ca_bundle: Path | None = None
-    identity_hosts: tuple[str, ...] = ()
+    """Authorities that are trusted instead of the usual ones, as a PEM file."""
     connect_seconds: Annotated[float, Field(gt=0)] = 10
+    """How long a connection may take to stand."""
     read_seconds: Annotated[float, Field(gt=0)] = 60
+    """How long nothing may come before a download counts as broken."""
     redirects: Annotated[int, Field(ge=0)] = 5
+    """How many redirects are followed."""
     total_seconds: Annotated[float, Field(gt=0)] = 6 * 3600
     """How long one download may take in all."""
     min_bytes_per_second: Annotated[int, Field(ge=0)] = 1 * KB
@@ -146,8 +172,11 @@ class Upstream(_Section):
     """An OpenAI-compatible server that answers for a model."""
 
     base_url: str
+    """Its address up to and with ``/v1``."""
     model: str | None = None
+    """What it calls the model; by default the same."""
     api_key_env: str | None = None
+    """The environment variable that holds its key."""
     priority: bool = False
     """Whether the server takes vLLM's `priority` field, so that batches yield to chats."""
 
@@ -158,12 +187,17 @@ class ModelEntry(_Section):
     id: Annotated[
         str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")
     ]
+    """What requests and deployments call it."""
     path: Path | None = None
+    """A Hugging Face folder or a GGUF file on this machine, for the embedded engine."""
     upstream: Upstream | None = None
+    """The server that answers for it."""
     kind: Literal["chat", "embedding"] = "chat"
+    """What it does."""
     tokenizer: Path | None = None
     """A ``tokenizer.json`` (or its folder) for exact counts of an upstream model's tokens."""
     context_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Tokens of prompt and answer together."""
 
     @model_validator(mode="after")
     def _one_place(self) -> "ModelEntry":
@@ -178,29 +212,39 @@ class DeploymentEntry(_Section):
     name: Annotated[
         str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     ]
+    """What requests call it."""
     model: str
+    """Id of the model that answers."""
     enqueued_token_limit: Annotated[int, Field(gt=0)] = 200_000_000
+    """How many tokens the batches of all resources may have waiting for it together."""
 
 
 class Settings(BaseSettings):
     """Everything an operator can set."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LINARITE_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix="LINARITE_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
     )
 
     data: Path = Path("linarite-data")
+    """The folder of everything that is kept, and is not elsewhere by the settings below."""
     database_url: str | None = None
     """SQLAlchemy URL; by default SQLite in the data folder."""
     blob_url: str | None = None
     """``s3://…``, ``az://…``, ``gs://…``, ``file:///…``; by default ``DATA/blobs``."""
     api_key: SecretStr | None = None
+    """The default resource's key; by default made once and kept in ``DATA/api-key``."""
     secret_key: SecretStr | None = None
     """Fernet key for secrets at rest; by default kept in ``DATA/secret-key``. Several machines on
     one database need the same."""
     models_dir: Path | None = None
     """Where pulled and added models lie; by default ``models`` in the data folder."""
     log_format: Literal["auto", "json", "text"] = "auto"
+    """How logs look: `auto` is text on a terminal and JSON elsewhere."""
 
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
@@ -211,6 +255,7 @@ class Settings(BaseSettings):
     models: tuple[ModelEntry, ...] = ()
     deployments: tuple[DeploymentEntry, ...] = ()
     aliases: dict[str, str] = {}
+    """``[aliases]``: other names, each for a model or a deployment."""
 
     @field_validator("api_key")
     @classmethod
@@ -238,11 +283,6 @@ class Settings(BaseSettings):
     def resolved_models_dir(self) -> Path:
         """The folder of pulled and added models."""
         return self.models_dir or self.data.absolute() / "models"
-
-    @property
-    def run_dir(self) -> Path:
-        """Sockets and locks of the running server."""
-        return self.data.absolute() / "run"
 
     @classmethod
     def settings_customise_sources(

@@ -1,0 +1,127 @@
+"""Writes the pages that are generated: docs/settings.md and docs/commands.md.
+
+`make docs` runs it; a test fails when a page is not what it would write.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from linarite.cli.main import app
+from linarite.settings import Settings
+
+HERE = Path(__file__).parent
+_SETTINGS_HEAD = """\
+# Settings
+
+Settings come from the command line, then the environment, then `linarite.toml` in the folder
+where the server starts (or the file that `--config` or `LINARITE_CONFIG` names); the first that
+says something counts. In the environment a name is upper-case with `LINARITE_` before it and `__`
+between section and setting: `LINARITE_SERVER__PORT=9000`. Lists and tables are JSON there.
+
+This page is generated from the settings themselves by `make docs`.
+"""
+_COMMANDS_HEAD = """\
+# Commands
+
+This page is generated from the commands themselves by `make docs`.
+"""
+
+
+def settings_page() -> str:
+    """docs/settings.md."""
+    sections = [_SETTINGS_HEAD, "## Top level\n", *_table(Settings, skip_sections=True)]
+    for name, field in Settings.model_fields.items():
+        section = _section(field.annotation)
+        if section is None:
+            continue
+        is_list = get_origin(field.annotation) is tuple
+        title = f"`[[{name}]]`" if is_list else f"`[{name}]`"
+        about = _first_line(section).partition(": ")[2] or _first_line(section)
+        sections += [f"\n## {title}\n", f"{about[:1].upper()}{about[1:]}\n", *_table(section)]
+        for inner_name, inner in section.model_fields.items():
+            if (nested := _section(inner.annotation)) is not None:
+                heading = f"\n### `{name}.{inner_name}`\n"
+                sections += [heading, f"{_first_line(nested)}\n", *_table(nested)]
+    return "\n".join(sections) + "\n"
+
+
+def commands_page() -> str:
+    """docs/commands.md."""
+    group: Any = typer.main.get_command(app)
+    parts = [_COMMANDS_HEAD, *_commands(group, "linarite")]
+    return "\n".join(parts) + "\n"
+
+
+def _commands(group: Any, path: str) -> Iterator[str]:
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{path} {name}")
+            continue
+        arguments = [p for p in command.params if p.param_type_name == "argument"]
+        options = [p for p in command.params if p.param_type_name == "option"]
+        usage = f"{path} {name}"
+        usage += "".join(f" {(p.metavar or p.name or '').upper()}" for p in arguments)
+        yield f"## `{usage}`\n"
+        yield f"{(command.help or '').strip()}\n"
+        rows = [(f"`{(p.metavar or p.name or '').upper()}`", p.help or "") for p in arguments]
+        rows += [(_flags(p), p.help or "") for p in options if not p.hidden]
+        if rows:
+            yield "| | |\n|---|---|"
+            yield from (f"| {name} | {about} |" for name, about in rows)
+            yield ""
+
+
+def _flags(option: Any) -> str:
+    return ", ".join(f"`{flag}`" for flag in [*option.opts, *option.secondary_opts])
+
+
+def _table(section: type[BaseModel], *, skip_sections: bool = False) -> list[str]:
+    rows = ["| setting | default | |", "|---|---|---|"]
+    for name, field in section.model_fields.items():
+        if skip_sections and _section(field.annotation) is not None:
+            continue
+        about = " ".join((field.description or "").replace("``", "`").split())
+        rows.append(f"| `{name}` | {_default(field)} | {about} |")
+    return rows
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "needed"
+    value = field.default
+    if value is None or value in ((), {}):
+        return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, int):
+        return f"`{value:_}`"
+    return f"`{value}`"
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The section that a setting's type is, or is a list or an option of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (tuple, Union, UnionType):
+        found = (_section(argument) for argument in get_args(annotation))
+        return next((one for one in found if one is not None), None)
+    return None
+
+
+def _first_line(section: type[BaseModel]) -> str:
+    return (section.__doc__ or "").partition("\n")[0].replace("``", "`")
+
+
+PAGES = {"settings.md": settings_page, "commands.md": commands_page}
+
+if __name__ == "__main__":
+    for page, write in PAGES.items():
+        (HERE / page).write_text(write(), encoding="utf-8")
+    sys.stdout.write(f"wrote {', '.join(PAGES)}\n")
