@@ -16,6 +16,7 @@ from dbos._context import current_owner_xid
 from dbos._error import DBOSQueueDeduplicatedError
 
 from linarite.storage.database import Database, Transaction
+from linarite.tasks import rows
 from linarite.tasks.task import Task
 
 _APPLICATION = "linarite"
@@ -125,6 +126,24 @@ class Executor:
             )
         client.destroy()
         DBOS.launch()
+        self._look_before_polling()
+
+    def _look_before_polling(self) -> None:
+        """Ask for work by one cheap query before DBOS asks by its dear ones.
+
+        At ten polls a second and queue these would take a tenth of a core while nothing happens,
+        which an engine beside them needs. DBOS passes over a queue that has no scopes; it reads a
+        queue's configuration anew at each poll, which no other worker may change anyway.
+        """
+        store = self._dbos._sys_db
+        scopes_of = store.dequeue_scopes
+        configured = {task.name: store.get_queue(task.name) for task in self._tasks}
+
+        def scopes_with_work(queue_name: str) -> Any:
+            return scopes_of(queue_name) if rows.has_work(self._database, queue_name) else []
+
+        store.dequeue_scopes = scopes_with_work
+        store.get_queue = configured.get
 
     def stop_taking(self) -> None:
         """Take no more tasks; those taken go on."""

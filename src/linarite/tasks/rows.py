@@ -80,10 +80,22 @@ def locked_owner(database: Database, tx: Transaction, workflow_id: str) -> str |
     return tx.execute(query).scalar_one_or_none()
 
 
+def has_work(database: Database, queue_name: str) -> bool:
+    """Whether a task waits in this queue."""
+    query = sa.text(  # both conditions on the status: SQLite finds DBOS's partial index by one
+        f"SELECT 1 FROM {'' if database.is_sqlite else 'dbos.'}workflow_status "
+        "WHERE queue_name = :queue AND status = 'ENQUEUED' "
+        "AND status IN ('ENQUEUED', 'PENDING') LIMIT 1"
+    )
+    with database.reading() as connection:
+        return connection.execute(query, {"queue": queue_name}).first() is not None
+
+
 def busy_executors(database: Database) -> set[str]:
     """The ids of all workers, living or not, that tasks are in the hands of."""
     status = workflow_status(database)
-    query = sa.select(status.c.executor_id).where(status.c.status == "PENDING").distinct()
+    in_flight = sa.text("status IN ('ENQUEUED', 'PENDING')")  # as in `has_work`
+    query = sa.select(status.c.executor_id).where(status.c.status == "PENDING", in_flight)
     with database.reading() as connection:
         return set(connection.execute(query).scalars())
 
