@@ -43,7 +43,7 @@ def description() -> OpenApiSchema:
 
 def open_upload(campaign: Campaign) -> str:
     sent = {"purpose": "batch", "filename": "a.jsonl", "bytes": 10, "mime_type": "text/plain"}
-    return campaign.send("POST", "/uploads", json=sent).json()["id"]
+    return campaign.send("POST", "/openai/uploads", json=sent).json()["id"]
 
 
 def send_broken(operation: APIOperation, campaign: Campaign, ids: dict[str, str]) -> None:

@@ -64,8 +64,8 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
 @pytest.fixture(scope="module")
 def paths(campaign: Campaign) -> dict[str, str]:
     sent = {"purpose": "batch", "filename": "a.jsonl", "bytes": 10, "mime_type": "text/plain"}
-    upload = campaign.send("POST", "/uploads", json=sent).json()["id"]
-    return {"Files_Upload": "/files", "UploadFile_Part": f"/uploads/{upload}/parts"}
+    upload = campaign.send("POST", "/openai/uploads", json=sent).json()["id"]
+    return {"Files_Upload": "/openai/files", "UploadFile_Part": f"/openai/uploads/{upload}/parts"}
 
 
 @pytest.mark.parametrize("name", ["Files_Upload", "UploadFile_Part"])
@@ -114,7 +114,7 @@ def test_a_file_beyond_its_limit_is_refused(
 )
 def test_a_purpose_that_is_none_is_refused(campaign: Campaign, purpose: str):
     answer = campaign.send(
-        "POST", "/files", content=form(FILE, part("purpose", purpose.encode())), headers=FORM
+        "POST", "/openai/files", content=form(FILE, part("purpose", purpose.encode())), headers=FORM
     )
 
     assert answer.status_code == 400
@@ -125,6 +125,6 @@ def test_a_purpose_that_is_none_is_refused(campaign: Campaign, purpose: str):
 def test_an_odd_file_name_is_refused_or_only_a_name(campaign: Campaign, name: str):
     file = part("file", LINE, f'; filename="{name}"', TYPE)
 
-    answer = campaign.send("POST", "/files", content=form(PURPOSE, file), headers=FORM)
+    answer = campaign.send("POST", "/openai/files", content=form(PURPOSE, file), headers=FORM)
 
     assert answer.status_code in {201, 400}

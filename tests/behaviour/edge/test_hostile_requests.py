@@ -12,32 +12,93 @@ from typing import Any
 
 import pytest
 from tests.support.campaign import Campaign
-from tests.support.server import Server
+from tests.support.running_engine import RunningEngine, scripted_engine
+from tests.support.server import running_server
 
 START = {"purpose": "batch", "filename": "a.jsonl", "bytes": 10, "mime_type": "text/plain"}
 IMPORT = {"purpose": "batch", "filename": "a.jsonl", "content_url": "https://example.com/a.jsonl"}
 NO_ID = "0" * 32
 
 
+ACCOUNT = (
+    "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a/deployments"
+)
+BATCH = {"input_file_id": NO_ID, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+DEPLOYMENT = {
+    "id": "mine",
+    "model": "scripted",
+    "scale_settings": {"scale_type": "manual", "capacity": 1},
+    "enqueued_token_limit": 1000,
+}
+ARM = {
+    "sku": {"name": "standard", "capacity": 1},
+    "properties": {"model": {"format": "OpenAI", "name": "scripted", "version": "1"}},
+}
+CHAT = {"model": "chat", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3}
+
+
 @dataclass(frozen=True)
 class Sent:
-    """An operation with a JSON body, and one body that it takes (or refuses for its ids alone)."""
+    """An operation with a JSON body, one body that it takes, and what else it may be given."""
 
+    method: str
     path: str
     body: dict[str, Any]
+    more: tuple[str, ...] = ()
+    is_inference: bool = False
 
 
 JSON_OPERATIONS = {
-    "UploadFile_Start": Sent("/uploads", START),
-    "UploadFile_Complete": Sent("/uploads/{upload}/complete", {"part_ids": ["a"], "md5": "0" * 32}),
-    "Files_Import": Sent("/files/import", IMPORT),
+    "UploadFile_Start": Sent("POST", "/openai/uploads", START, ("expires_after",)),
+    "UploadFile_Complete": Sent(
+        "POST", "/openai/uploads/{upload}/complete", {"part_ids": ["a"], "md5": "0" * 32}
+    ),
+    "Files_Import": Sent("POST", "/openai/files/import", IMPORT),
+    "Batch_Create": Sent("POST", "/openai/batches", BATCH, ("metadata",)),
+    "Deployments_Create": Sent("POST", "/openai/deployments", DEPLOYMENT),
+    "Deployments_Update": Sent("PATCH", "/openai/deployments/own", DEPLOYMENT),
+    "ArmDeployments_Create": Sent("PUT", f"{ACCOUNT}/own", ARM, ("tags",)),
+    "ArmDeployments_Update": Sent("PATCH", f"{ACCOUNT}/own", ARM),
+    "ChatCompletions_Create": Sent(
+        "POST",
+        "/openai/deployments/chat/chat/completions",
+        CHAT,
+        (
+            *("temperature", "top_p", "n", "stop", "seed", "stream", "stream_options", "user"),
+            *("logit_bias", "logprobs", "top_logprobs", "response_format", "tools", "tool_choice"),
+            *("presence_penalty", "frequency_penalty", "max_completion_tokens", "store"),
+        ),
+        is_inference=True,
+    ),
+    "ChatCompletions_Create_v1": Sent(
+        "POST", "/openai/v1/chat/completions", CHAT, is_inference=True
+    ),
+    "Completions_Create": Sent(
+        "POST",
+        "/openai/deployments/chat/completions",
+        {"model": "chat", "prompt": "Hello", "max_tokens": 3},
+        ("best_of", "echo", "suffix", "logprobs", "n", "stop", "stream"),
+        is_inference=True,
+    ),
+    "Embeddings_Create": Sent(
+        "POST",
+        "/openai/deployments/embed/embeddings",
+        {"model": "embed", "input": "Hello", "encoding_format": "float", "dimensions": 8},
+        is_inference=True,
+    ),
 }
-LISTS = ["/files"]
+LISTS = ["/openai/files", "/openai/batches"]
 ITEMS = [
-    ("GET", "/files/{}"),
-    ("DELETE", "/files/{}"),
-    ("GET", "/files/{}/content"),
-    ("POST", "/uploads/{}/cancel"),
+    ("GET", "/openai/files/{}"),
+    ("DELETE", "/openai/files/{}"),
+    ("GET", "/openai/files/{}/content"),
+    ("POST", "/openai/uploads/{}/cancel"),
+    ("GET", "/openai/batches/{}"),
+    ("POST", "/openai/batches/{}/cancel"),
+    ("GET", "/openai/models/{}"),
+    ("GET", "/openai/deployments/{}"),
+    ("DELETE", "/openai/deployments/{}"),
+    ("GET", ACCOUNT + "/{}"),
 ]
 
 MALFORMED = {
@@ -56,7 +117,7 @@ MALFORMED = {
     "NaN": b'{"bytes": NaN}',
     "infinity": b'{"bytes": 1e999}',
     "nested arrays": b"[" * 100_000,
-    "nested objects": b'{"a":' * 1_000 + b"{}" + b"}" * 1_000,
+    "nested objects": b'{"a":' * 1_500 + b"{}" + b"}" * 1_500,
     "single quotes": b"{'purpose': 'batch'}",
     "trailing comma": b'{"purpose": "batch",}',
     "comment": b"{} // nothing",
@@ -114,27 +175,58 @@ IDS = {
 
 
 @pytest.fixture(scope="module")
-def campaign(shared_server: Server) -> Iterator[Campaign]:
-    one = Campaign(shared_server)
-    yield one
-    one.close()
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
+    with scripted_engine(tmp_path_factory.mktemp("engine")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def campaign(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    engine: RunningEngine,
+) -> Iterator[Campaign]:
+    on_postgres = request.param == "postgres"
+    url = request.getfixturevalue("postgres").new_database() if on_postgres else None
+    upstream = {"base_url": engine.base_url}
+    with running_server(
+        tmp_path_factory.mktemp("hostile") / "data",
+        database_url=url,
+        models=[
+            {"id": "scripted", "upstream": upstream},
+            {"id": "embedder", "upstream": upstream, "kind": "embedding"},
+        ],
+        deployments=[
+            {"name": "chat", "model": "scripted"},
+            {"name": "embed", "model": "embedder"},
+        ],
+    ) as server:
+        one = Campaign(server)
+        one.send("PUT", f"{ACCOUNT}/own", json=ARM)
+        yield one
+        one.close()
 
 
 @pytest.fixture(scope="module")
 def upload(campaign: Campaign) -> str:
     """An open upload."""
-    return str(campaign.send("POST", "/uploads", json=START).json()["id"])
+    return str(campaign.send("POST", "/openai/uploads", json=START).json()["id"])
 
 
 @pytest.mark.parametrize("name", JSON_OPERATIONS)
 def test_a_malformed_body_is_refused(campaign: Campaign, upload: str, name: str):
-    path = JSON_OPERATIONS[name].path.format(upload=upload)
+    sent = JSON_OPERATIONS[name]
+    path = sent.path.format(upload=upload)
 
     for what, content in MALFORMED.items():
         headers = {"content-type": "application/json"}
-        answer = campaign.send("POST", path, content=content, headers=headers)
+        answer = campaign.send(sent.method, path, content=content, headers=headers)
         assert answer.status_code == 400, what
-        assert answer.json()["error"]["code"] == "invalidPayload"
+        error = answer.json()["error"]
+        assert error["type" if sent.is_inference else "code"] in {
+            "invalid_request_error",
+            "invalidPayload",
+        }
 
 
 @pytest.mark.parametrize("name", JSON_OPERATIONS)
@@ -143,23 +235,27 @@ def test_an_odd_value_is_refused_or_taken_for_what_it_is(
 ):
     sent = JSON_OPERATIONS[name]
 
-    for field in [*sent.body, "metadata", "expires_after"]:
+    for field in [*sent.body, *sent.more]:
         for value in VALUES.values():
             content = json.dumps({**copy.deepcopy(sent.body), field: value})
             headers = {"content-type": "application/json"}
             path = sent.path.format(upload=upload)
-            campaign.send("POST", path, content=content, headers=headers)
+            campaign.send(sent.method, path, content=content, headers=headers)
 
 
 @pytest.mark.parametrize("name", JSON_OPERATIONS)
-def test_what_is_required_is_missed(campaign: Campaign, upload: str, name: str):
-    path = JSON_OPERATIONS[name].path.format(upload=upload)
+def test_an_empty_object_is_missing_what_is_required(campaign: Campaign, upload: str, name: str):
+    sent = JSON_OPERATIONS[name]
+    if sent.method == "PATCH":  # which requires nothing
+        return
 
-    answer = campaign.send("POST", path, json={"unknown": 1})
+    answer = campaign.send(sent.method, sent.path.format(upload=upload), json={})
 
     assert answer.status_code == 400
-    assert " is required." in answer.json()["error"]["message"]
-    assert all(each["target"].startswith("$.") for each in answer.json()["error"]["details"])
+    error = answer.json()["error"]
+    if not sent.is_inference:
+        assert " is required." in error["message"]
+        assert all(each["target"].startswith("$.") for each in error["details"])
 
 
 @pytest.mark.parametrize("name", JSON_OPERATIONS)
@@ -169,26 +265,29 @@ def test_an_undeclared_content_type_is_not_taken(campaign: Campaign, upload: str
 
     for content_type in ("", "text/plain", "multipart/form-data", "application/xml", "*/*", "json"):
         answer = campaign.send(
-            "POST", path, content=json.dumps(sent.body), headers={"content-type": content_type}
+            sent.method, path, content=json.dumps(sent.body), headers={"content-type": content_type}
         )
         assert answer.status_code == 415, content_type
 
 
 @pytest.mark.parametrize("name", JSON_OPERATIONS)
 def test_a_body_beyond_the_limit_is_refused(campaign: Campaign, upload: str, name: str):
-    path = JSON_OPERATIONS[name].path.format(upload=upload)
+    sent = JSON_OPERATIONS[name]
+    path = sent.path.format(upload=upload)
     headers = {"content-type": "application/json"}
     megabyte = b'"' + b"x" * ((1 << 20) - 2) + b'"'
 
-    announced = campaign.send("POST", path, content=b"[" + megabyte * 5, headers=headers)
-    in_chunks = campaign.send("POST", path, content=iter([megabyte] * 5), headers=headers)
+    times = 65 if sent.is_inference else 5
+
+    announced = campaign.send(sent.method, path, content=megabyte * times, headers=headers)
+    in_chunks = campaign.send(sent.method, path, content=iter([megabyte] * times), headers=headers)
 
     assert (announced.status_code, in_chunks.status_code) == (413, 413)
 
 
 @pytest.mark.parametrize("path", LISTS)
 def test_a_list_bounds_its_parameters(campaign: Campaign, path: str):
-    for limit in ("0", "-1", "abc", "1.5", "99999999999999999999", "10001", "%00", "٣"):
+    for limit in ("0", "-1", "abc", "1.5", "99999999999999999999", "10001", "\0", "٣"):
         assert campaign.send("GET", path, params={"limit": limit}).status_code == 400, limit
     for after in ("nothing", NO_ID, "'; --", "💎", "x" * 10_000):
         answer = campaign.send("GET", path, params={"after": after})
