@@ -35,6 +35,7 @@ from linarite.storage.database import Database
 from linarite.storage.secrets import Secrets, kept_key
 from linarite.tasks.queue import Queue
 from linarite.tasks.task import Schedule, Task
+from linarite.wire.files import Purpose
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,10 @@ def build(settings: Settings) -> Built:
         settings.batches,
         TokenCounts(Tokens(), _place),
     )
+    files.live[Purpose.BATCH_OUTPUT] = batches.live_content
     batch_work = Work(
-        batches, DeployedEngines(host_socket(settings.data), _place, inference.prepare)
+        batches,
+        DeployedEngines(host_socket(settings.data), _place, inference.prepare, inference.settle),
     )
     services: list[Any] = [files, uploads, models, deployments, inference, batches]
     collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), Metrics()]
