@@ -25,7 +25,8 @@ from linarite.errors import QuotaExceeded
 
 PIECE_BYTES = 1 << 20
 LINE_BYTES = 64 << 20
-_CHUNK_BYTES = 5 << 20  # the smallest part that S3 takes; what one write holds in memory
+_BUCKET_CHUNK_BYTES = 5 << 20  # the smallest part that S3 takes
+_IN_FLIGHT = 2  # chunks; with one more that fills, that is what a write holds in memory
 _OWN_KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}(#\d+)?")
 """A key that this store made; with ``#1`` a local object that is (or was) being written."""
 _FULL = re.compile(r"os error (27|28|122)\b")  # EFBIG, ENOSPC, EDQUOT
@@ -72,6 +73,7 @@ class BlobStore:
     def __init__(self, url: str) -> None:
         parsed = urlparse(url)
         self.folder = Path(unquote(parsed.path)) if parsed.scheme == "file" else None
+        self._chunk_bytes = _BUCKET_CHUNK_BYTES if self.folder is None else PIECE_BYTES
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._store: ObjectStore = LocalStore(self.folder)
@@ -90,13 +92,22 @@ class BlobStore:
         key, seen = _new_key(), _Digest()
 
         async def digested() -> AsyncIterator[bytes]:
+            digesting: asyncio.Future[None] | None = None  # of a piece, while the next one comes
             async for piece in pieces:
-                await asyncio.to_thread(seen.update, piece)
+                if digesting is not None:
+                    await digesting
+                digesting = asyncio.ensure_future(asyncio.to_thread(seen.update, piece))
                 yield piece
+            if digesting is not None:
+                await digesting
 
         with _full_disk_told():
             await obstore.put_async(
-                self._store, key, digested(), chunk_size=_CHUNK_BYTES, max_concurrency=2
+                self._store,
+                key,
+                digested(),
+                chunk_size=self._chunk_bytes,
+                max_concurrency=_IN_FLIGHT,
             )
         await asyncio.to_thread(self._sync, key)
         return Stored(Extent(key, seen.bytes), seen.hexdigest())
@@ -111,7 +122,13 @@ class BlobStore:
                 yield piece
 
         with _full_disk_told():
-            obstore.put(self._store, key, digested(), chunk_size=_CHUNK_BYTES, max_concurrency=2)
+            obstore.put(
+                self._store,
+                key,
+                digested(),
+                chunk_size=self._chunk_bytes,
+                max_concurrency=_IN_FLIGHT,
+            )
         self._sync(key)
         return Stored(Extent(key, seen.bytes), seen.hexdigest())
 
