@@ -73,7 +73,7 @@ def serving(folder: Path, *options: str, **environment: str) -> Iterator[Serving
             cwd=folder,
         )
     try:
-        wait_for(ready_file.exists, of=process, log=log)
+        wait_for(ready_file.exists, of=process, log=log, seconds=100)
         yield Serving(process, data, json.loads(ready_file.read_text()), log)
     finally:
         if process.poll() is None:
@@ -86,10 +86,14 @@ def serving(folder: Path, *options: str, **environment: str) -> Iterator[Serving
 
 
 def wait_for(
-    condition: Any, *, of: "subprocess.Popen[str] | None" = None, log: Path | None = None
+    condition: Any,
+    *,
+    of: "subprocess.Popen[str] | None" = None,
+    log: Path | None = None,
+    seconds: float = 30,
 ) -> None:
-    """Wait until `condition()`; raises when the process ends or half a minute is over."""
-    deadline = time.monotonic() + 30
+    """Wait until `condition()`; raises when the process ends or the time is over."""
+    deadline = time.monotonic() + seconds
     while not condition():
         ended = of is not None and of.poll() is not None
         if ended or time.monotonic() > deadline:

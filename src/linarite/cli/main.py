@@ -8,6 +8,7 @@ from linarite.cli import keys, single
 from linarite.cli.demo import demo
 from linarite.cli.doctor import doctor
 from linarite.cli.env import env
+from linarite.cli.models import models
 from linarite.cli.refusals import Refused
 from linarite.cli.serve import serve
 from linarite.errors import LinariteError
@@ -27,6 +28,7 @@ app.command()(single.engines)
 app.command()(demo)
 app.command()(env)
 app.command()(doctor)
+app.add_typer(models, name="models")
 app.add_typer(keys.keys, name="keys")
 
 

@@ -5,6 +5,7 @@ import http
 import http.client
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -92,6 +93,7 @@ def _server_options(
 def _temporary_data(settings: Settings) -> Iterator[Settings]:
     """The same settings over a folder and a database that end with the block; models stay."""
     folder = Path(tempfile.mkdtemp(prefix="linarite-"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # until the supervisor listens to it
     try:
         yield settings.model_copy(
             update={
@@ -163,17 +165,25 @@ def _open(settings: Settings, *, pull: bool) -> _Opened:
 
 
 def _offer_models(settings: Settings, *, pull: bool) -> None:
-    """Fetch the embedded models, or say that they are missing and how to get them."""
-    from linarite.engines.installed import list_models
+    """Fetch the embedded models, add those of the settings, or say how to get some."""
+    from linarite.engines.installed import find_model, list_models
 
-    models = settings.resolved_models_dir
-    if pull:  # in a process of its own: what converts models has no place in what forks servers
-        command = [sys.executable, "-m", "linarite", "models", "pull"]
-        environment = {**os.environ, "LINARITE_MODELS_DIR": str(models)}
-        if subprocess.run(command, env=environment, check=False).returncode != 0:
-            raise Refused("The embedded models could not be fetched; the reason stands above.")
-    elif not settings.models and not list_models(models):
+    folder = settings.resolved_models_dir
+    if pull:
+        _run_models(folder, "pull")
+    for entry in settings.models:
+        if entry.path is not None and find_model(folder, entry.id) is None:
+            _run_models(folder, "add", str(entry.path), "--id", entry.id)
+    if not settings.models and not list_models(folder):
         typer.echo("There are no models yet. Fetch the embedded ones: linarite models pull")
+
+
+def _run_models(folder: Path, *arguments: str) -> None:
+    """Run `linarite models`, apart: what converts models has no place in what forks servers."""
+    command = [sys.executable, "-m", "linarite", "models", *arguments]
+    environment = {**os.environ, "LINARITE_MODELS_DIR": str(folder)}
+    if subprocess.run(command, env=environment, check=False).returncode != 0:
+        raise Refused("A model could not be made ready; the reason stands above.")
 
 
 def _key(settings: Settings, folder: DataFolder) -> str:
