@@ -1,0 +1,113 @@
+"""Peers: other servers that run batches, each in a virtual environment of its own.
+
+They are installed once into ``bench/.peers`` with every version pinned (``bench/peers/*.txt``). A
+peer that cannot be installed or started is an error: a comparison is never skipped.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import openai
+
+from bench.processes import Process, answers, free_port, started, wait_until
+from bench.results import ROOT
+
+_PINS = ROOT / "bench" / "peers"
+_INSTALLED = ROOT / "bench" / ".peers"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A running peer: its base URL, the model name its batches use, its process."""
+
+    name: str
+    base_url: str
+    model: str
+    process: Process
+
+    def sdk(self) -> openai.OpenAI:
+        """The official client, as for our own server."""
+        return openai.OpenAI(base_url=self.base_url, api_key="none", max_retries=0)
+
+
+@contextmanager
+def aibrix(folder: Path) -> Iterator[Peer]:
+    """AIBrix's metadata service with its echo engine in the same process.
+
+    Without Kubernetes it runs batches only so (``--dry-run``); no request leaves the process,
+    which spares it the HTTP call that all others make.
+    """
+    port, log = free_port(), folder / "aibrix.log"
+    command = [str(_installed("aibrix", "3.11", "3.12", "3.13") / "aibrix_metadata")]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--dry-run"]
+    environment = {"STORAGE_LOCAL_PATH": str(folder / "aibrix")}
+    with started(command, log, environment=environment) as process:
+        wait_until(lambda: answers(port), process, log)
+        yield Peer("AIBrix 0.8.0", f"http://127.0.0.1:{port}/v1", "scripted", process)
+
+
+@contextmanager
+def ogx(folder: Path, engine_url: str) -> Iterator[Peer]:
+    """OGX with its reference batches over the engine at `engine_url`.
+
+    Its own defaults, but that answers are not also stored as chat completions and that as many
+    requests are out at once as the ideal client has.
+    """
+    port, log, config = free_port(), folder / "ogx.log", folder / "ogx.yaml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    template = (_PINS / "ogx.yaml").read_text()
+    config.write_text(
+        template.replace("$ENGINE_URL", engine_url)
+        .replace("$FOLDER", str(folder / "ogx"))
+        .replace("$PORT", str(port))
+    )
+    (folder / "ogx").mkdir(exist_ok=True)
+    command = [str(_installed("ogx", "3.12", "3.13") / "ogx"), "run", str(config), "--insecure"]
+    with started(command, log, environment={"SQLITE_STORE_DIR": str(folder / "ogx")}) as process:
+        wait_until(lambda: answers(port), process, log)
+        yield Peer("OGX 1.5.0", f"http://127.0.0.1:{port}/v1", "vllm/scripted", process)
+
+
+def _installed(name: str, *versions: str) -> Path:
+    """The folder of a peer's commands, which it is installed into when it is not there."""
+    environment = _INSTALLED / name
+    pins = (_PINS / f"{name}.txt").read_text()
+    stamp = environment / "installed.txt"
+    if not stamp.exists() or stamp.read_text() != pins:
+        print(f"installing {name} into {environment.relative_to(ROOT)} …", flush=True)
+        uv = str(Path(sys.executable).parent / "uv")
+        python = _python(uv, versions)
+        _checked([uv, "venv", "--quiet", "--clear", "--python", python, str(environment)])
+        requirements = ["--no-deps", "--requirement", str(_PINS / f"{name}.txt")]
+        _checked([uv, "pip", "install", "--quiet", "--python", str(environment), *requirements])
+        stamp.write_text(pins)
+    return environment / "bin"
+
+
+def _python(uv: str, versions: tuple[str, ...]) -> str:
+    """An interpreter of one of `versions`: of pyenv's, or whatever uv finds or can fetch."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for version in versions:
+        for python in sorted(pyenv.glob(f"{version}.*/bin/python")):
+            return str(python)
+    for version in versions:
+        asked = subprocess.run(
+            [uv, "python", "find", "--no-python-downloads", version],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if asked.returncode == 0:
+            return asked.stdout.strip()
+    return versions[0]
+
+
+def _checked(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
