@@ -39,6 +39,7 @@ def test_what_is_no_model_is_refused_with_what_would_be_one(tmp_path: Path):
     assert "neither a Hugging Face folder, a .gguf file nor a hub id" in run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_a_model_of_the_settings_is_added_at_the_start_and_answers(tmp_path: Path):
     (tmp_path / "linarite.toml").write_text(
