@@ -17,11 +17,11 @@ from linarite.resources.batches.deployed import DeployedEngines, TokenCounts
 from linarite.resources.batches.records import BatchRecord
 from linarite.resources.batches.service import Batches
 from linarite.resources.batches.tasks import Work
-from linarite.resources.deployments.records import Target
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.files.repository import FileRecord
 from linarite.resources.files.rules import NewFile
 from linarite.resources.files.service import Files
+from linarite.resources.inference.service import Inference
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.models.service import Models
 from linarite.settings import BatchSettings, DeploymentEntry, LimitSettings, Upstream
@@ -201,11 +201,10 @@ def _system(
     def place_of(model: ModelRecord) -> ModelPlace:
         return ModelPlace(model.id, upstream=model.upstream)
 
-    def prepare(endpoint: str, target: Target, body: dict[str, Any]) -> bytes:
-        return orjson.dumps(body)
-
+    inference = Inference(deployments, place_of)
     counts = TokenCounts(Tokens(), place_of)
     batches = Batches(database, blobs, files, deployments, queue, clock, limits, settings, counts)
     files.live[Purpose.BATCH_OUTPUT] = batches.live_content
-    work = Work(batches, DeployedEngines(folder / "no.sock", place_of, prepare))
+    engines = DeployedEngines(folder / "no.sock", place_of, inference.prepare, inference.settle)
+    work = Work(batches, engines)
     return BatchSystem(batches, work, clock, engine)

@@ -1,6 +1,6 @@
 """A deployment's engine as a batch asks it, and what its requests cost in tokens."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from linarite.resources.models.records import ModelRecord
 
 Prepare = Callable[[str, Target, dict[str, Any]], bytes]
 """Makes what an engine is sent of a body: given what is asked, and where; raises LinariteError."""
+Settle = Callable[[str, Target, Mapping[str, Any], client.Reply], client.Reply]
+"""Makes what callers get of what an engine answered: given what was asked, where, and the body."""
 PlaceOf = Callable[[ModelRecord], ModelPlace]
 
 _MOST_TOKENS = 10_000_000
@@ -34,11 +36,13 @@ class DeployedEngines:
         host_socket: where this machine's engine host listens.
         place_of: where a model is.
         prepare: makes what an engine is sent.
+        settle: makes what callers get of its answer.
     """
 
     host_socket: Path
     place_of: PlaceOf
     prepare: Prepare
+    settle: Settle
 
     @asynccontextmanager
     async def __call__(self, endpoint: str, target: Target) -> AsyncIterator[Engine]:
@@ -49,7 +53,10 @@ class DeployedEngines:
             def prepare(body: dict[str, Any]) -> bytes:
                 return self.prepare(endpoint, target, body)
 
-            yield _Deployed(engines, place, endpoint, prepare)
+            def settle(body: Mapping[str, Any], reply: client.Reply) -> client.Reply:
+                return self.settle(endpoint, target, body, reply)
+
+            yield _Deployed(engines, place, endpoint, prepare, settle)
 
 
 class _Deployed:
@@ -61,11 +68,13 @@ class _Deployed:
         place: ModelPlace,
         endpoint: str,
         prepare: Callable[[dict[str, Any]], bytes],
+        settle: Callable[[Mapping[str, Any], client.Reply], client.Reply],
     ) -> None:
         self._engines = engines
         self._place = place
         self._endpoint = endpoint
         self._prepare = prepare
+        self._settle = settle
 
     async def ask(self, body: dict[str, Any]) -> Reply:
         """Answer one request of a batch; streams are refused, for their pieces have no line."""
@@ -80,7 +89,8 @@ class _Deployed:
             reply = await engine.post(self._endpoint, prepared, batch=True)
         except (EngineFailure, ModelMissing) as failure:
             raise EngineLost(failure.message, was_reached=_was_reached(failure)) from failure
-        return Reply(reply.status, reply.headers, reply.body)
+        settled = self._settle(body, reply)
+        return Reply(settled.status, reply.headers, settled.body, reply.status)
 
     async def slots(self) -> int | None:
         """What it tells of the requests that batches may have out at it."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
-import orjson
 import sqlalchemy as sa
 import structlog
 
@@ -50,11 +49,19 @@ _log = structlog.get_logger("linarite.batches")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an engine answered."""
+    """What an engine answered.
+
+    Args:
+        status: as callers are told it.
+        headers: as the engine sent them.
+        body: as callers get it; a JSON object where `status` is 200.
+        engine_status: as the engine said it, for what may be wrong between it and this server.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    engine_status: int
 
 
 class EngineLost(Exception):
@@ -293,21 +300,17 @@ class Dispatch:
 
     def _take_reply(self, ask: Ask, reply: Reply, began: float) -> None:
         now = time.monotonic()
-        meaning = verdict(reply.status)
-        if meaning is Verdict.ANSWERED:
-            body = answers.one_line(reply.body)
-            if body is not None:
-                self._pace.answered(now)
-                request_id = reply.headers.get("x-request-id")
-                self._keep(answers.answered(ask.number, ask.custom_id, body, request_id))
-                return
-            reply = _not_json(reply)
-            meaning = Verdict.AGAIN
+        meaning = verdict(reply.engine_status)
+        if meaning is Verdict.ANSWERED and reply.status == 200:
+            self._pace.answered(now)
+            body, request_id = answers.one_line(reply.body), reply.headers.get("x-request-id")
+            self._keep(answers.answered(ask.number, ask.custom_id, body, request_id))
+            return
         ask.last = reply
         if meaning is Verdict.REFUSED:
             self._pace.answered(now)
             self._give_up(ask)
-        elif meaning is Verdict.AGAIN:
+        elif meaning is not Verdict.ENGINE:
             self._ask_again(ask, now, counted=True)
         else:
             wait = asked_wait_seconds(reply.headers, time.time())
@@ -431,9 +434,3 @@ class Dispatch:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _not_json(reply: Reply) -> Reply:
-    message = "The engine's answer is not a JSON object."
-    said = orjson.dumps(answers.error_body(message, code="bad_gateway"))
-    return Reply(502, reply.headers, said)

@@ -23,7 +23,11 @@ from linarite.resources.batches.pace import Pace
 from linarite.resources.batches.records import Fenced
 from linarite.tasks.task import HandedBack
 
-OK = Reply(200, {}, b'{"ok":true}')
+OK = Reply(200, {}, b'{"ok":true}', 200)
+
+
+def said(status: int, body: bytes = b"{}", headers: dict[str, str] | None = None) -> Reply:
+    return Reply(status, headers or {}, body, status)
 
 
 @dataclass
@@ -110,7 +114,7 @@ def test_no_more_are_out_than_the_pace_says():
 
 def test_a_refusal_is_kept_as_a_failure_and_not_asked_again():
     body = b'{"error":{"message":"bad"}}'
-    engine, journal = Engine(lambda number, times: Reply(400, {}, body)), Journal()
+    engine, journal = Engine(lambda number, times: said(400, body)), Journal()
 
     run(engine, journal, requests=1)
 
@@ -132,9 +136,19 @@ def test_a_request_that_is_not_valid_never_reaches_the_engine():
     assert response["body"]["error"]["param"] == "stream"
 
 
+def test_a_server_that_refuses_this_one_is_not_asked_again():
+    told = Reply(503, {}, b'{"error":{"message":"see to it"}}', engine_status=401)
+    engine, journal = Engine(lambda number, times: told), Journal()
+
+    run(engine, journal, requests=1)
+
+    assert engine.asked == {0: 1}
+    assert journal.line(0)["response"]["status_code"] == 503
+
+
 @pytest.mark.parametrize("status", [408, 409, 500])
 def test_a_failure_that_may_pass_is_asked_again(status):
-    engine = Engine(lambda number, times: OK if times == 3 else Reply(status, {}, b"{}"))
+    engine = Engine(lambda number, times: OK if times == 3 else said(status))
     journal = Journal()
 
     run(engine, journal, requests=1)
@@ -144,7 +158,7 @@ def test_a_failure_that_may_pass_is_asked_again(status):
 
 
 def test_the_last_failure_is_the_answer_when_all_attempts_fail():
-    engine, journal = Engine(lambda number, times: Reply(500, {}, b"<oops>")), Journal()
+    engine, journal = Engine(lambda number, times: said(500, b"<oops>")), Journal()
 
     run(engine, journal, requests=1, attempts=3)
 
@@ -153,8 +167,9 @@ def test_the_last_failure_is_the_answer_when_all_attempts_fail():
     assert "<oops>" in journal.line(0)["response"]["body"]["error"]["message"]
 
 
-def test_an_answer_that_is_not_json_is_asked_again_and_then_a_failure():
-    engine, journal = Engine(lambda number, times: Reply(200, {}, b"<html>")), Journal()
+def test_an_answer_that_is_none_is_asked_again_and_then_a_failure():
+    no_json = Reply(502, {}, b'{"error":{}}', engine_status=200)
+    engine, journal = Engine(lambda number, times: no_json), Journal()
 
     run(engine, journal, requests=1, attempts=2)
 
@@ -163,7 +178,7 @@ def test_an_answer_that_is_not_json_is_asked_again_and_then_a_failure():
 
 
 def test_a_full_engine_that_answers_others_uses_up_the_attempts_of_one_request():
-    engine = Engine(lambda number, times: Reply(503, {}, b"{}") if number == 0 else OK)
+    engine = Engine(lambda number, times: said(503) if number == 0 else OK)
     journal = Journal()
 
     run(engine, journal, requests=20, attempts=3)
