@@ -164,7 +164,7 @@ IDS = {
     "overlong": "%c0%af",
     "surrogate": "%ed%a0%80",
     "line feed": "file-1%0d%0aX: y",
-    "per cent": "%25%00"[:3],
+    "per cent": "%25",
     "question": "file%3Fa=b",
     "long": "f" * 20_000,
     "emoji": "%F0%9F%92%8E",
