@@ -1,6 +1,8 @@
 """What each kind of engine can do: the one table that validation, /models and the docs read."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,6 @@ EMBEDDED_CHAT = Capabilities(
     streaming=True,
     priority=True,
     exact_counts=True,
-    most_answers=16,
 )
 EMBEDDED_EMBEDDING = Capabilities(
     "embedded embedding engine", embeddings=True, priority=True, exact_counts=True
@@ -63,3 +64,27 @@ def capabilities(*, is_embedded: bool, is_embedding: bool) -> Capabilities:
     if is_embedded:
         return EMBEDDED_EMBEDDING if is_embedding else EMBEDDED_CHAT
     return UPSTREAM_EMBEDDING if is_embedding else UPSTREAM_CHAT
+
+
+PARAMETERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    ("tools", "tools", lambda value: value == []),
+    ("functions", "tools", lambda value: value == []),
+    ("function_call", "tools", lambda value: value == "none"),
+    ("response_format", "structured_output", lambda value: value == {"type": "text"}),
+    ("logprobs", "logprobs", lambda value: value is False or value == 0),
+    ("top_logprobs", "logprobs", lambda value: value == 0),
+    ("logit_bias", "logit_bias", lambda value: value == {}),
+    ("echo", "echo", lambda value: value is False),
+    ("suffix", "suffix", lambda value: value == ""),
+    ("dimensions", "dimensions", lambda value: False),
+)
+"""Parameter, the capability behind it, and the values that ask for nothing."""
+
+
+def first_unable(body: Mapping[str, Any], able: Capabilities) -> str | None:
+    """The first parameter of a request that asks for what the engine cannot, if any."""
+    for param, capability, asks_nothing in PARAMETERS:
+        value = body.get(param)
+        if value is not None and not getattr(able, capability) and not asks_nothing(value):
+            return param
+    return None

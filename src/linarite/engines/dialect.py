@@ -6,13 +6,13 @@ rather than passed over; what cannot change an answer (`user`, `store`, `metadat
 
 import base64
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from linarite.engines.capabilities import Capabilities
+from linarite.engines.capabilities import PARAMETERS, Capabilities, first_unable
 from linarite.engines.sampling import Sampling
 from linarite.errors import InferenceRefused
 
@@ -52,19 +52,6 @@ _LET_BY = {
 _CHAT_KEYS = _SHARED | _LET_BY | {"messages", "max_completion_tokens", "modalities"}
 _COMPLETION_KEYS = _SHARED | {"prompt", "best_of"}
 _EMBEDDING_KEYS = {"input", "model", "encoding_format", "user"}
-_MAY_BE: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-    ("tools", "tools", lambda value: value == []),
-    ("functions", "tools", lambda value: value == []),
-    ("function_call", "tools", lambda value: value == "none"),
-    ("response_format", "structured_output", lambda value: value == {"type": "text"}),
-    ("logprobs", "logprobs", lambda value: value is False or value == 0),
-    ("top_logprobs", "logprobs", lambda value: value == 0),
-    ("logit_bias", "logit_bias", lambda value: value == {}),
-    ("echo", "echo", lambda value: value is False),
-    ("suffix", "suffix", lambda value: value == ""),
-    ("dimensions", "dimensions", lambda value: False),
-)
-"""Parameter, the capability behind it, and the values that ask for nothing."""
 _ROLES = {"system", "developer", "user", "assistant"}
 
 
@@ -259,15 +246,14 @@ def error_body(error: InferenceRefused) -> dict[str, Any]:
 
 
 def _refuse_what_it_cannot(body: Mapping[str, Any], able: Capabilities, known: set[str]) -> None:
-    for param, capability, asks_nothing in _MAY_BE:
-        value = body.get(param)
-        if value is not None and not getattr(able, capability) and not asks_nothing(value):
-            raise refusal(
-                f"'{param}' is not supported by this model's engine ({able.name}).",
-                param,
-                code="unsupported_parameter",
-            )
-    named = {param for param, _, _ in _MAY_BE}
+    unable = first_unable(body, able)
+    if unable is not None:
+        raise refusal(
+            f"'{unable}' is not supported by this model's engine ({able.name}).",
+            unable,
+            code="unsupported_parameter",
+        )
+    named = {param for param, _, _ in PARAMETERS}
     for param, value in body.items():
         if value is not None and param not in known and param not in named:
             raise refusal(f"Unrecognized request argument supplied: {param}", param)

@@ -40,7 +40,7 @@ for _method, _path, _operation in NOT_BUILT:
 
 # Clients made with `azure_deployment=` ask for the list of stored completions under it.
 router.add_api_route(
-    "/deployments/{deployment_id}/chat/completions",
+    "/deployments/{deployment_id:path}/chat/completions",
     _refuse,
     methods=["GET"],
     name="StoredCompletion_List_of_deployment",

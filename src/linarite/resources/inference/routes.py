@@ -1,25 +1,22 @@
 """Inference as clients call it: under a deployment, or with the deployment's name as `model`.
 
-Answers pass through as the engine gives them. A caller that goes away takes its request along:
-the engine stops working on it.
+A caller that goes away takes its request along: the engine stops working on it.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import StreamingResponse
-from starlette.requests import ClientDisconnect
 
-from linarite.engines.client import Engine, Engines, StreamReply
-from linarite.engines.refusals import EngineFailure
+from linarite.engines.client import Engine, Engines, Reply
+from linarite.engines.refusals import EngineUnreachable
 from linarite.errors import InferenceRefused, InvalidPayload, ServiceUnavailable
 from linarite.http.auth import Resource
 from linarite.http.bodies import raw_json
 from linarite.http.wiring import part
+from linarite.resources.deployments.records import Target
+from linarite.resources.inference.answers import failure
 from linarite.resources.inference.service import (
     CHAT,
     COMPLETIONS,
@@ -27,8 +24,7 @@ from linarite.resources.inference.service import (
     Inference,
     as_inference,
 )
-
-T = TypeVar("T")
+from linarite.resources.inference.streams import PassedStream, while_there
 
 router = APIRouter()
 """Under ``/deployments/{deployment}``, as Azure's clients call it."""
@@ -39,11 +35,8 @@ InferencePart = Annotated[Inference, Depends(part(Inference))]
 
 log = structlog.get_logger()
 
-_PASSED = ("retry-after", "retry-after-ms", "x-should-retry")
-_STREAM_HEADERS = {"cache-control": "no-cache, must-revalidate", "x-accel-buffering": "no"}
 
-
-@router.post("/deployments/{deployment}/chat/completions", name="ChatCompletions_Create")
+@router.post("/deployments/{deployment:path}/chat/completions", name="ChatCompletions_Create")
 async def create_chat_completion(
     request: Request, inference: InferencePart, resource: Resource, deployment: str
 ) -> Response:
@@ -51,7 +44,7 @@ async def create_chat_completion(
     return await _answer(request, inference, resource, CHAT, deployment)
 
 
-@router.post("/deployments/{deployment}/completions", name="Completions_Create")
+@router.post("/deployments/{deployment:path}/completions", name="Completions_Create")
 async def create_completion(
     request: Request, inference: InferencePart, resource: Resource, deployment: str
 ) -> Response:
@@ -59,7 +52,7 @@ async def create_completion(
     return await _answer(request, inference, resource, COMPLETIONS, deployment)
 
 
-@router.post("/deployments/{deployment}/embeddings", name="Embeddings_Create")
+@router.post("/deployments/{deployment:path}/embeddings", name="Embeddings_Create")
 async def create_embedding(
     request: Request, inference: InferencePart, resource: Resource, deployment: str
 ) -> Response:
@@ -105,67 +98,37 @@ async def _answer(
     target = await inference.target(resource, deployment or _named(body))
     prepared = inference.prepare(operation, target, body)
     try:
-        engine = await _while_there(request, inference.engine(_engines(request), target))
+        reaching = inference.engine(_engines(request), target)
+        engine = await while_there(request.receive, reaching)
         if body.get("stream"):
-            return await _stream(request, engine, operation, prepared)
-        reply = await _while_there(request, engine.post(operation, prepared))
-    except ServiceUnavailable as failure:
-        raise _unavailable(failure) from failure
-    return _passed(reply.status, reply.headers, reply.body)
+            return await _stream(request, inference, target, engine, operation, prepared)
+        reply = await while_there(request.receive, engine.post(operation, prepared))
+    except EngineUnreachable as lost:  # which address did not answer is not for callers
+        log.warning("an engine did not answer", reason=lost.message)
+        raise failure(f"The engine of {target.model.id} does not answer; try again.") from lost
+    except ServiceUnavailable as unavailable:
+        raise failure(unavailable.message, headers=unavailable.headers) from unavailable
+    finished = inference.finish(operation, target, body, reply)
+    headers = {"cache-control": "no-cache, must-revalidate", **finished.headers}
+    return Response(finished.body, headers=headers, media_type="application/json")
 
 
-async def _stream(request: Request, engine: Engine, operation: str, prepared: bytes) -> Response:
+async def _stream(
+    request: Request,
+    inference: Inference,
+    target: Target,
+    engine: Engine,
+    operation: str,
+    prepared: bytes,
+) -> Response:
     """The answer as it comes; refusals come whole, before anything was streamed."""
     async with AsyncExitStack() as stack:
         opening = stack.enter_async_context(engine.stream(operation, prepared))
-        reply = await _while_there(request, opening)
+        reply = await while_there(request.receive, opening)
         if reply.status != 200:
             body = b"".join([chunk async for chunk in reply.chunks])
-            return _passed(reply.status, reply.headers, body)
-        chunks = _chunks(reply, stack.pop_all())
-    return StreamingResponse(chunks, media_type="text/event-stream", headers=_STREAM_HEADERS)
-
-
-async def _chunks(reply: StreamReply, connection: AsyncExitStack) -> AsyncIterator[bytes]:
-    async with connection:
-        try:
-            async for chunk in reply.chunks:
-                yield chunk
-        except EngineFailure as failure:
-            log.warning("an engine broke off its stream", reason=failure.message)
-            yield _BROKEN_OFF
-
-
-_BROKEN_OFF = (
-    b'data: {"error":{"message":"The engine ended while it answered; try again.",'
-    b'"type":"server_error","param":null,"code":"serviceUnavailable"}}\n\n'
-)
-
-
-def _passed(status: int, headers: Mapping[str, str], body: bytes) -> Response:
-    """An engine's answer as this server's; what only concerns the two of them stays here."""
-    if status in {401, 403, 404, 405} or 300 <= status < 400:
-        log.error("an upstream refused this server", status=status, body=body[:500])
-        raise InferenceRefused(
-            f"The engine of this model refused this server's request with {status}; its operator "
-            "must look at the model's upstream.",
-            status=503,
-            kind="server_error",
-            code="serviceUnavailable",
-        )
-    kept = {name: headers[name] for name in _PASSED if name in headers}
-    return Response(body, status, headers=kept, media_type="application/json")
-
-
-def _unavailable(failure: ServiceUnavailable) -> InferenceRefused:
-    headers = {"retry-after": "1", **failure.headers}
-    return InferenceRefused(
-        failure.message,
-        status=503,
-        kind="server_error",
-        code="serviceUnavailable",
-        headers=headers,
-    )
+            raise inference.refusal(target, Reply(reply.status, reply.headers, body))
+        return PassedStream(inference.events(target, reply), stack.pop_all())
 
 
 def _named(body: dict[str, Any]) -> str:
@@ -178,23 +141,3 @@ def _named(body: dict[str, Any]) -> str:
 def _engines(request: Request) -> Engines:
     engines: Engines = request.app.state.engines
     return engines
-
-
-async def _while_there(request: Request, work: Awaitable[T]) -> T:
-    """What `work` gives; it is cancelled when the caller goes away first."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientDisconnect
-    finally:
-        for task in (working, leaving):
-            task.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        continue

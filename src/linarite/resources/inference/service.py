@@ -1,10 +1,11 @@
-"""Inference: what a deployment's engine is sent, and who answers.
+"""Inference: what a deployment's engine is sent, who answers, and what callers get of it.
 
 Requests are held against OpenAI's ranges and the engine's capabilities here, once for chats and
 batches alike; their bodies otherwise go to the engine as they came.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,14 @@ import orjson
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from linarite.engines.capabilities import Capabilities, capabilities
-from linarite.engines.client import Engine, Engines
+from linarite.engines.capabilities import Capabilities, capabilities, first_unable
+from linarite.engines.client import Engine, Engines, Reply, StreamReply
 from linarite.engines.place import ModelPlace
 from linarite.errors import InferenceRefused, InvalidPayload
 from linarite.http.faults import invalid_body
 from linarite.resources.deployments.records import Target
 from linarite.resources.deployments.service import Deployments
+from linarite.resources.inference import answers
 from linarite.resources.models.records import ModelRecord
 from linarite.wire.inference import ChatCompletionRequest, CompletionRequest, EmbeddingRequest
 from linarite.wire.shapes import Incoming
@@ -79,18 +81,57 @@ class Inference:
         Raises:
             InferenceRefused: a parameter is out of range, or the model cannot do that.
         """
-        _check_ability(operation, target.model)
+        able = _able(target.model)
+        _check_operation(operation, target.model, able)
         try:
             _REQUESTS[operation].model_validate(body)
         except ValidationError as error:
             raise _refused(error.errors(include_url=False, include_input=False)) from None
-        if body.get("store"):
-            raise InferenceRefused(
-                "`store` cannot be true: this server does not store completions yet.",
-                param="store",
-                code="unsupported_parameter",
-            )
+        _check_parameters(operation, body, able)
         return orjson.dumps({**body, "model": target.model.id})
+
+    def finish(
+        self, operation: str, target: Target, body: Mapping[str, Any], reply: Reply
+    ) -> Reply:
+        """A whole answer as callers get it.
+
+        Args:
+            operation: what was asked.
+            target: who answered.
+            body: the request.
+            reply: what the engine said.
+
+        Raises:
+            InferenceRefused: it is no success.
+        """
+        if reply.status != 200:
+            raise self.refusal(target, reply)
+        if target.model.upstream is None:
+            return reply
+        form = (body.get("encoding_format") or "float") if operation == EMBEDDINGS else None
+        return answers.whole_answer(reply, target.model.id, form)
+
+    def settle(
+        self, operation: str, target: Target, body: Mapping[str, Any], reply: Reply
+    ) -> Reply:
+        """What `finish` gives, or its refusal in the form that callers read."""
+        try:
+            return self.finish(operation, target, body, reply)
+        except InferenceRefused as refused:
+            return Reply(refused.status, refused.headers, answers.as_json(refused))
+
+    def events(self, target: Target, reply: StreamReply) -> AsyncIterator[bytes]:
+        """A successful stream as callers get it."""
+        if target.model.upstream is None:
+            return reply.chunks
+        return answers.renamed_events(reply.chunks, target.model.id)
+
+    def refusal(self, target: Target, reply: Reply) -> InferenceRefused:
+        """What callers are told of an answer that is no success."""
+        upstream = target.model.upstream
+        named = upstream.api_key_env if upstream is not None else None
+        secret = os.environ.get(named) if named else None
+        return answers.refusal(reply, is_upstream=upstream is not None, secret=secret)
 
 
 def as_inference(refusal: InvalidPayload) -> InferenceRefused:
@@ -111,10 +152,11 @@ def _param(target: str | None) -> str | None:
     return target.removeprefix("$.").removeprefix("$") or None if target else None
 
 
-def _check_ability(operation: str, model: ModelRecord) -> None:
-    able: Capabilities = capabilities(
-        is_embedded=model.upstream is None, is_embedding=model.kind == "embedding"
-    )
+def _able(model: ModelRecord) -> Capabilities:
+    return capabilities(is_embedded=model.upstream is None, is_embedding=model.kind == "embedding")
+
+
+def _check_operation(operation: str, model: ModelRecord, able: Capabilities) -> None:
     capability, word = _NEEDS[operation]
     if not getattr(able, capability):
         raise InferenceRefused(
@@ -123,3 +165,21 @@ def _check_ability(operation: str, model: ModelRecord) -> None:
             f"used with each operation here: {_MODELS_HELP}",
             code="OperationNotSupported",
         )
+
+
+def _check_parameters(operation: str, body: Mapping[str, Any], able: Capabilities) -> None:
+    unable = first_unable(body, able)
+    if unable is not None:
+        raise _unsupported(unable, f"this model's {able.name} does not support it")
+    if (body.get("n") or 1) > able.most_answers:
+        raise _unsupported("n", f"this model's {able.name} gives at most {able.most_answers}")
+    if body.get("store"):
+        raise _unsupported("store", "this server does not store completions yet")
+    if operation == EMBEDDINGS and body.get("stream"):
+        raise _unsupported("stream", "embeddings come whole")
+
+
+def _unsupported(param: str, why: str) -> InferenceRefused:
+    return InferenceRefused(
+        f"Unsupported value for `{param}`: {why}.", param=param, code="unsupported_parameter"
+    )
