@@ -9,6 +9,7 @@ MODELS/<id, percent-encoded>/
 A folder whose name begins with a dot is work in progress or its lock.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -98,10 +99,14 @@ def find_model(models: Path, model_id: str) -> InstalledModel | None:
 
 
 def list_models(models: Path) -> list[InstalledModel]:
-    """Every whole model in the folder, by id."""
-    folders = sorted(models.iterdir()) if models.is_dir() else []
-    named = [folder for folder in folders if not folder.name.startswith(".")]
-    found = [read_model(folder) for folder in named if (folder / "model.json").exists()]
+    """Every whole model of the present format in the folder, by id."""
+    folders = models.iterdir() if models.is_dir() else ()
+    found = []
+    for folder in folders:
+        if folder.name.startswith(".") or not folder.is_dir():
+            continue
+        with contextlib.suppress(ModelMissing):
+            found.append(read_model(folder))
     return sorted(found, key=lambda model: model.id)
 
 

@@ -124,7 +124,7 @@ deployments = sa.Table(
     "deployments",
     metadata,
     _sequence(),
-    sa.Column("id", sa.String(80), nullable=False),  # the name that requests use
+    sa.Column("id", sa.String(200), nullable=False),  # the name that requests use
     sa.Column("resource", sa.String(64), nullable=False),  # "*": of the settings file, for all
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("sku", sa.String(64), nullable=False),

@@ -18,6 +18,13 @@ DeploymentName = Annotated[
 ]
 Capacity = Annotated[Int32, Field(ge=1)]
 TokenLimit = Annotated[Int64, Field(ge=1)]
+SkuName = Annotated[str, Field(min_length=1, max_length=64)]
+ShortText = Annotated[str, Field(max_length=256)]
+Tags = Annotated[
+    dict[Annotated[str, Field(max_length=512)], ShortText],
+    Field(max_length=50),
+]
+"""A resource's tags, with Azure's bounds."""
 
 
 class State(StrEnum):
@@ -108,31 +115,31 @@ class ArmOutgoing(Outgoing):
 class ArmSku(ArmIncoming):
     """The price tier: kept and answered."""
 
-    name: NonEmptyStr
+    name: SkuName
     capacity: Capacity | None = None
 
 
 class ArmModel(ArmIncoming):
     """The model that is deployed; a tuned one is named as its job named it."""
 
-    format: str = "OpenAI"
+    format: ShortText = "OpenAI"
     name: NonEmptyStr
-    version: str | None = None
+    version: ShortText | None = None
 
 
 class ArmDeploymentRequestProperties(ArmIncoming):
     """What a deployment is asked to be."""
 
     model: ArmModel
-    rai_policy_name: str | None = None
-    version_upgrade_option: str | None = None
+    rai_policy_name: ShortText | None = None
+    version_upgrade_option: ShortText | None = None
 
 
 class ArmDeploymentRequest(ArmIncoming):
     """Body of a deployment's creation or replacement."""
 
     sku: ArmSku = ArmSku(name="Standard", capacity=1)
-    tags: dict[str, str] | None = None
+    tags: Tags | None = None
     properties: ArmDeploymentRequestProperties
 
 
@@ -140,7 +147,7 @@ class ArmDeploymentPatch(ArmIncoming):
     """Body of a deployment's update; only its price tier and its tags can change."""
 
     sku: ArmSku | None = None
-    tags: dict[str, str] | None = None
+    tags: Tags | None = None
 
 
 class ProvisioningState(StrEnum):

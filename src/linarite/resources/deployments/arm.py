@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from linarite.engines.capabilities import capabilities
+from linarite.errors import NotFound
 from linarite.http.answers import answer
 from linarite.http.auth import Resource
 from linarite.http.bodies import json_body
@@ -17,6 +18,7 @@ from linarite.http.wiring import part
 from linarite.resources.deployments.records import Deployed
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.models.records import ModelRecord
+from linarite.settings import Settings
 from linarite.wire.deployments import (
     ArmAccount,
     ArmAccountProperties,
@@ -27,12 +29,14 @@ from linarite.wire.deployments import (
     ArmDeploymentRequest,
     ArmModel,
     ArmSku,
+    DeploymentName,
     ProvisioningState,
 )
 
 router = APIRouter()
 
 DeploymentsPart = Annotated[Deployments, Depends(part(Deployments))]
+SettingsPart = Annotated[Settings, Depends(part(Settings))]
 
 ACCOUNT = (
     "/subscriptions/{subscription_id}/resourceGroups/{resource_group}"
@@ -41,11 +45,16 @@ ACCOUNT = (
 
 
 @router.get(ACCOUNT, name="Accounts_Get")
-def get_account(request: Request, resource: Resource, account: str) -> Response:
+def get_account(request: Request, settings: SettingsPart, account: str) -> Response:
     """Tell where the account is reached; whatever it is called, it is this server."""
-    properties = ArmAccountProperties(endpoint=root(request))
-    found = ArmAccount(id=_account(request), name=account, location="local", properties=properties)
-    return answer(found)
+    return answer(
+        ArmAccount(
+            id=_account(request),
+            name=account,
+            location=settings.server.region,
+            properties=ArmAccountProperties(endpoint=f"{root(request)}/"),
+        )
+    )
 
 
 @router.get(ACCOUNT + "/deployments", name="ArmDeployments_List")
@@ -70,7 +79,7 @@ def put_deployment(
     request: Request,
     deployments: DeploymentsPart,
     resource: Resource,
-    name: str,
+    name: DeploymentName,
     body: Annotated[ArmDeploymentRequest, json_body(ArmDeploymentRequest)],
 ) -> Response:
     """Deploy a model, or change what is deployed: 201 when it is new, else 200."""
@@ -92,8 +101,11 @@ def patch_deployment(
 
 @router.delete(ACCOUNT + "/deployments/{name}", name="ArmDeployments_Delete")
 def delete_deployment(deployments: DeploymentsPart, resource: Resource, name: str) -> Response:
-    """Remove a deployment."""
-    deployments.delete(resource, name)
+    """Remove a deployment: 200, and 204 when there is none."""
+    try:
+        deployments.delete(resource, name)
+    except NotFound:
+        return Response(status_code=204)
     return Response(status_code=200)
 
 

@@ -71,6 +71,13 @@ class Deployments:
             InvalidPayload: the settings deploy a model that is not there.
         """
         wanted = self._wanted()
+        try:
+            self._make_declared(wanted)
+        except IntegrityError:  # another process was at it at the same moment
+            self._make_declared(wanted)
+        self._known.clear()
+
+    def _make_declared(self, wanted: Mapping[str, DeploymentRecord]) -> None:
         with self.database.transaction() as tx:
             present = repository.declared(tx)
             for name in present.keys() - wanted.keys():
@@ -81,13 +88,13 @@ class Deployments:
                 elif changes := _difference(present[name], record):
                     changes["updated_at"] = record.updated_at
                     repository.update(tx, EVERYONE, name, changes)
-        self._known.clear()
 
     def list(self, resource: str) -> Sequence[Deployed]:
         """What `resource` can use, oldest first."""
         with self.database.reading() as connection:
             records = repository.visible(connection, resource)
-        return [self._with_model(resource, record) for record in records]
+        models = {listing.id: listing.model for listing in self.models.list(resource)}
+        return [Deployed(record, models.get(record.model)) for record in records]
 
     def get(self, resource: str, name: str) -> Deployed:
         """The deployment `name`.
