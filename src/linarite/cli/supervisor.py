@@ -68,7 +68,7 @@ class Supervisor:
             os.set_blocking(end, False)
 
     def run(self, is_ready: Callable[[], bool], on_ready: Callable[[], None]) -> None:
-        """Start everything and keep it running until SIGTERM or SIGINT; then end it.
+        """Start everything and keep it running until SIGTERM, SIGINT or SIGHUP; then end it.
 
         Args:
             is_ready: asked often until it says yes.
@@ -101,6 +101,8 @@ class Supervisor:
 
         for number in _SIGNALS:
             signal.signal(number, handle)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+            signal.signal(signal.SIGHUP, handle)
         signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
 
     def _wait(self, seconds: float | None) -> None:

@@ -97,15 +97,15 @@ class Executor:
         self._poll_seconds = poll_seconds
         self._perform = perform
         self._dbos: Any = None
+        self._engine = _engine(database)
 
     def launch(self) -> None:
         """Begin to take tasks."""
         _speak_through_our_log()
-        engine = _engine(self._database)
         config = DBOSConfig(
             name=_APPLICATION,
             system_database_url=_url(self._database),
-            system_database_engine=engine,
+            system_database_engine=self._engine,
             executor_id=self._worker_id,
             application_version=_VERSION,
             serializer=_Json(),
@@ -115,7 +115,7 @@ class Executor:
         self._dbos = DBOS(config=config)
         self._register()
         DBOS.listen_queues([task.name for task in self._tasks])
-        client = _client(engine)
+        client = _client(self._engine)
         for task in self._tasks:
             client.register_queue(
                 task.name,
@@ -153,6 +153,8 @@ class Executor:
     def close(self) -> None:
         """Let go of everything, tasks that still run included."""
         DBOS.destroy(destroy_registry=True)
+        if self._engine is not self._database.engine:
+            self._engine.dispose()
 
     def re_enqueue(self, worker_ids: Sequence[str]) -> int:
         """Put every task in these workers' hands back into its queue; their executions are fenced.

@@ -59,7 +59,7 @@ class Task:
     give_up: Callable[[str, Exception], None]
     """Settles the subject with this id after the last failure (its job fails, for example)."""
     concurrency: int = 4
-    """How many of them one worker runs at once; one resource gets at most three quarters."""
+    """How many of them one worker runs at once; of four or more, one resource gets at most 3/4."""
     attempts: int = 5
     """How often it is tried before it is given up."""
     retry_seconds: float = 1.0
