@@ -9,6 +9,7 @@ from linarite.engines.generation import Stepping
 from linarite.engines.refusals import EngineUnreachable
 from linarite.engines.sampling import Sampling
 from linarite.engines.text import TextStream
+from linarite.errors import InferenceRefused
 
 Piece = tuple[int, str, str | None]
 """Index of the answer, its new text, and the finish reason with its last text."""
@@ -48,6 +49,7 @@ class Answers:
 
         Raises:
             EngineUnreachable: the engine ended, or its cache is full.
+            InferenceRefused: the engine's library objects to the request.
         """
         each = self.count // len(self._prompts)
         wanted = [
@@ -63,6 +65,8 @@ class Answers:
                     continue
                 if ended == "ignored":
                     raise EngineUnreachable("The engine's cache is full; try again.")
+                if ended == "refused":
+                    raise InferenceRefused("The engine does not take this combination of values.")
                 text = stream.add(tokens)
                 if ended is not None:
                     text += stream.end()

@@ -16,6 +16,7 @@ from linarite.engines.sampling import Ended, Piece, Sampling
 
 _WIDE_STEP_TOKENS = 192
 _NARROW_STEP_TOKENS = 64
+_LEAST_TEMPERATURE = 1e-3
 
 
 class Handle:
@@ -96,7 +97,8 @@ def _config(sampling: Sampling) -> Any:
     ends = sampling.eos or (0,)  # the library wants one, also where it is ignored
     config.eos_token_id = ends[0]
     config.stop_token_ids = set(ends)
-    config.do_sample = sampling.temperature > 0
+    # The library takes no top_p of 0 and goes astray near a temperature of 0: both mean greedy.
+    config.do_sample = sampling.temperature >= _LEAST_TEMPERATURE and sampling.top_p > 0
     if config.do_sample:
         config.temperature = sampling.temperature
         config.top_p = sampling.top_p

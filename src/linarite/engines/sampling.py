@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Ended = Literal["stop", "length", "ignored"]
+Ended = Literal["stop", "length", "ignored", "refused"]
+"""OpenAI's finish reasons; `ignored`: the cache is full, `refused`: the library objects."""
 
 
 @dataclass(frozen=True)

@@ -74,15 +74,20 @@ class Stepper:
         """Start who is next, compute one step, and return what came out."""
         for request in self._admission.step_back():
             self._handles.pop(request.id).cancel()
+        refused = []
         for request in self._admission.admit(time.monotonic()):
-            self._handles[request.id] = self._start(request)
+            try:
+                self._handles[request.id] = self._start(request)
+            except RuntimeError:  # the library objects to this request; the others go on
+                self._admission.remove(request.id)
+                refused.append([request.id, [], "refused"])
         is_reading = any(request.is_reading for request in self._admission.active.values())
         began = time.monotonic()
         self._pipeline.step()
         now = time.monotonic()
         if not is_reading:
             self._admission.note_step(now - began, now)
-        return list(self._read())
+        return [*refused, *self._read()]
 
     def is_busy(self) -> bool:
         """Whether there is anything to compute."""

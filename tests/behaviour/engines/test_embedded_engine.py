@@ -105,6 +105,24 @@ def test_the_same_seed_gives_the_same_answer(ask):
     assert len(texts) == 1
 
 
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        {"top_p": 0},
+        {"temperature": 1e-40},
+        {"temperature": 2, "presence_penalty": -2, "frequency_penalty": 2},
+        {"seed": -(2**63)},
+        {"max_tokens": 4, "stop": [""]},
+    ],
+    ids=["top_p", "cold", "hot", "seed", "stop"],
+)
+def test_values_at_the_edge_are_answered(ask, extreme):
+    reply, answer = ask("/chat/completions", user("Hi", max_tokens=4) | extreme)
+
+    assert reply.status == 200
+    assert answer["usage"]["completion_tokens"] <= 4
+
+
 def test_a_stream_says_the_same_as_a_whole_answer(ask, data):
     body = user("Write one sentence about the sea 🌊.", max_tokens=30)
     _, whole = ask("/chat/completions", body)
