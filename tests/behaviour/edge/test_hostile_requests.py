@@ -296,6 +296,28 @@ def test_a_list_bounds_its_parameters(campaign: Campaign, path: str):
     assert campaign.send("GET", path, params={"order": "sideways"}).status_code == 400
 
 
+FILTERS = [
+    *("created_at gt", "gt 1", "(", "((((created_at gt 1", "created_at gt 1)", "'", "created_at"),
+    *("created_at gt 'x'", "created_at gt 1.5e999", "created_at gt null null", "1 eq 1", "true"),
+    *("secret eq 'x'", "resource eq 'other'", "status eq 'nonsense' and", "status eq \x01"),
+    *("created_at gt " + "9" * 400, "created_at gt -" + "9" * 30, "id eq '" + "x" * 50_000 + "'"),
+    *("not " * 2_000 + "status eq 'failed'", "(" * 3_000 + "created_at gt 1" + ")" * 3_000),
+    *(" or ".join(["created_at gt 1"] * 1_500), "id in (" + ",".join(["'a'"] * 4_000) + ")"),
+    *("id eq 'a\0'", "id eq '💎'", "contains(id,'a')", "length(id) gt 1", "now() gt 1", "a/x eq 1"),
+    *("created_at gt 2020-01-01T00:00:00Z", "id eq ''''", "id eq 'a'' or 1=1 --'", "x" * 50_000),
+]
+
+
+@pytest.mark.parametrize("option", ["$filter", "$orderby"])
+def test_an_odd_filter_or_order_is_refused_or_finds_nothing(campaign: Campaign, option: str):
+    for odd in FILTERS:
+        answer = campaign.send("GET", "/openai/batches", params={option: odd})
+        if answer.status_code == 200:
+            assert answer.json()["data"] == []
+        else:
+            assert answer.status_code == 400
+
+
 @pytest.mark.parametrize(("method", "path"), ITEMS)
 def test_an_odd_id_is_not_found(campaign: Campaign, method: str, path: str):
     for what, odd in IDS.items():
