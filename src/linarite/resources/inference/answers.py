@@ -57,30 +57,39 @@ def whole_answer(reply: Reply, model_id: str, embedding_format: str | None) -> R
         embedding_format: of embeddings, the form asked for; None for other answers.
 
     Raises:
-        InferenceRefused: it is no JSON object (502).
+        InferenceRefused: it is no JSON object, or embeddings without vectors (502).
     """
     try:
         said = orjson.loads(reply.body)
     except orjson.JSONDecodeError:
         said = None
     if not isinstance(said, dict):
-        log.error("an upstream answered 200 without a JSON object")
-        raise failure("The engine of this model answered something that is no answer.", 502)
+        raise _no_answer("it is no JSON object")
     said["model"] = model_id
     if embedding_format is not None:
-        _reform(said, embedding_format)
+        try:
+            _reform(said, embedding_format)
+        except (KeyError, TypeError, ValueError, OverflowError, struct.error) as error:
+            raise _no_answer(f"its vectors are none: {error}") from error
     return Reply(200, _kept(reply.headers), orjson.dumps(said))
+
+
+def _no_answer(reason: str) -> InferenceRefused:
+    log.error("an upstream answered 200 without an answer", reason=reason)
+    return failure("The engine of this model answered something that is no answer.", 502)
 
 
 def _reform(said: dict[str, Any], embedding_format: str) -> None:
     """Bring every vector into the form asked for; many servers know only numbers."""
-    for item in said.get("data") or ():
-        vector = item.get("embedding")
+    for item in said["data"]:
+        vector = item["embedding"]
+        if not isinstance(vector, list | str):
+            raise TypeError(f"a vector is a {type(vector).__name__}")
         if embedding_format == "base64" and isinstance(vector, list):
             packed = struct.pack(f"<{len(vector)}f", *vector)
             item["embedding"] = base64.b64encode(packed).decode("ascii")
         elif embedding_format == "float" and isinstance(vector, str):
-            packed = base64.b64decode(vector)
+            packed = base64.b64decode(vector, validate=True)
             item["embedding"] = list(struct.unpack(f"<{len(packed) // 4}f", packed))
 
 

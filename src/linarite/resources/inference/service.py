@@ -171,12 +171,13 @@ def _check_parameters(operation: str, body: Mapping[str, Any], able: Capabilitie
     unable = first_unable(body, able)
     if unable is not None:
         raise _unsupported(unable, f"this model's {able.name} does not support it")
-    if (body.get("n") or 1) > able.most_answers:
-        raise _unsupported("n", f"this model's {able.name} gives at most {able.most_answers}")
     if body.get("store"):
         raise _unsupported("store", "this server does not store completions yet")
-    if operation == EMBEDDINGS and body.get("stream"):
-        raise _unsupported("stream", "embeddings come whole")
+    if operation == EMBEDDINGS:  # whose `n`, if any, nobody has looked at: it has no such field
+        if body.get("stream"):
+            raise _unsupported("stream", "embeddings come whole")
+    elif (body.get("n") or 1) > able.most_answers:
+        raise _unsupported("n", f"this model's {able.name} gives at most {able.most_answers}")
 
 
 def _unsupported(param: str, why: str) -> InferenceRefused:
