@@ -38,8 +38,6 @@ from linarite.wire.deployments import (
     ScaleSettings,
 )
 
-MAX_OWN = 1000
-"""How many deployments one resource may make."""
 DEFAULT_TOKEN_LIMIT = DeploymentEntry.model_fields["enqueued_token_limit"].default
 _REMEMBER_SECONDS = 1.0
 _REMEMBERED = 10_000
@@ -54,12 +52,14 @@ class Deployments:
         models: what can be deployed.
         clock: the time of creation and change.
         declared: what the settings file deploys.
+        most: how many deployments one resource may make.
     """
 
     database: Database
     models: Models
     clock: Clock
     declared: Sequence[DeploymentEntry] = ()
+    most: int = 1000
     _known: dict[tuple[str, str], tuple[Target, float]] = field(default_factory=dict)
 
     def sync(self) -> None:
@@ -255,8 +255,8 @@ class Deployments:
             with self.database.transaction() as tx:
                 if repository.find(tx, record.resource, record.id) is not None:
                     _taken(record.id)
-                if repository.count(tx, record.resource) >= MAX_OWN:
-                    raise QuotaExceeded(f"A resource has at most {MAX_OWN} deployments.")
+                if repository.count(tx, record.resource) >= self.most:
+                    raise QuotaExceeded(f"A resource has at most {self.most} deployments.")
                 repository.insert(tx, record)
         except IntegrityError:  # another transaction was first
             _taken(record.id)

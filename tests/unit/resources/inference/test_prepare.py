@@ -1,0 +1,148 @@
+"""What an engine is sent: the request as it came, under the model's id, or a refusal in words."""
+
+import orjson
+import pytest
+
+from linarite.engines.capabilities import EMBEDDED_CHAT
+from linarite.engines.place import ModelPlace
+from linarite.errors import InferenceRefused
+from linarite.resources.deployments.records import DeploymentRecord, Target
+from linarite.resources.inference.service import CHAT, COMPLETIONS, EMBEDDINGS, Inference
+from linarite.resources.models.records import ModelRecord
+from linarite.settings import Upstream
+
+UPSTREAM = Upstream(base_url="http://127.0.0.1:1/v1", model="theirs")
+MESSAGES = {"messages": [{"role": "user", "content": "Hello"}]}
+PROMPT, INPUT = {"prompt": "Hello"}, {"input": "Hello"}
+
+
+def target(kind="chat", *, upstream=None):
+    record = DeploymentRecord("chat", "*", "ours", 1, 0, 0)
+    return Target(record, ModelRecord("ours", kind, upstream=upstream))
+
+
+EMBEDDED, FOREIGN = target(), target(upstream=UPSTREAM)
+EMBEDDED_EMBEDDING = target("embedding")
+FOREIGN_EMBEDDING = target("embedding", upstream=UPSTREAM)
+
+
+@pytest.fixture(scope="module")
+def inference():
+    return Inference(None, lambda model: ModelPlace(model.id))
+
+
+@pytest.fixture
+def refusal(inference):
+    """The refusal of a request: `refusal(operation, target, body)`."""
+
+    def refused(operation, to, body):
+        with pytest.raises(InferenceRefused) as caught:
+            inference.prepare(operation, to, body)
+        assert caught.value.status == 400
+        return caught.value
+
+    return refused
+
+
+@pytest.mark.parametrize(
+    ("operation", "to", "body"),
+    [
+        (CHAT, EMBEDDED, MESSAGES | {"temperature": 0, "stop": ["a"], "seed": 3}),
+        (CHAT, FOREIGN, MESSAGES | {"top_k": 40, "tools": [{"type": "function"}]}),
+        (COMPLETIONS, EMBEDDED, PROMPT | {"best_of": 1, "n": 1}),
+        (EMBEDDINGS, EMBEDDED_EMBEDDING, INPUT | {"encoding_format": "base64"}),
+        (EMBEDDINGS, FOREIGN_EMBEDDING, {"input": [[1, 2], [3]], "dimensions": 64}),
+    ],
+)
+def test_a_request_goes_on_as_it_came_under_the_models_id(inference, operation, to, body):
+    sent = orjson.loads(inference.prepare(operation, to, body | {"model": "chat"}))
+
+    assert sent == body | {"model": "ours"}
+
+
+def test_what_cannot_change_the_answer_is_let_by(inference):
+    harmless = {"user": "me", "store": False, "metadata": {"a": "b"}, "n": None, "tools": []}
+
+    assert inference.prepare(CHAT, EMBEDDED, MESSAGES | harmless)
+
+
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [
+        ("temperature", 2.1),
+        ("temperature", "hot"),
+        ("top_p", -0.1),
+        ("n", 0),
+        ("n", 129),
+        ("presence_penalty", -3),
+        ("frequency_penalty", 3),
+        ("max_tokens", 0),
+        ("max_completion_tokens", -1),
+        ("stop", ["a", "b", "c", "d", "e"]),
+        ("seed", 1.5),
+        ("stream", "yes"),
+        ("stream_options", {"include_usage": True}),
+        ("top_logprobs", 2),
+        ("messages", []),
+        ("messages", "Hello"),
+    ],
+)
+def test_a_parameter_out_of_range_is_named(refusal, param, value):
+    refused = refusal(CHAT, FOREIGN, MESSAGES | {param: value})
+
+    assert (refused.param, refused.kind) == (param, "invalid_request_error")
+    assert f"`{param}`" in refused.message
+
+
+def test_a_fault_inside_a_message_is_named_by_its_place(refusal):
+    messages = [{"role": "user", "content": "Hello"}, {"role": "wizard", "content": "Hello"}]
+
+    assert refusal(CHAT, EMBEDDED, {"messages": messages}).param == "messages[1].role"
+
+
+@pytest.mark.parametrize(
+    ("operation", "to", "word"),
+    [
+        (EMBEDDINGS, EMBEDDED, "embeddings"),
+        (CHAT, EMBEDDED_EMBEDDING, "chatCompletion"),
+        (COMPLETIONS, FOREIGN_EMBEDDING, "completion"),
+    ],
+)
+def test_an_operation_that_is_not_the_models_is_refused(refusal, operation, to, word):
+    refused = refusal(operation, to, {})
+
+    assert refused.openai_code == "OperationNotSupported"
+    assert refused.message.startswith(f"The {word} operation does not work with")
+
+
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [
+        ("tools", [{"type": "function", "function": {"name": "f"}}]),
+        ("response_format", {"type": "json_object"}),
+        ("logprobs", True),
+        ("logit_bias", {"5": 100}),
+        ("store", True),
+    ],
+)
+def test_what_the_embedded_engine_cannot_is_refused_by_name(refusal, param, value):
+    refused = refusal(CHAT, EMBEDDED, MESSAGES | {param: value})
+
+    assert (refused.param, refused.openai_code) == (param, "unsupported_parameter")
+
+
+def test_more_answers_than_the_engine_gives_at_once_are_refused(refusal):
+    too_many = EMBEDDED_CHAT.most_answers + 1
+
+    refused = refusal(CHAT, EMBEDDED, MESSAGES | {"n": too_many})
+
+    assert refused.param == "n"
+
+
+@pytest.mark.parametrize(("param", "value"), [("echo", True), ("suffix", "end"), ("logprobs", 2)])
+def test_so_is_what_it_cannot_do_with_a_text(refusal, param, value):
+    assert refusal(COMPLETIONS, EMBEDDED, PROMPT | {param: value}).param == param
+
+
+def test_embeddings_do_not_stream(refusal):
+    assert refusal(EMBEDDINGS, FOREIGN_EMBEDDING, INPUT | {"stream": True}).param == "stream"
