@@ -266,6 +266,8 @@ class _EmbeddedEngine(Engine):
         super().__init__(engines, place)
         self._socket: Path | None = None
         self._slots = 0
+        self._pid: int | None = None
+        self._doubted: int | None = None
         self._asked_at = 0.0
 
     async def prepare(self) -> None:
@@ -288,13 +290,14 @@ class _EmbeddedEngine(Engine):
 
     def _doubt(self) -> None:
         self._asked_at = 0.0
+        self._doubted = self._pid
 
     async def _ask_for_address(self) -> None:
         self._asked_at = time.monotonic()
-        told = await self._engines.ask_host(
-            "POST", "/reach", {"id": self._place.id, "folder": str(self._place.folder)}
-        )
-        self._socket, self._slots = Path(told["socket"]), told["slots"]
+        asked = {"id": self._place.id, "folder": str(self._place.folder), "doubted": self._doubted}
+        told = await self._engines.ask_host("POST", "/reach", asked)
+        self._socket, self._slots, self._pid = Path(told["socket"]), told["slots"], told["pid"]
+        self._doubted = None
 
     async def _send(
         self,
@@ -320,6 +323,7 @@ class _EmbeddedEngine(Engine):
                 # It died before it heard of this request: the host has another one.
                 if is_last:
                     raise
+                self._doubt()
                 await self._ask_for_address()
         raise EngineUnreachable(headers={"retry-after": "1"})
 

@@ -2,9 +2,9 @@
 
 It listens on a Unix socket that only its user can open:
 
-    POST /reach  {"id", "folder"}  the address of a model's engine, started if need be
-    POST /stop   {"folder"}        ends a model's engine
-    GET  /engines                  what runs
+    POST /reach  {"id", "folder", "doubted"}  the address of a model's engine, started if need be
+    POST /stop   {"folder"}                   ends a model's engine
+    GET  /engines                             what runs
     GET  /health
 
 Requests to models do not pass through it.
@@ -74,14 +74,21 @@ class Host:
         self._failures: dict[Path, tuple[int, float]] = {}
         self._room = asyncio.Lock()
 
-    async def reach(self, folder: Path) -> EngineProcess:
+    async def reach(self, folder: Path, doubted: int | None = None) -> EngineProcess:
         """The running engine of a model's folder; concurrent askers share one start.
+
+        Args:
+            folder: the model's.
+            doubted: process id of an engine that did not answer the asker; it is looked at first.
 
         Raises:
             ModelMissing: the folder holds no whole model.
             EngineFailure: it does not start, or there is no memory for it now.
         """
         engine = self._engines.get(folder)
+        if engine is not None and engine.pid == doubted and not await engine.is_answering():
+            engine.kill()
+            await engine.wait()
         if engine is not None and engine.is_alive:
             engine.asked_at = time.monotonic()
             return engine
@@ -211,7 +218,7 @@ def application(host: Host, models: Path) -> web.Application:
     async def reach(request: web.Request) -> web.Response:
         asked = orjson.loads(await request.read())
         folder = Path(asked["folder"]) if asked.get("folder") else folder_of(models, asked["id"])
-        engine = await host.reach(folder)
+        engine = await host.reach(folder, asked.get("doubted"))
         model = engine.model
         return _reply(
             {

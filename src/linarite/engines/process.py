@@ -101,6 +101,10 @@ class EngineProcess:
         self._missed = 0 if answer is not None else self._missed + 1
         return self._missed < _PATIENCE
 
+    async def is_answering(self) -> bool:
+        """Whether it answers now."""
+        return await self._ask("/health") is not None
+
     async def is_busy(self) -> bool:
         """Whether it is answering anything."""
         answer = await self._ask("/slots")

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -237,6 +238,20 @@ def test_a_killed_engine_is_replaced_and_its_callers_are_told(data):
 
     assert (interrupted, again) == (503, 200)
     assert first != second
+
+
+def test_after_a_kill_at_most_one_ask_fails(data):
+    async def go():
+        async with Engines(host_socket(data)) as engines:
+            engine = await engines.reach(pulled(CHAT))
+            (running,) = [one for one in await engines.state() if one["id"] == CHAT]
+            os.kill(running["pid"], signal.SIGKILL)
+            body = json.dumps(user("Hi")).encode()
+            with contextlib.suppress(EngineUnreachable):
+                await engine.post("/chat/completions", body)
+            return await engine.post("/chat/completions", body)
+
+    assert asyncio.run(go()).status == 200
 
 
 def test_the_least_used_engine_is_evicted_under_a_memory_budget(tmp_path):
