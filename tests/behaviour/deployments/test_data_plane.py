@@ -104,6 +104,14 @@ def test_a_change_keeps_what_it_does_not_name(caller: httpx.Client):
     assert caller.get(f"{PATH}/mine").json() == answer.json()
 
 
+def test_a_merge_patch_keeps_what_it_does_not_name_inside_an_object(caller: httpx.Client):
+    made(caller, scale_settings={"scale_type": "standard", "capacity": 3})
+
+    answer = patched(caller, "mine", scale_settings={"scale_type": "manual"})
+
+    assert answer.json()["scale_settings"] == {"scale_type": "manual", "capacity": 3}
+
+
 @pytest.mark.parametrize("value", [0, -1, "many", 2**63, 1.5])
 def test_a_token_limit_is_a_number_of_tokens(caller: httpx.Client, value: object):
     made(caller)

@@ -278,7 +278,8 @@ class Deployments:
 def _scaling(settings: ScaleSettings | None) -> dict[str, Any]:
     if settings is None:
         return {}
-    return {"scale_type": settings.scale_type.value, "capacity": settings.capacity or 1}
+    said: dict[str, Any] = {"scale_type": settings.scale_type.value}
+    return said if settings.capacity is None else {**said, "capacity": settings.capacity}
 
 
 def _arm_only(body: ArmDeploymentRequest) -> dict[str, Any]:
