@@ -86,7 +86,8 @@ class Host:
             EngineFailure: it does not start, or there is no memory for it now.
         """
         engine = self._engines.get(folder)
-        if engine is not None and engine.pid == doubted and not await engine.is_answering():
+        is_doubted = engine is not None and engine.is_alive and engine.pid == doubted
+        if engine is not None and is_doubted and not await engine.is_answering():
             engine.kill()
             await engine.wait()
         if engine is not None and engine.is_alive:
