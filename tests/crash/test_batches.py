@@ -238,3 +238,18 @@ def test_twenty_kills_lose_no_line_and_answer_none_twice(crashing, engine, sdk, 
     assert {where.partition(", ")[2] for where in crashing.fell} == PHASES
     assert crashing.fell.total() == 20
     assert asked <= LINES + len(VICTIMS) * IN_FLIGHT
+
+
+def test_stopping_workers_hand_a_batch_on_and_ask_nothing_twice(crashing, engine, sdk, database):
+    batch_id = start(sdk, [line(n, "hi") for n in range(LINES)])
+
+    for stop in range(1, 9):
+        wanted = stop * LINES // 10
+        reach(database, batch_id, lambda now, w=wanted: now.completed >= w, f"{wanted} answers")
+        until(lambda: is_alive(crashing.serving.processes()["worker"]), "there is a worker", 60)
+        os.kill(crashing.serving.processes()["worker"], signal.SIGTERM)
+    reach(database, batch_id, lambda now: now.status == "completed", "completed")
+
+    answers = custom_ids(sdk, row(database, batch_id).output_file_id)
+    assert answers == Counter(f"task-{n}" for n in range(LINES))
+    assert len(engine.running.logged()) == LINES
