@@ -4,6 +4,9 @@ PYTHON ?= python3
 UV := 0.13.9
 BIN := .venv/bin
 STAMP := .venv/.installed
+CLIENTS := .venv/.clients
+OLDEST_SDK := tests/end_to_end/oldest_sdk/requirements.txt
+NODE := tests/end_to_end/node
 export LINARITE_MODELS_DIR ?= $(CURDIR)/.models
 
 .PHONY: help setup model demo test test-fast test-crash test-slow lint fmt docs ci bench clean
@@ -11,7 +14,7 @@ export LINARITE_MODELS_DIR ?= $(CURDIR)/.models
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(STAMP)  ## make .venv with all that the demo and the tests need
+setup: $(STAMP) $(CLIENTS)  ## make .venv with all that the demo and the tests need
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Linarite needs Python 3.11 or newer; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
@@ -20,19 +23,25 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --python .venv --constraint constraints.txt --editable '.[local,demo]' --group dev
 	@touch $@
 
-model: setup  ## fetch the embedded models and make them ready to serve
+$(CLIENTS): $(OLDEST_SDK) $(NODE)/package.json $(NODE)/package-lock.json | $(STAMP)
+	rm -rf .venv/openai-oldest
+	$(BIN)/uv pip install --quiet --python .venv --target .venv/openai-oldest --no-deps -r $(OLDEST_SDK)
+	cd $(NODE) && $(CURDIR)/$(BIN)/npm ci --ignore-scripts --loglevel=error
+	@touch $@
+
+model: $(STAMP)  ## fetch the embedded models and make them ready to serve
 	@$(BIN)/linarite models pull --quiet
 
 demo: model  ## the main job: a batch of real questions, answered by the embedded model (KEEP=1 leaves the server up)
 	@$(BIN)/linarite demo $(if $(KEEP),--keep)
 
-test: model  ## all but the slow folders, on SQLite and on PostgreSQL
+test: setup model  ## all but the slow folders, on SQLite and on PostgreSQL
 	$(BIN)/pytest -n 2 --dist loadgroup -m 'not crash and not slow'
 
-test-crash: model  ## kill processes and look at what is left
+test-crash: setup model  ## kill processes and look at what is left
 	$(BIN)/pytest -m crash --timeout 900
 
-test-slow: model  ## what takes minutes
+test-slow: setup model  ## what takes minutes
 	$(BIN)/pytest -m 'slow and not crash' --timeout 900
 
 lint: setup  ## ruff, mypy, import-linter
@@ -54,4 +63,4 @@ bench: model  ## every benchmark, each printing its ratio (about half an hour)
 	$(BIN)/python -m bench
 
 clean:  ## remove what the targets made, the models too
-	rm -rf .venv .models .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf .venv .models .mypy_cache .pytest_cache .ruff_cache dist $(NODE)/node_modules
