@@ -1,10 +1,11 @@
-"""Writes the pages that are generated: docs/settings.md and docs/commands.md.
+"""Writes the pages that are generated: settings.md, commands.md and engines.md.
 
 `make docs` runs it; a test fails when a page is not what it would write.
 """
 
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from linarite.cli.main import app
+from linarite.engines.capabilities import PARAMETERS, TABLE, Capabilities
 from linarite.settings import Settings
 
 HERE = Path(__file__).parent
@@ -31,6 +33,20 @@ _COMMANDS_HEAD = """\
 # Commands
 
 This page is generated from the commands themselves by `make docs`.
+"""
+
+
+_ENGINES_HEAD = """\
+# What engines can do
+
+The embedded engine runs a model on this machine; an upstream is any OpenAI-compatible server, and
+what it is sent is its own to refuse. `most answers` is the largest `n`.
+
+This page is generated from the table that requests are held against, by `make docs`.
+"""
+_PARAMETERS_HEAD = """\
+A request whose parameter needs what its engine cannot do is refused with 400 and the parameter's
+name; nothing is accepted and ignored.
 """
 
 
@@ -57,6 +73,25 @@ def commands_page() -> str:
     group: Any = typer.main.get_command(app)
     parts = [_COMMANDS_HEAD, *_commands(group, "linarite")]
     return "\n".join(parts) + "\n"
+
+
+def engines_page() -> str:
+    """docs/engines.md."""
+    names = [field.name for field in fields(Capabilities) if field.name != "name"]
+    head = "| | " + " | ".join(able.name for able in TABLE) + " |"
+    rows = [head, "|---" * (len(TABLE) + 1) + "|"]
+    for name in names:
+        cells = [_cell(getattr(able, name)) for able in TABLE]
+        rows.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+    behind = [f"| `{param}` | {needs.replace('_', ' ')} |" for param, needs, _ in PARAMETERS]
+    parts = [_ENGINES_HEAD, *rows, "", _PARAMETERS_HEAD, "| parameter | needs |", "|---|---|"]
+    return "\n".join([*parts, *behind]) + "\n"
+
+
+def _cell(value: bool | int) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return str(value)
 
 
 def _commands(group: Any, path: str) -> Iterator[str]:
@@ -119,7 +154,7 @@ def _first_line(section: type[BaseModel]) -> str:
     return (section.__doc__ or "").partition("\n")[0].replace("``", "`")
 
 
-PAGES = {"settings.md": settings_page, "commands.md": commands_page}
+PAGES = {"settings.md": settings_page, "commands.md": commands_page, "engines.md": engines_page}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

@@ -1,6 +1,5 @@
 """The HTTP application: which router stands under which base path."""
 
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -93,5 +92,5 @@ def _set_state(app: FastAPI, built: Built) -> None:
     server = built.settings.server
     state.parts = built.parts
     state.public_url = server.public_url.rstrip("/") if server.public_url else None
-    state.trusted_proxies = [ipaddress.ip_network(n, strict=False) for n in server.trusted_proxies]
+    state.trusted_proxies = server.trusted_proxies
     state.json_body_bytes = built.settings.limits.json_body_bytes

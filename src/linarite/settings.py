@@ -4,6 +4,7 @@ Nothing is read at import; `load` builds one `Settings` that bootstrap hands to 
 """
 
 import os
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,9 +39,9 @@ class ServerSettings(_Section):
     """Address to listen on; beyond loopback the key must have at least 32 characters."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port to listen on; 0 takes a free one."""
-    public_url: str | None = None
+    public_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+/?$")] | None = None
     """Base of every link the server answers (`Location`), when it stands behind a proxy."""
-    trusted_proxies: tuple[str, ...] = ()
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     """Addresses or networks whose forwarded headers count."""
     hosts: tuple[str, ...] = ()
     """Values of the Host header that are served; empty: all."""

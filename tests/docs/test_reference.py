@@ -15,7 +15,7 @@ def generator():
     return module
 
 
-@pytest.mark.parametrize("page", ["settings.md", "commands.md"])
+@pytest.mark.parametrize("page", ["settings.md", "commands.md", "engines.md"])
 def test_a_generated_page_is_what_the_code_says(page):
     written = (DOCS / page).read_text(encoding="utf-8")
 
