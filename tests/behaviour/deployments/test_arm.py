@@ -142,10 +142,14 @@ def test_both_planes_see_the_same_deployment(caller: httpx.Client):
         {"sku": None},
         {"sku": {"name": "s" * 65}},
         {"sku": {"name": "Standard", "capacity": 0}},
+        {"sku": {"name": "Standard", "capacity": 2**31}},
         {"tags": {str(number): "" for number in range(51)}},
+        {"tags": {"k" * 513: ""}},
+        {"tags": {"key": "v" * 257}},
         {"properties": None},
         {"properties": {"model": {"name": "huge"}}},
         {"properties": {"model": {"name": "tiny", "version": "1" * 257}}},
+        {"properties": {"model": {"name": "tiny"}, "raiPolicyName": "p" * 257}},
     ],
 )
 def test_what_azure_would_not_take_is_not_taken(caller: httpx.Client, changes: dict[str, Any]):
