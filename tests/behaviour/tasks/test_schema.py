@@ -11,8 +11,8 @@ from linarite.tasks import schema
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
+def database(empty_database_url: str) -> Iterator[Database]:
+    database = Database(empty_database_url)
     database.migrate()
     yield database
     database.close()
