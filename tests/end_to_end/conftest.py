@@ -6,13 +6,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-import openai
 import pytest
-from tests.support.blocking import Blocking, running_loop
 from tests.support.contract_answers import watch
 from tests.support.embedded import CHAT, EMBEDDING, models_folder, pulled
 from tests.support.files import until
+from tests.support.sdk_variants import VARIANTS, http_client, sdk_client
 from tests.support.serving import Serving, serving
 
 CHAT_BATCH = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
@@ -49,21 +47,19 @@ class Sdk:
     """Another client of the same kind; takes `api_key` and the like."""
 
 
-@pytest.fixture(params=["azure", "openai", "async azure", "async openai"])
+@pytest.fixture(params=VARIANTS)
 def sdk(request: pytest.FixtureRequest, served: Serving) -> Iterator[Sdk]:
-    """Each variant in turn: for Azure and plain, sync and async (asked as if it were sync)."""
-    is_async, is_azure = "async" in request.param, "azure" in request.param
+    """Each variant in turn."""
     asked: list[str] = []
+
+    def note(sent: Any) -> None:
+        asked.append(f"{sent.method} {sent.url.path}")
+
     with ExitStack() as stack:
-        loop = stack.enter_context(running_loop()) if is_async else None
 
         def make(**options: Any) -> Any:
-            http = _counting(is_async, asked)
-            given = {"api_key": served.ready["api_key"], "http_client": http} | options
-            client = _client(served, is_async, is_azure, given)
-            wrapped = client if loop is None else Blocking(client, loop)
-            stack.callback(lambda: wrapped.close())
-            return wrapped
+            given = {"http_client": watch(http_client(request.param, note))} | options
+            return stack.enter_context(sdk_client(request.param, served.ready, **given))
 
         yield Sdk(make(), asked, make)
 
@@ -72,29 +68,6 @@ def sdk(request: pytest.FixtureRequest, served: Serving) -> Iterator[Sdk]:
 def client(sdk: Sdk) -> Any:
     """The variant's client."""
     return sdk.client
-
-
-def _client(served: Serving, is_async: bool, is_azure: bool, given: dict[str, Any]) -> Any:
-    if is_azure:
-        azure = openai.AsyncAzureOpenAI if is_async else openai.AzureOpenAI
-        version = served.ready["api_version"]
-        return azure(azure_endpoint=served.endpoint, api_version=version, **given)
-    plain = openai.AsyncOpenAI if is_async else openai.OpenAI
-    return plain(base_url=f"{served.endpoint}/openai/v1/", **given)
-
-
-def _counting(is_async: bool, asked: list[str]) -> Any:
-    """The SDK's own HTTP client, which notes requests and holds answers against the contract."""
-
-    def note(request: httpx.Request) -> None:
-        asked.append(f"{request.method} {request.url.path}")
-
-    async def note_async(request: httpx.Request) -> None:
-        note(request)
-
-    http: Any = openai.DefaultAsyncHttpxClient() if is_async else openai.DefaultHttpxClient()
-    http.event_hooks = {"request": [note_async if is_async else note]}
-    return watch(http)
 
 
 def chat_lines(count: int, **changes: Any) -> bytes:
