@@ -31,12 +31,12 @@ from linarite.settings import Settings
 _AZURE_CUSTOM_HEADERS = 10
 
 AUTHORING: tuple[APIRouter, ...] = (
+    inference.router,  # first: a chat waits for every route that is tried before its own
     files.router,
     uploads.router,
     batches.router,
     models.router,
     deployments.router,
-    inference.router,
     not_built.router,
 )
 """The contract's operations and those beside them, relative to their base."""
@@ -66,11 +66,11 @@ def create_app(built: Built) -> ASGIApp:
     versioned = [Depends(authenticate), Depends(check_api_version)]
     v1 = [Depends(authenticate)]
     app.include_router(inference.plain_router, prefix="/openai/v1", dependencies=v1)
-    app.include_router(arm.router, dependencies=versioned)
     for router in AUTHORING:
         # `/openai/v1` first: there `v1` is no part of a path of the other base
         app.include_router(router, prefix="/openai/v1", dependencies=v1)
         app.include_router(router, prefix="/openai", dependencies=versioned)
+    app.include_router(arm.router, dependencies=versioned)
     for router in (health.router, metrics.router, home.router):
         app.include_router(router, include_in_schema=False)
     return _edged(metrics.Measured(app, built.parts[metrics.Metrics]), built.settings)

@@ -3,13 +3,14 @@
 A caller that goes away takes its request along: the engine stops working on it.
 """
 
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Depends, Request, Response
 
-from linarite.engines.client import Engine, Engines, Reply
+from linarite.engines.client import Engine, Engines, Reply, StreamReply
 from linarite.engines.refusals import EngineUnreachable
 from linarite.errors import InferenceRefused, InvalidPayload, ServiceUnavailable
 from linarite.http.auth import Resource
@@ -97,12 +98,11 @@ async def _answer(
         raise as_inference(refusal) from None
     target = await inference.target(resource, deployment or _named(body))
     prepared = inference.prepare(operation, target, body)
+    reaching = inference.engine(_engines(request), target)
     try:
-        reaching = inference.engine(_engines(request), target)
-        engine = await while_there(request.receive, reaching)
         if body.get("stream"):
-            return await _stream(request, inference, target, engine, operation, prepared)
-        reply = await while_there(request.receive, engine.post(operation, prepared))
+            return await _stream(request, inference, target, reaching, operation, prepared)
+        reply = await while_there(request.receive, _ask(reaching, operation, prepared))
     except EngineUnreachable as lost:  # which address did not answer is not for callers
         log.warning("an engine did not answer", reason=lost.message)
         raise failure(f"The engine of {target.model.id} does not answer; try again.") from lost
@@ -113,18 +113,27 @@ async def _answer(
     return Response(finished.body, headers=headers, media_type="application/json")
 
 
+async def _ask(reaching: Awaitable[Engine], operation: str, prepared: bytes) -> Reply:
+    engine = await reaching
+    return await engine.post(operation, prepared)
+
+
 async def _stream(
     request: Request,
     inference: Inference,
     target: Target,
-    engine: Engine,
+    reaching: Awaitable[Engine],
     operation: str,
     prepared: bytes,
 ) -> Response:
     """The answer as it comes; refusals come whole, before anything was streamed."""
     async with AsyncExitStack() as stack:
-        opening = stack.enter_async_context(engine.stream(operation, prepared))
-        reply = await while_there(request.receive, opening)
+
+        async def opened() -> StreamReply:
+            engine = await reaching
+            return await stack.enter_async_context(engine.stream(operation, prepared))
+
+        reply = await while_there(request.receive, opened())
         if reply.status != 200:
             body = b"".join([chunk async for chunk in reply.chunks])
             raise inference.refusal(target, Reply(reply.status, reply.headers, body))
