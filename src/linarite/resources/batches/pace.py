@@ -1,8 +1,9 @@
 """How many requests of a batch are out at an engine at once.
 
 An engine that tells its slots gets that many. Any other is climbed: more while that makes it
-faster, half when it pushes back (once for all requests that were out at that moment), one at a
-time after it was lost. Knows the time only as it is told.
+faster, half when it pushes back (once for all requests that were out at that moment). A lost one
+is tried with one request, so that one that breaks it is found, and is trusted again when it
+answers. Knows the time only as it is told.
 """
 
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Pace:
     _is_doubling: bool = True
     _hold: int = 0
     _losses: int = 0
+    _before_loss: int = 0
     _pushes: int = 0
     _cut_at: float = float("-inf")
     _round_began: float | None = None
@@ -57,6 +59,9 @@ class Pace:
     def answered(self, now: float) -> None:
         """Note that a request was answered."""
         self.answered_at = now
+        if self._losses:
+            trusted = self.most if self.known else max(START, self._before_loss // 2)
+            self.limit = min(self.most, max(self.limit, trusted))
         self._losses = self._pushes = 0
         if self._round_began is None:
             self._round_began, self._round_answers = now, 0
@@ -85,9 +90,11 @@ class Pace:
 
     def lost(self, now: float, asked_at: float) -> None:
         """Note that the engine was not there, or went away while it answered."""
-        if asked_at <= self._cut_at and self._losses:
+        if asked_at <= self._cut_at:
             return  # one loss, noticed by each request that was out
         rest = min(_FIRST_REST_SECONDS * 2 ** min(self._losses, 16), _LONGEST_REST_SECONDS)
+        if not self._losses:
+            self._before_loss = self.limit
         self._losses += 1
         self.resumes_at = max(self.resumes_at, now + rest)
         self._cut(now, 1)

@@ -88,13 +88,16 @@ def test_a_loss_that_all_requests_notice_is_one_loss():
     assert pace.resumes_at == 9.1
 
 
-def test_it_recovers_from_a_loss_within_a_few_rounds():
-    pace = Pace(most=256)
-    pace.lost(now=0.0, asked_at=0.0)
+def test_a_lost_engine_is_trusted_again_when_it_answers():
+    climbed, told = Pace(most=256), Pace(most=60, known=True)
+    run(climbed, lambda in_flight: 10.0 * in_flight, 20_000)
 
-    run(pace, lambda in_flight: 100.0 * min(in_flight, 64), 5_000)
+    for pace in (climbed, told):
+        pace.lost(now=9e6, asked_at=9e6)
+        assert pace.limit == 1
+        pace.answered(now=9e6 + 1)
 
-    assert pace.limit >= 64
+    assert (climbed.limit, told.limit) == (128, 60)
 
 
 def test_an_engine_that_tells_its_slots_gets_them_and_gets_them_back():
