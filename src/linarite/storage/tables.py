@@ -150,7 +150,7 @@ batches = sa.Table(
     sa.Column("metadata", sa.JSON),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("run", sa.Integer, nullable=False, server_default="0"),  # the fence: rises per run
-    sa.Column("deployment", sa.String(80)),  # its name, from the first line or after validation
+    sa.Column("deployment", sa.String(200)),  # its name, from the first line or after validation
     sa.Column("deployment_owner", sa.String(64)),  # the resource it belongs to, "*" for all
     sa.Column("enqueued_tokens", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("errors", sa.JSON),  # [{code, message, param, line}, …]
