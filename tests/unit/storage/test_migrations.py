@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from linarite.storage import database as storage
+from linarite.storage import tables
 from linarite.storage.database import Database, WrongSchema
 
 
@@ -47,3 +50,13 @@ def test_a_database_of_a_newer_version_is_neither_used_nor_migrated(database: Da
         database.check_version()
     with pytest.raises(WrongSchema, match="newer"):
         database.migrate()
+
+
+def test_the_migrations_make_the_tables_that_the_code_speaks_of(database: Database) -> None:
+    database.migrate()
+
+    with database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = compare_metadata(context, tables.metadata)
+
+    assert differences == []
