@@ -8,6 +8,7 @@ changed over the API.
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
@@ -91,9 +92,11 @@ class Deployments:
 
     def list(self, resource: str) -> Sequence[Deployed]:
         """What `resource` can use, oldest first."""
-        with self.database.reading() as connection:
-            records = repository.visible(connection, resource)
         models = {listing.id: listing.model for listing in self.models.list(resource)}
+        records = self._visible(resource)
+        if not {model.id for model in models.values()} <= {record.id for record in records}:
+            self._deploy_new_models()
+            records = self._visible(resource)
         return [Deployed(record, models.get(record.model)) for record in records]
 
     def get(self, resource: str, name: str) -> Deployed:
@@ -102,8 +105,10 @@ class Deployments:
         Raises:
             NotFound: `resource` cannot use any of that name.
         """
-        with self.database.reading() as connection:
-            record = repository.find(connection, resource, name)
+        record = self._find(resource, name)
+        if record is None and self.models.find(EVERYONE, name) is not None:
+            self._deploy_new_models()
+            record = self._find(resource, name)
         if record is None:
             _not_found(name)
         return self._with_model(resource, record)
@@ -188,14 +193,12 @@ class Deployments:
     def resolve(self, connection: sa.Connection, resource: str, name: str) -> Target:
         """Where a request of `resource` for `name` goes; an alias stands for a deployment.
 
+        A model that came while the server runs is there before its deployment has a row.
+
         Raises:
             DeploymentNotFound: `resource` can use no deployment of that name.
         """
-        record = repository.find(connection, resource, name)
-        meant = self.models.meant(name)
-        if record is None and meant != name:
-            record = repository.find(connection, resource, meant)
-            record = record or repository.of_model(connection, resource, meant)
+        record = self._stored(connection, resource, name) or self._unstored(name)
         model = None if record is None else self.models.find(resource, record.model)
         if record is None or model is None:
             raise DeploymentNotFound
@@ -204,17 +207,11 @@ class Deployments:
     def look_up(self, resource: str, name: str) -> Target:
         """What `resolve` tells, by a connection of its own; `recall` knows it for a second.
 
-        A model that was installed while the server runs is deployed when it is first asked for.
+        Raises:
+            DeploymentNotFound: `resource` can use no deployment of that name.
         """
-        try:
-            with self.database.reading() as connection:
-                target = self.resolve(connection, resource, name)
-        except DeploymentNotFound:
-            if self.models.find(EVERYONE, name) is None:
-                raise
-            self.sync()
-            with self.database.reading() as connection:
-                target = self.resolve(connection, resource, name)
+        with self.database.reading() as connection:
+            target = self.resolve(connection, resource, name)
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         self._known[resource, name] = (target, time.monotonic() + _REMEMBER_SECONDS)
@@ -224,6 +221,36 @@ class Deployments:
         """What `look_up` told within the last second, at no cost; a change here forgets it."""
         target, until = self._known.get((resource, name), (None, 0.0))
         return target if until > time.monotonic() else None
+
+    def _stored(
+        self, connection: sa.Connection, resource: str, name: str
+    ) -> DeploymentRecord | None:
+        record = repository.find(connection, resource, name)
+        meant = self.models.meant(name)
+        if record is None and meant != name:
+            record = repository.find(connection, resource, meant)
+            record = record or repository.of_model(connection, resource, meant)
+        return record
+
+    def _unstored(self, name: str) -> DeploymentRecord | None:
+        model = self.models.find(EVERYONE, name)
+        return None if model is None else self._new(EVERYONE, model.id, model.id)
+
+    def _visible(self, resource: str) -> Sequence[DeploymentRecord]:
+        with self.database.reading() as connection:
+            return repository.visible(connection, resource)
+
+    def _find(self, resource: str, name: str) -> DeploymentRecord | None:
+        with self.database.reading() as connection:
+            return repository.find(connection, resource, name)
+
+    def _deploy_new_models(self) -> None:
+        """Deploy the models that came since the start; what went stays until the next one."""
+        with suppress(IntegrityError), self.database.transaction() as tx:  # or another was first
+            present = repository.declared(tx)
+            for model in self.models.everyones():
+                if model.id not in present:
+                    repository.insert(tx, self._new(EVERYONE, model.id, model.id))
 
     def _wanted(self) -> dict[str, DeploymentRecord]:
         wanted = {

@@ -263,6 +263,40 @@ def test_a_model_installed_while_the_server_runs_is_deployed_when_asked_for(syst
     assert deployments.look_up(OURS, "new").model is new
 
 
+def test_a_batch_may_be_the_first_to_ask_for_such_a_model(system):
+    deployments = system.deployments(**{"gpt-4o": "new"})
+    system.models.append(new := ModelRecord("new", "chat"))
+
+    with system.database.reading() as connection:
+        asked, by_alias = (
+            deployments.resolve(connection, OURS, name) for name in ("new", "gpt-4o")
+        )
+
+    assert asked.model is by_alias.model is new
+    assert asked.deployment.id == by_alias.deployment.id == "new"
+
+
+def test_such_a_model_is_listed_and_found_without_being_asked(system):
+    deployments = system.deployments()
+    system.models.append(ModelRecord("new", "chat"))
+    listed = {one.record.id for one in deployments.list(OURS)}
+    system.models.append(ModelRecord("newer", "chat"))
+
+    found = deployments.get(OURS, "newer")
+
+    assert listed == {CHAT.id, OTHER.id, "new"}
+    assert (found.record.id, found.record.is_declared) == ("newer", True)
+
+
+def test_a_model_does_not_stand_in_for_a_deployment_of_its_name(system):
+    deployments = system.deployments()
+    deployments.create(OURS, DeploymentCreation(id="new", model=OTHER.id))
+    system.models[:] = [CHAT, ModelRecord("new", "chat")]
+
+    with pytest.raises(DeploymentNotFound):
+        deployments.look_up(OURS, "new")
+
+
 @pytest.mark.parametrize("stands_for", [CHAT.id, "declared"], ids=["a model", "a deployment"])
 def test_an_alias_goes_to_the_deployment(system, stands_for):
     deployments = system.deployments(
