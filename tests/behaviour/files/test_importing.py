@@ -170,7 +170,7 @@ def test_an_import_that_is_bad_jsonl_is_in_error_for_that(client, site, working,
         assert error_of(client.get(f"/openai/files/{file['id']}/content"))[1] == (
             "jsonlValidationFailed"
         )
-    assert objects(server) == []
+    until(lambda: objects(server) == [], "their bytes are gone")
 
 
 def test_an_import_says_why_it_fails(server, client, site, working):
@@ -199,7 +199,7 @@ def test_an_import_over_the_quota_fails_for_it(server, client, site, working):
     file = settled(client, an_import(client, site.url("/large"))["id"])
 
     assert file["status_details"].startswith("The import failed. 80000 of the 150000 bytes")
-    assert len(objects(server)) == 1
+    until(lambda: len(objects(server)) == 1, "nothing of it is kept")
 
 
 def test_an_import_that_comes_too_slowly_is_given_up(tmp_path, site):
