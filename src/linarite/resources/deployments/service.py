@@ -72,6 +72,9 @@ class Deployments:
             InvalidPayload: the settings deploy a model that is not there.
         """
         wanted = self._wanted()
+        with self.database.reading() as connection:
+            if not _is_other(repository.declared(connection), wanted):
+                return  # most starts change nothing, and need not wait for a writer
         try:
             self._make_declared(wanted)
         except IntegrityError:  # another process was at it at the same moment
@@ -320,6 +323,15 @@ def _arm_only(body: ArmDeploymentRequest) -> dict[str, Any]:
 def _difference(old: DeploymentRecord, new: DeploymentRecord) -> dict[str, Any]:
     compared: Iterable[str] = ("model", "enqueued_token_limit")
     return {key: getattr(new, key) for key in compared if getattr(old, key) != getattr(new, key)}
+
+
+def _is_other(
+    present: Mapping[str, DeploymentRecord], wanted: Mapping[str, DeploymentRecord]
+) -> bool:
+    """Whether everyone's deployments are not yet what they should be."""
+    return present.keys() != wanted.keys() or any(
+        _difference(present[name], record) for name, record in wanted.items()
+    )
 
 
 def _refuse_change(tx: Transaction, name: str) -> NoReturn:
