@@ -7,7 +7,7 @@ upstream needs to be told. Statuses pass through too; what cannot be reached is 
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -26,6 +26,8 @@ from linarite.settings import Upstream
 
 PRIORITY = "x-linarite-priority"
 _CONNECT_SECONDS = 5.0
+_HOST_SECONDS = 10.0
+_LOOK_SECONDS = 0.05
 _SILENCE_SECONDS = 600.0
 _KEPT_UPSTREAM_SECONDS = 4.0
 """Idle connections are dropped before uvicorn's five seconds, after which it would drop them."""
@@ -59,10 +61,13 @@ class Engines:
 
     Args:
         host_socket: where the engine host of this machine listens (`place.host_socket`).
+        host_seconds: how long to wait for it where it is not there: it starts after the API, and
+            anew when it died.
     """
 
-    def __init__(self, host_socket: Path) -> None:
+    def __init__(self, host_socket: Path, *, host_seconds: float = _HOST_SECONDS) -> None:
         self._host_socket = host_socket
+        self._host_seconds = host_seconds
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._engines: dict[ModelPlace, Engine] = {}
 
@@ -114,7 +119,10 @@ class Engines:
         session = self.session_on(self._host_socket)
         given = None if body is None else orjson.dumps(body)
         try:
-            async with session.request(method, f"http://host{path}", data=given) as answer:
+            answer = await self._once_there(
+                lambda: session.request(method, f"http://host{path}", data=given)
+            )
+            async with answer:
                 known: dict[str, Any] = orjson.loads(await answer.read())
                 if answer.status == 200:
                     return known
@@ -125,6 +133,18 @@ class Engines:
                 headers={"retry-after": "1"},
             ) from error
         raise _raised_by_host(known["error"], retry)
+
+    async def _once_there(
+        self, ask: Callable[[], Awaitable[aiohttp.ClientResponse]]
+    ) -> aiohttp.ClientResponse:
+        deadline = time.monotonic() + self._host_seconds
+        while True:
+            try:
+                return await ask()
+            except aiohttp.ClientConnectorError:
+                if time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def session_on(self, socket: Path) -> aiohttp.ClientSession:
         """A pool of connections to a Unix socket."""

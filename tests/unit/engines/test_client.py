@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from aiohttp import web
 from tests.support.running_engine import scripted_engine
 
 from linarite.engines.client import Engines
@@ -139,8 +140,29 @@ def test_the_slots_of_an_upstream_are_not_known(with_engine):
 
 def test_without_a_host_an_embedded_engine_is_unreachable(tmp_path):
     async def go():
-        async with Engines(tmp_path / "no-host") as engines:
+        async with Engines(tmp_path / "no-host", host_seconds=0) as engines:
             await engines.reach(ModelPlace("m", folder=tmp_path))
 
     with pytest.raises(EngineUnreachable, match="engine host does not answer"):
         asyncio.run(go())
+
+
+def test_a_host_that_is_still_starting_is_waited_for(tmp_path):
+    socket = tmp_path / "host"
+
+    async def engines_of_the_host(_request):
+        return web.json_response({"engines": []})
+
+    async def go():
+        runner = web.ServerRunner(web.Server(engines_of_the_host))
+        await runner.setup()
+        async with Engines(socket) as engines:
+            asking = asyncio.create_task(engines.state())
+            await asyncio.sleep(0.1)
+            await web.UnixSite(runner, socket).start()
+            try:
+                return await asking
+            finally:
+                await runner.cleanup()
+
+    assert asyncio.run(go()) == []
