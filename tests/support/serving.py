@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
+_FROM_HERE = (sys.executable, "-m", "linarite")
 
 
 @dataclass
@@ -46,11 +47,17 @@ class Serving:
         return self.process.wait(15)
 
 
-def run_linarite(*arguments: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run_linarite(
+    *arguments: str | Path,
+    program: Sequence[str | Path] = _FROM_HERE,
+    cwd: Path | None = None,
+    **environment: str,
+) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end, with these variables and little else in its environment."""
     return subprocess.run(
-        _command(*arguments),
+        [*map(str, (*program, *arguments))],
         env=_environment(environment),
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=60,
@@ -58,11 +65,17 @@ def run_linarite(*arguments: str | Path, **environment: str) -> "subprocess.Comp
 
 
 @contextmanager
-def serving(folder: Path, *options: str, **environment: str) -> Iterator[Serving]:
+def serving(
+    folder: Path,
+    *options: str,
+    program: Sequence[str | Path] = _FROM_HERE,
+    **environment: str,
+) -> Iterator[Serving]:
     """Start a server on `folder`/data and a free port; it is ended with the block."""
     data, ready_file, log = folder / "data", folder / "ready.json", folder / "serve.log"
     folder.mkdir(parents=True, exist_ok=True)
-    command = _command("serve", "--port", "0", "--data", data, "--ready-file", ready_file, *options)
+    given = ("serve", "--port", "0", "--data", data, "--ready-file", ready_file, *options)
+    command = [*map(str, (*program, *given))]
     with log.open("a") as output:
         process = subprocess.Popen(
             command,
@@ -109,10 +122,6 @@ def is_alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state not in "ZX"
-
-
-def _command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "linarite", *map(str, arguments)]
 
 
 def _environment(more: dict[str, str]) -> dict[str, str]:

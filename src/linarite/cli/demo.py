@@ -40,7 +40,7 @@ def demo(
 ) -> None:
     """Run a batch of real questions on the embedded model and show the answers."""
     if (client_class := _sdk()) is None:
-        console.print("The demo speaks through the official SDK: pip install 'linarite[demo]'")
+        console.print("The demo speaks through the official SDK: pip install 'linarite\\[demo]'")
         raise typer.Exit(1)
     with _server(_free_port(port), data, keep) as ready:
         client = client_class(

@@ -92,6 +92,10 @@ def _extras(_settings: Settings) -> Iterator[Finding]:
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
+    from linarite.engines import extra
+
+    if not extra.is_installed():
+        return  # which has been said
     from linarite.engines.catalogue import CATALOGUE  # late: loads for a second
     from linarite.engines.installed import find_model
 

@@ -24,6 +24,13 @@ Id = Annotated[str, typer.Argument(help="The model's id.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing of what is there already.")]
 
 
+@models.callback()
+def _needs_the_engine() -> None:
+    from linarite.engines import extra  # late, as all of the engines' room
+
+    extra.require()
+
+
 @models.command("list")
 def list_(data: Data = None, config: Config = None) -> None:
     """List the models on this machine, and the embedded ones that can be fetched."""

@@ -24,7 +24,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from linarite.engines import place
+from linarite.engines import extra, place
 from linarite.engines.installed import folder_of, read_model
 from linarite.engines.process import EngineProcess, listen_privately
 from linarite.engines.refusals import EngineFailure
@@ -84,6 +84,7 @@ class Host:
         Raises:
             ModelMissing: the folder holds no whole model.
             EngineFailure: it does not start, or there is no memory for it now.
+            ExtraMissing: the embedded engine is not part of this installation.
         """
         engine = self._engines.get(folder)
         is_doubted = engine is not None and engine.is_alive and engine.pid == doubted
@@ -95,6 +96,7 @@ class Host:
             return engine
         start = self._starts.get(folder)
         if start is None:
+            extra.require()
             self._refuse_during_pause(folder)
             start = asyncio.create_task(self._start(folder))
             self._starts[folder] = start
