@@ -156,7 +156,7 @@ class OutboundSettings(_Section):
     proxy: str | None = None
     """A proxy that downloads go through; it then decides which addresses are reached."""
     ca_bundle: Path | None = None
-    """Authorities that are trusted instead of the usual ones, as a PEM file."""
+    """Authorities that are trusted beside the usual ones, as a PEM file."""
     connect_seconds: Annotated[float, Field(gt=0)] = 10
     """How long a connection may take to stand."""
     read_seconds: Annotated[float, Field(gt=0)] = 60
