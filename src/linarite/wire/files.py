@@ -44,10 +44,13 @@ UPLOAD_FORM_PURPOSES = frozenset(Purpose) - {Purpose.BATCH_OUTPUT}
 
 
 class FileExpirationAfter(Incoming):
-    """When a file expires, counted from its creation; an addition of later api-versions."""
+    """When a file expires, counted from its creation; an addition of later api-versions.
+
+    How long it may live is a setting, which the service holds it to.
+    """
 
     anchor: Literal["created_at"]
-    seconds: Annotated[int, Field(ge=3_600, le=2_592_000)]
+    seconds: int
 
 
 class FileImport(Incoming):
