@@ -1,4 +1,4 @@
-"""What callers ask of a model and what it answers, with OpenAI's names, ranges and forms.
+"""What callers ask of a model and what a refusal tells them, with OpenAI's names and ranges.
 
 Fields nobody declared are kept (`model_extra`): whoever serves a request must see all that was
 asked for. What a model can do (tools, several choices, its context length) is not known here.
@@ -16,14 +16,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from linarite.wire.shapes import Incoming, Int64, Metadata, NonEmptyStr, Outgoing, UnixTime
+from linarite.wire.shapes import Incoming, Int64, Metadata, NonEmptyStr, Outgoing
 
 MAX_MESSAGES = 2_048
 MAX_TOOLS = 128
 MAX_EMBEDDING_INPUTS = 2_048
 
 JsonObject = dict[str, Any]
-FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TopP = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
@@ -88,11 +87,6 @@ class ChatMessage(Incoming):
         BeforeValidator(_as_parts),
     ] = None
     name: str | None = None
-
-    @property
-    def text(self) -> str:
-        """The content as one string."""
-        return "\n".join(part.text for part in self.content or ())
 
     @field_validator("content")
     @classmethod
@@ -189,121 +183,6 @@ class EmbeddingRequest(Incoming):
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1)] | None = None
     user: str | None = None
-
-
-class CompletionUsage(Outgoing):
-    """The tokens that an answer cost."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
-class ChatCompletionMessage(Outgoing):
-    """The model's turn."""
-
-    role: Literal["assistant"] = "assistant"
-    content: str | None
-    refusal: str | None = None
-
-
-class ChatCompletionChoice(Outgoing):
-    """One of the answers asked for."""
-
-    index: int
-    message: ChatCompletionMessage
-    finish_reason: FinishReason
-    logprobs: JsonObject | None = None
-
-
-class ChatCompletion(Outgoing):
-    """Answer to a chat."""
-
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: UnixTime
-    model: str
-    choices: list[ChatCompletionChoice]
-    usage: CompletionUsage
-    system_fingerprint: str | None = None
-
-
-class ChatCompletionDelta(Outgoing):
-    """What a chunk adds; a field that was not given is not written."""
-
-    role: Literal["assistant"] | None = None
-    content: str | None = None
-    refusal: str | None = None
-
-
-class ChatCompletionChunkChoice(Outgoing):
-    """What a chunk adds to one of the answers."""
-
-    index: int
-    delta: ChatCompletionDelta
-    finish_reason: FinishReason | None
-    logprobs: JsonObject | None = None
-
-
-class ChatCompletionChunk(Outgoing):
-    """One event of a streamed chat; with `include_usage` each has a usage, null but in the last."""
-
-    id: str
-    object: Literal["chat.completion.chunk"]
-    created: UnixTime
-    model: str
-    choices: list[ChatCompletionChunkChoice]
-    usage: CompletionUsage | None = None
-    system_fingerprint: str | None = None
-
-    def to_json(self) -> bytes:
-        """The chunk as compact UTF-8 JSON, without fields that were not given."""
-        return self.__pydantic_serializer__.to_json(self, exclude_unset=True)
-
-
-class CompletionChoice(Outgoing):
-    """One of the texts asked for; in a stream, what is added to it."""
-
-    index: int
-    text: str
-    finish_reason: FinishReason | None
-    logprobs: JsonObject | None = None
-
-
-class Completion(Outgoing):
-    """Answer to a completion, and one event of a streamed one."""
-
-    id: str
-    object: Literal["text_completion"] = "text_completion"
-    created: UnixTime
-    model: str
-    choices: list[CompletionChoice]
-    usage: CompletionUsage | None = None
-    system_fingerprint: str | None = None
-
-
-class Embedding(Outgoing):
-    """One vector: numbers, or base64 of little-endian float32."""
-
-    object: Literal["embedding"] = "embedding"
-    index: int
-    embedding: list[float] | str
-
-
-class EmbeddingUsage(Outgoing):
-    """The tokens that embedding cost."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
-class CreateEmbeddingResponse(Outgoing):
-    """Answer to an embedding request."""
-
-    object: Literal["list"] = "list"
-    data: list[Embedding]
-    model: str
-    usage: EmbeddingUsage
 
 
 class InferenceError(Outgoing):
