@@ -35,11 +35,6 @@ def batch_id() -> str:
     return f"batch_{uuid.uuid4()}"
 
 
-def batch_request_id() -> str:
-    """``batch_req_<32 hex>``: one line of a batch's output."""
-    return f"batch_req_{uuid.uuid4().hex}"
-
-
 def deployment_id() -> str:
     """``deployment-<32 hex>``, for deployments whose caller chose no name."""
     return f"deployment-{uuid.uuid4().hex}"

@@ -25,11 +25,6 @@ class Blob:
     """Of the whole, hex; None for a blob put together from parts."""
     extents: tuple[Extent, ...]
 
-    @property
-    def keys(self) -> list[str]:
-        """The keys of its objects."""
-        return [extent.key for extent in self.extents]
-
 
 def keep(
     tx: Transaction, extents: Sequence[Extent], *, user: str, now: int, sha256: str | None = None

@@ -24,7 +24,7 @@ def test_a_blob_is_its_extents_in_order(database):
     with database.reading() as connection:
         assert blob_rows.get(connection, blob.id) == blob
     assert blob.bytes == 3
-    assert blob.keys == ["b", "a", "c"]
+    assert [extent.key for extent in blob.extents] == ["b", "a", "c"]
 
 
 def test_a_blob_of_nothing_has_no_extents(database):

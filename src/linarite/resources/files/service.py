@@ -367,12 +367,6 @@ class Files:
         blob_rows.forget(tx, blob.id)
         return False
 
-    def drop_output(self, tx: Transaction, file_id: str) -> None:
-        """Remove a file that `start_output` added and that nothing will be written to."""
-        record = repository.find_any(tx, file_id)
-        if record is not None and record.status == FileState.RUNNING:
-            repository.remove(tx, file_id)
-
 
 def keeps_bytes(purpose: Purpose, verdict: Verdict) -> bool:
     """Whether a file keeps its bytes after that verdict; see `Files.input_blob`."""
