@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from linarite.engines import catalogue
-from linarite.engines.place import ModelPlace, host_socket, place_of
+from linarite.engines.installed import folder_of
+from linarite.engines.place import ModelPlace, host_socket
 
 CHAT, EMBEDDING = "smollm2-135m-instruct", "all-minilm-l6-v2"
 _ROOT = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ def models_folder() -> Path:
 def pulled(model_id: str) -> ModelPlace:
     """An embedded model, pulled and converted if it is not yet."""
     catalogue.pull(model_id, models_folder())
-    return place_of(model_id, None, models_folder())
+    return ModelPlace(model_id, folder=folder_of(models_folder(), model_id))
 
 
 @contextmanager

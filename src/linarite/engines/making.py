@@ -1,6 +1,7 @@
 """From what a user or a package brings to an installed model: convert, compare, put in place."""
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -180,14 +181,7 @@ def _eos_tokens(hf_folder: Path) -> tuple[int, ...]:
 def _weight_bytes(arch: Architecture) -> int:
     """Bytes of the weights at 16 bits."""
     sizes = architecture.expected_tensors(arch).values()
-    return 2 * sum(_product(shape) for shape in sizes)
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
+    return 2 * sum(math.prod(shape) for shape in sizes)
 
 
 def _refuse_without_room(arch: Architecture, scratch: Path) -> None:

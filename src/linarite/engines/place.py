@@ -6,8 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from linarite.engines.installed import find_model, folder_of
-from linarite.settings import ModelEntry, Settings, Upstream
+from linarite.settings import Settings, Upstream
 
 _LONGEST_SOCKET_PATH = 90
 
@@ -34,26 +33,6 @@ class ModelPlace:
 def models_folder(settings: Settings) -> Path:
     """Where pulled and added models lie."""
     return settings.resolved_models_dir.resolve()
-
-
-def place_of(model_id: str, entry: ModelEntry | None, models: Path) -> ModelPlace:
-    """The place of a base model.
-
-    Args:
-        model_id: its id.
-        entry: its ``[[models]]`` entry; None for an embedded or an added model.
-        models: the models' folder. A model with a `path` lies there once it was added.
-    """
-    if entry is not None and entry.upstream is not None:
-        return ModelPlace(model_id, upstream=entry.upstream, tokenizer=entry.tokenizer)
-    return ModelPlace(model_id, folder=folder_of(models, model_id))
-
-
-def is_installed(place: ModelPlace) -> bool:
-    """Whether a model can be asked: it is upstream, or its files are whole."""
-    if place.folder is None:
-        return True
-    return find_model(place.folder.parent, place.id) is not None
 
 
 def run_folder(data: Path) -> Path:

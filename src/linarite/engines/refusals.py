@@ -1,12 +1,13 @@
 """What the engines' room refuses outside of a request.
 
-LinariteError
-└── EngineFailure           503  an engine cannot answer now
-    └── EngineUnreachable   503  it does not run, or died while it answered
-└── UnusableModel           400  a model that the embedded engine cannot serve
-└── ModelMissing            503  a model whose files are not on this machine
-└── DownloadFailed          503  a pinned package could not be fetched
-└── ExtraMissing            503  an optional part of the installation is absent
+    InvalidPayload
+    └── UnusableModel           400  a model that the embedded engine cannot serve
+    ServiceUnavailable
+    ├── EngineFailure           503  an engine cannot answer now
+    │   └── EngineUnreachable   503  it does not run, or died while it answered
+    ├── ModelMissing            503  a model whose files are not on this machine
+    ├── DownloadFailed          503  a pinned package could not be fetched
+    └── ExtraMissing            503  an optional part of the installation is absent
 
 What a single request is refused for is `InferenceRefused`, in OpenAI's own shape.
 """
