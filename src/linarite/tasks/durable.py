@@ -1,8 +1,8 @@
 """DBOS as this house uses it: one generic workflow over the table of tasks, in the same database.
 
 The only module that imports DBOS (which takes most of a second, so the API imports this one late)
-and the only one that touches its underscored calls; the version is pinned, tests hold them to what
-they promise.
+and the only one that touches its underscored calls; the version is bounded, tests hold them to
+what they promise.
 """
 
 import json

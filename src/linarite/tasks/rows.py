@@ -1,6 +1,6 @@
 """The statements of this room: its own tables, and what it reads of DBOS's table of workflows.
 
-DBOS's table is named here alone, by the few columns that fencing, takeover and tests need.
+DBOS's table is named here alone, by the few columns that fencing, takeover and cleaning need.
 """
 
 import sqlalchemy as sa
@@ -14,15 +14,12 @@ def workflow_status(database: Database) -> sa.TableClause:
     return sa.table(
         "workflow_status",
         sa.column("workflow_uuid", sa.Text),
-        sa.column("name", sa.Text),
         sa.column("status", sa.Text),
         sa.column("executor_id", sa.Text),
         sa.column("owner_xid", sa.Text),
-        sa.column("queue_name", sa.Text),
         sa.column("recovery_attempts", sa.BigInteger),
         sa.column("created_at", sa.BigInteger),
         sa.column("updated_at", sa.BigInteger),
-        sa.column("inputs", sa.Text),
         schema=None if database.is_sqlite else "dbos",
     )
 
@@ -136,7 +133,7 @@ def take_tick(database: Database, name: str, every_seconds: float) -> bool:
     now = database_now(database)
     due = sa.update(schedules).where(schedules.c.name == name, schedules.c.due_at <= now)
     with database.reading() as connection:
-        waiting = sa.select(schedules.c.name).where(due.whereclause)  # type: ignore[arg-type]
+        waiting = sa.select(schedules.c.name).where(due.whereclause)  # type: ignore[arg-type]  # it has one
         if connection.execute(waiting).first() is None:
             return False
     with database.transaction() as tx:
