@@ -1,4 +1,4 @@
-"""``linarite serve``: a whole server in one command, and its kinds of process one by one."""
+"""``linarite serve``: a whole server in one command."""
 
 import gc
 import http

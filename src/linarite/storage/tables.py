@@ -29,7 +29,7 @@ api_keys = sa.Table(
     metadata,
     sa.Column("digest", sa.String(64), primary_key=True),  # SHA-256 of the key, hex
     sa.Column("resource", sa.String(64), nullable=False),
-    sa.Column("name", sa.String(64), nullable=False),  # "server": the one that serve was given
+    sa.Column("name", sa.String(64), nullable=False),  # key1 or key2; serve puts its own as key1
     sa.Column("prefix", sa.String(8), nullable=False),
     sa.Column("created_at", _time, nullable=False),
     sa.UniqueConstraint("resource", "name"),
