@@ -14,7 +14,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from linarite.errors import InvalidPayload, UnsupportedMediaType
-from linarite.storage.blobs import PIECE_BYTES
+from linarite.storage.objects import PIECE_BYTES
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from linarite import ids
-from linarite.storage.blobs import Extent, Stored
 from linarite.storage.database import Transaction
+from linarite.storage.objects import Extent, Stored
 from linarite.storage.tables import blob_extents, blob_uses, blobs, files, upload_parts
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from linarite.errors import InvalidPayload, UnsupportedMediaType
 from linarite.http.multipart import Form
-from linarite.storage.blobs import PIECE_BYTES
+from linarite.storage.objects import PIECE_BYTES
 
 BOUNDARY = "b" * 20
 FORM = f"multipart/form-data; boundary={BOUNDARY}"

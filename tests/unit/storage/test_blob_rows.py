@@ -1,8 +1,8 @@
 import pytest
 
 from linarite.storage import blob_rows
-from linarite.storage.blobs import Extent
 from linarite.storage.database import Database
+from linarite.storage.objects import Extent
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from linarite.storage.blobs import PIECE_BYTES, BlobStore, Extent, LineTooLong
+from linarite.storage.blobs import BlobStore, LineTooLong
+from linarite.storage.objects import PIECE_BYTES, Extent
 
 
 @pytest.fixture(params=["folder", "bucket"])

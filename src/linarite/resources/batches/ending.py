@@ -14,8 +14,8 @@ from linarite.resources.batches.records import BatchRecord
 from linarite.resources.batches.results import Results
 from linarite.resources.batches.service import Batches
 from linarite.storage import blob_rows
-from linarite.storage.blobs import Stored
 from linarite.storage.database import Transaction
+from linarite.storage.objects import Stored
 from linarite.wire.batches import BatchErrorData, BatchStatus
 
 Reason = tuple[str, str]

@@ -6,8 +6,9 @@ from linarite.resources.batches import repository
 from linarite.resources.batches.answers import never_run
 from linarite.resources.batches.lines import BadLine, InputLine, input_lines, read_request
 from linarite.resources.batches.records import BatchRecord
-from linarite.storage.blobs import BlobStore, Extent, Stored
+from linarite.storage.blobs import BlobStore
 from linarite.storage.database import Database
+from linarite.storage.objects import Extent, Stored
 
 _PIECE_BYTES = 256 << 10
 

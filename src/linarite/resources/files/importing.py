@@ -12,8 +12,8 @@ from linarite.resources.files.jsonl import Verdict
 from linarite.resources.files.repository import FileRecord
 from linarite.resources.files.service import VALIDATE, Files, keeps_bytes
 from linarite.storage import blob_rows
-from linarite.storage.blobs import Stored
 from linarite.storage.database import Transaction
+from linarite.storage.objects import Stored
 from linarite.tasks.task import Ticket
 from linarite.wire.errors import ErrorCode
 from linarite.wire.files import FileState

@@ -26,8 +26,9 @@ from linarite.resources.files.rules import NewFile
 from linarite.settings import LimitSettings
 from linarite.storage import blob_rows
 from linarite.storage.blob_rows import Blob
-from linarite.storage.blobs import BlobStore, Extent, Stored
+from linarite.storage.blobs import BlobStore
 from linarite.storage.database import Database, Transaction
+from linarite.storage.objects import Extent, Stored
 from linarite.storage.secrets import Secrets
 from linarite.tasks.queue import Queue
 from linarite.wire.errors import ErrorCode

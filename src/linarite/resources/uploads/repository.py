@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from linarite.resources.uploads.lifecycle import UPLOAD
-from linarite.storage.blobs import Extent
 from linarite.storage.database import Transaction
+from linarite.storage.objects import Extent
 from linarite.storage.tables import upload_parts, uploads
 from linarite.wire.files import File, Purpose
 from linarite.wire.uploads import UploadPartResource, UploadResource, UploadStatus

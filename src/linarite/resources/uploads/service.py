@@ -26,8 +26,9 @@ from linarite.resources.files.service import (
 from linarite.resources.uploads import assembly, repository
 from linarite.resources.uploads.repository import PartRecord, UploadRecord
 from linarite.settings import LimitSettings
-from linarite.storage.blobs import BlobStore, Extent, Stored
+from linarite.storage.blobs import BlobStore
 from linarite.storage.database import Database, Transaction
+from linarite.storage.objects import Extent, Stored
 from linarite.tasks.task import Ticket
 from linarite.wire.uploads import UploadFileCompleteBody, UploadFileStartBody, UploadStatus
 
