@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
 import orjson
 
 from linarite.engines import refusals
 from linarite.engines.place import ModelPlace
+from linarite.engines.posting import Answer, NotConnected, Posts
 from linarite.engines.refusals import EngineFailure, EngineUnreachable
 from linarite.errors import LinariteError
 from linarite.settings import Upstream
@@ -35,6 +36,7 @@ _KEPT_EMBEDDED_SECONDS = 60.0
 _FRESH_SECONDS = 2.0
 """How long an embedded engine's address is used before the host is asked (and told) again."""
 _BATCH_PRIORITY = 10
+T = TypeVar("T")
 _BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
 
 
@@ -69,6 +71,7 @@ class Engines:
         self._host_socket = host_socket
         self._host_seconds = host_seconds
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._posts: dict[str, Posts] = {}
         self._engines: dict[ModelPlace, Engine] = {}
 
     async def __aenter__(self) -> Self:
@@ -85,6 +88,9 @@ class Engines:
     async def close(self) -> None:
         """Close every connection."""
         sessions, self._sessions = list(self._sessions.values()), {}
+        for posts in self._posts.values():
+            posts.close()
+        self._posts.clear()
         self._engines.clear()
         await asyncio.gather(*(session.close() for session in sessions))
 
@@ -156,6 +162,19 @@ class Engines:
             self._sessions[key] = _session(connector)
         return self._sessions[key]
 
+    def posts_on(self, socket: Path) -> Posts:
+        """Connections for whole answers of an engine on a Unix socket."""
+        key = str(socket)
+        if key not in self._posts:
+            self._posts[key] = Posts("http://engine/v1", _KEPT_EMBEDDED_SECONDS, socket)
+        return self._posts[key]
+
+    def posts_to(self, base_url: str) -> Posts:
+        """Connections for whole answers of an upstream."""
+        if base_url not in self._posts:
+            self._posts[base_url] = Posts(base_url, _KEPT_UPSTREAM_SECONDS)
+        return self._posts[base_url]
+
     def session_for_upstreams(self) -> aiohttp.ClientSession:
         """A pool of connections to addresses that the operator named."""
         if "upstream" not in self._sessions:
@@ -205,11 +224,14 @@ class Engine:
         Raises:
             EngineUnreachable: no whole answer came.
         """
-        async with self._request(path, body, headers, batch, silence_seconds) as answer:
-            try:
-                return Reply(answer.status, answer.headers, await answer.read())
-            except _BROKEN as error:
-                raise _unreachable(self._place, error) from error
+        try:
+            answer = await self._post(path, body, headers or {}, batch, silence_seconds)
+        except _BROKEN as error:
+            self._doubt()
+            raise _unreachable(self._place, error) from error
+        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self._doubt()
+        return Reply(answer.status, answer.headers, answer.body)
 
     @asynccontextmanager
     async def stream(
@@ -267,6 +289,16 @@ class Engine:
 
     def _doubt(self) -> None:
         """It may be gone: find out before it is asked again."""
+
+    async def _post(
+        self,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        batch: bool,
+        silence_seconds: float,
+    ) -> Answer:
+        raise NotImplementedError
 
     async def _send(
         self,
@@ -327,19 +359,40 @@ class _EmbeddedEngine(Engine):
         batch: bool,
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
-        sent = {**headers, "content-type": "application/json"}
-        if batch:
-            sent[PRIORITY] = "batch"
+        sent = _sent(headers, batch)
+
+        async def send(socket: Path) -> aiohttp.ClientResponse:
+            session = self._engines.session_on(socket)
+            url = f"http://engine/v1{path}"
+            return await session.post(url, data=body, headers=sent, timeout=timeout)
+
+        return await self._where_it_is(send)
+
+    async def _post(
+        self,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        batch: bool,
+        silence_seconds: float,
+    ) -> Answer:
+        sent = _sent(headers, batch)
+
+        async def post(socket: Path) -> Answer:
+            posts = self._engines.posts_on(socket)
+            return await posts.post(path, sent, body, silence_seconds)
+
+        return await self._where_it_is(post)
+
+    async def _where_it_is(self, ask: Callable[[Path], Awaitable[T]]) -> T:
+        """Ask the engine at its address, and once more where its successor is."""
         await self.prepare()
         for is_last in (False, True):
             if self._socket is None:
                 raise EngineUnreachable(headers={"retry-after": "1"})
-            session = self._engines.session_on(self._socket)
             try:
-                return await session.post(
-                    f"http://engine/v1{path}", data=body, headers=sent, timeout=timeout
-                )
-            except aiohttp.ClientConnectorError:
+                return await ask(self._socket)
+            except (aiohttp.ClientConnectorError, NotConnected):
                 # It died before it heard of this request: the host has another one.
                 if is_last:
                     raise
@@ -360,19 +413,45 @@ class _UpstreamEngine(Engine):
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         upstream = self._upstream()
-        sent = {**headers, "content-type": "application/json"}
-        if upstream.api_key_env is not None:
-            sent["authorization"] = f"Bearer {_key(upstream.api_key_env)}"
+        sent = self._headers(headers, upstream)
         body = _addressed(body, upstream, self._place.id, batch)
         url = upstream.base_url.rstrip("/") + path
         return await self._engines.session_for_upstreams().post(
             url, data=body, headers=sent, timeout=timeout, allow_redirects=False
         )
 
+    async def _post(
+        self,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        batch: bool,
+        silence_seconds: float,
+    ) -> Answer:
+        upstream = self._upstream()
+        sent = self._headers(headers, upstream)
+        body = _addressed(body, upstream, self._place.id, batch)
+        posts = self._engines.posts_to(upstream.base_url)
+        return await posts.post(path, sent, body, silence_seconds)
+
+    def _headers(self, headers: Mapping[str, str], upstream: Upstream) -> dict[str, str]:
+        sent = {**headers, "content-type": "application/json"}
+        if upstream.api_key_env is not None:
+            sent["authorization"] = f"Bearer {_key(upstream.api_key_env)}"
+        return sent
+
     def _upstream(self) -> Upstream:
         if self._place.upstream is None:
             raise EngineFailure(f"{self._place.id} has no upstream.")
         return self._place.upstream
+
+
+def _sent(headers: Mapping[str, str], batch: bool) -> dict[str, str]:
+    """The headers that an embedded engine gets."""
+    sent = {**headers, "content-type": "application/json"}
+    if batch:
+        sent[PRIORITY] = "batch"
+    return sent
 
 
 def _addressed(body: bytes, upstream: Upstream, model_id: str, batch: bool) -> bytes:

@@ -10,6 +10,7 @@ import aiohttp
 
 from linarite.engines import client
 from linarite.engines.place import ModelPlace
+from linarite.engines.posting import NotConnected
 from linarite.engines.refusals import EngineFailure, EngineUnreachable, ModelMissing
 from linarite.engines.tokens import Tokens
 from linarite.errors import InferenceRefused
@@ -104,8 +105,8 @@ class _Deployed:
 def _was_reached(failure: Exception) -> bool:
     """Whether an engine went away with a request, rather than never having had it."""
     cause = failure.__cause__
-    never = isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-    return isinstance(failure, EngineUnreachable) and cause is not None and not never
+    is_told = isinstance(failure, EngineUnreachable) and cause is not None
+    return is_told and not isinstance(cause, NotConnected | aiohttp.ClientConnectorError)
 
 
 @dataclass(frozen=True)
