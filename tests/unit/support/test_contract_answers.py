@@ -84,7 +84,7 @@ def test_what_nobody_saw_is_named():
     answers.note(answer("GET", "/openai/files/file-1", 404, NOT_FOUND))
 
     assert "ErrorCode notFound" not in answers.unseen()
-    assert {"ErrorCode conflict", "FileState running over GET"} <= set(answers.unseen())
+    assert {"ErrorCode quotaExceeded", "FileState running over GET"} <= set(answers.unseen())
 
 
 @pytest.mark.parametrize("processes", ["0", "2"])
