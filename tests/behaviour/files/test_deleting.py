@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
+from tests.support.clock import StandingClock
 from tests.support.files import a_file, error_of, objects
 
 from linarite.errors import LinariteError
@@ -12,16 +13,6 @@ from linarite.storage import blob_rows
 from linarite.storage.tables import blobs, usage
 from linarite.tasks.tickets import TickTicket
 from linarite.wire.files import FileState, Purpose
-
-
-class At:
-    """A clock that stands still."""
-
-    def __init__(self, now: int) -> None:
-        self._now = now
-
-    def now(self) -> int:
-        return self._now
 
 
 @pytest.fixture
@@ -88,9 +79,9 @@ def test_files_whose_time_is_over_are_deleted_and_no_others(server, client, file
     lasting = a_file(client)
     used_by_work(files, used["id"])
 
-    expire_files(replace(files, clock=At(short["expires_at"] - 1)), TickTicket())
+    expire_files(replace(files, clock=StandingClock(short["expires_at"] - 1)), TickTicket())
     assert len(client.get("/openai/files").json()["data"]) == 3
-    expire_files(replace(files, clock=At(used["expires_at"])), TickTicket())
+    expire_files(replace(files, clock=StandingClock(used["expires_at"])), TickTicket())
 
     assert [file["id"] for file in client.get("/openai/files").json()["data"]] == [lasting["id"]]
     assert client.get(f"/openai/files/{used['id']}").json()["status"] == "deleted"

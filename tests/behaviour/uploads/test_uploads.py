@@ -8,6 +8,7 @@ from dataclasses import replace
 import httpx
 import pytest
 import sqlalchemy as sa
+from tests.support.clock import StandingClock
 from tests.support.files import error_of, objects
 from tests.support.server import running_server
 
@@ -16,16 +17,6 @@ from linarite.resources.files.sweeping import drop_leftovers
 from linarite.resources.uploads.service import Uploads
 from linarite.storage.tables import upload_parts, usage
 from linarite.tasks.tickets import TickTicket
-
-
-class At:
-    """A clock that stands still."""
-
-    def __init__(self, now: int) -> None:
-        self._now = now
-
-    def now(self) -> int:
-        return self._now
 
 
 @pytest.fixture
@@ -81,7 +72,7 @@ def charged(uploads: Uploads) -> int | None:
 
 
 def expire(uploads: Uploads) -> None:
-    later = replace(uploads, clock=At(uploads.clock.now() + 7201))
+    later = replace(uploads, clock=StandingClock(uploads.clock.now() + 7201))
     later.expire(TickTicket())
 
 
@@ -337,7 +328,7 @@ def test_an_upload_is_over_on_the_second_whoever_notes_it_down(tmp_path):
         uploads = server.built.parts[Uploads]
         with server.client() as client:
             upload = started(client, 1)
-        late = replace(uploads, clock=At(uploads.clock.now() + 1))
+        late = replace(uploads, clock=StandingClock(uploads.clock.now() + 1))
 
         with pytest.raises(Exception, match="is expired"):
             late.get_open("default", upload)
