@@ -13,6 +13,7 @@ Requests to models do not pass through it.
 import asyncio
 import os
 import signal
+import stat
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -264,6 +265,7 @@ async def run_host(options: HostOptions) -> None:
     """
     path = place.host_socket(options.data)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _refuse_anothers_folder(path.parent)
     await _refuse_second_host(path)
     host = Host(options)
     runner = web.AppRunner(
@@ -297,6 +299,14 @@ async def _render_errors(
     except LinariteError as error:
         body = {"error": {"kind": type(error).__name__, "message": error.message}}
         return _reply(body, status=error.status, headers=error.headers)
+
+
+def _refuse_anothers_folder(folder: Path) -> None:
+    """Sockets may lie in the shared temporary folder, where anyone could have been first."""
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+        raise EngineFailure(f"{folder} belongs to someone else; choose another data folder.")
+    folder.chmod(0o700)
 
 
 async def _refuse_second_host(path: Path) -> None:

@@ -24,8 +24,7 @@ from linarite.resources.batches.records import BatchRecord, EnqueuedTokens
 from linarite.resources.batches.validation import ENDPOINTS, Rules, TokenCount
 from linarite.resources.deployments.records import Target
 from linarite.resources.deployments.service import Deployments
-from linarite.resources.files.repository import FileRecord
-from linarite.resources.files.service import Files
+from linarite.resources.files.service import FileRecord, Files
 from linarite.settings import BatchSettings, LimitSettings
 from linarite.storage import blob_rows
 from linarite.storage.blob_rows import Blob

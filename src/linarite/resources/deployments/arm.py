@@ -8,7 +8,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from linarite.engines.capabilities import capabilities
 from linarite.errors import NotFound
 from linarite.http.answers import answer
 from linarite.http.auth import Resource
@@ -139,7 +138,7 @@ def _to_wire(request: Request, deployed: Deployed) -> ArmDeployment:
 def _able(model: ModelRecord | None) -> dict[str, str]:
     if model is None:
         return {}
-    able = capabilities(is_embedded=model.upstream is None, is_embedding=model.kind == "embedding")
+    able = model.able
     words = {
         "chatCompletion": able.chat,
         "completion": able.completion,

@@ -13,7 +13,7 @@ import orjson
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from linarite.engines.capabilities import Capabilities, capabilities, first_unable
+from linarite.engines.capabilities import Capabilities, first_unable
 from linarite.engines.client import Engine, Engines, Reply, StreamReply
 from linarite.engines.place import ModelPlace
 from linarite.errors import InferenceRefused, InvalidPayload
@@ -81,7 +81,7 @@ class Inference:
         Raises:
             InferenceRefused: a parameter is out of range, or the model cannot do that.
         """
-        able = _able(target.model)
+        able = target.model.able
         _check_operation(operation, target.model, able)
         try:
             _REQUESTS[operation].model_validate(body)
@@ -150,10 +150,6 @@ def _refused(errors: Sequence[Any]) -> InferenceRefused:
 
 def _param(target: str | None) -> str | None:
     return target.removeprefix("$.").removeprefix("$") or None if target else None
-
-
-def _able(model: ModelRecord) -> Capabilities:
-    return capabilities(is_embedded=model.upstream is None, is_embedding=model.kind == "embedding")
 
 
 def _check_operation(operation: str, model: ModelRecord, able: Capabilities) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from linarite.engines.capabilities import Capabilities, capabilities
 from linarite.settings import Upstream
 
 NEVER = 4_102_444_800
@@ -28,3 +29,10 @@ class ModelRecord:
     """What counts its tokens, where it does not lie with the model."""
     tunable: bool = False
     created_at: int = UNDATED
+
+    @property
+    def able(self) -> Capabilities:
+        """What its engine can do."""
+        return capabilities(
+            is_embedded=self.upstream is None, is_embedding=self.kind == "embedding"
+        )

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from linarite.engines.capabilities import capabilities
 from linarite.http.answers import answer
 from linarite.http.auth import Resource
 from linarite.http.wiring import part
@@ -38,7 +37,7 @@ def get_model(models: ModelsPart, resource: Resource, model_id: str) -> Response
 
 def _to_wire(listing: Listing) -> Model:
     model = listing.model
-    able = capabilities(is_embedded=model.upstream is None, is_embedding=model.kind == "embedding")
+    able = model.able
     return Model(
         id=listing.id,
         created_at=model.created_at,
