@@ -51,6 +51,8 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Finding]:
             measured.setdefault(_IDEAL, []).append(pair)
             for peer in others:
                 measured.setdefault(peer.name, []).append((pair[0], peer_rate(peer)))
+            newest = ", ".join(f"{name} {pairs[-1][1]:,.0f}" for name, pairs in measured.items())
+            print(f"   {turn + 1}: Linarite {pair[0]:,.0f}, {newest} lines/s", flush=True)
     return [
         compared(
             f"batch of {options.lines:,} lines on a zero-cost engine against {name}",

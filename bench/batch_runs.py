@@ -10,6 +10,7 @@ import openai
 
 _FINAL = {"completed", "failed", "expired", "cancelled"}
 _POLL_SECONDS = 0.1
+_LONGEST_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,14 @@ def run(client: openai.OpenAI, lines: Sequence[bytes]) -> Outcome:
     """Upload `lines` (not timed), run them as a batch (timed), read what came out (not timed).
 
     Raises:
-        RuntimeError: it did not complete, or a line is missing or failed.
+        RuntimeError: it did not complete in five minutes, or a line is missing or failed.
     """
     file_id = _uploaded(client, lines)
     began = time.monotonic()
     batch = _created(client, file_id)
     while batch.status not in _FINAL:
+        if time.monotonic() - began > _LONGEST_SECONDS:
+            raise RuntimeError(f"The batch hangs: {batch}")
         time.sleep(_POLL_SECONDS)
         batch = client.batches.retrieve(batch.id)
     seconds = time.monotonic() - began
