@@ -298,6 +298,14 @@ class Settings(BaseSettings):
         return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
 
 
+_USUAL_FILE = Path("linarite.toml")
+
+
+def settings_file(config: Path | None = None) -> Path:
+    """`config`, else what ``LINARITE_CONFIG`` names, else ``linarite.toml`` here, if any."""
+    return config or Path(os.environ.get("LINARITE_CONFIG") or _USUAL_FILE)
+
+
 def load(config: Path | None = None, **overrides: Any) -> Settings:
     """The settings of this server.
 
@@ -309,10 +317,9 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
         pydantic.ValidationError: a setting is unknown or out of range.
         FileNotFoundError: `config` was named and is not there.
     """
-    named = config or (Path(env) if (env := os.environ.get("LINARITE_CONFIG")) else None)
-    if named is not None and not named.is_file():
-        raise FileNotFoundError(f"there is no settings file {named}")
-    file = named or Path("linarite.toml")
+    file = settings_file(config)
+    if not file.is_file() and file != _USUAL_FILE:
+        raise FileNotFoundError(f"there is no settings file {file}")
 
     class _FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=file)

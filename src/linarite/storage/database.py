@@ -33,15 +33,22 @@ class WrongSchema(ServiceUnavailable):
     """The database was written by another version of Linarite."""
 
 
+class DatabaseUnusable(ServiceUnavailable):
+    """The database does not answer, or is none that Linarite can keep its data in."""
+
+
 class Database:
     """Connections to the database behind `url`.
 
     Args:
         url: an SQLAlchemy URL, ``sqlite:///…`` or ``postgresql+psycopg://…``.
+
+    Raises:
+        DatabaseUnusable: it is neither.
     """
 
     def __init__(self, url: str) -> None:
-        self.url = sa.make_url(url.replace("postgresql://", "postgresql+psycopg://", 1))
+        self.url = _understood(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         options: dict[str, Any] = {"pool_size": 20, "max_overflow": 40}
         if not self.is_sqlite:
@@ -73,6 +80,7 @@ class Database:
 
         Raises:
             WrongSchema: they are of a newer version, which this one would not understand.
+            DatabaseUnusable: the database does not answer.
         """
         found, wanted = self._version(), _newest_version()
         if found == wanted:
@@ -90,7 +98,7 @@ class Database:
             command.upgrade(_alembic(connection), "head")
 
     def check_version(self) -> None:
-        """Raise WrongSchema unless the tables are of this version of Linarite."""
+        """Raise WrongSchema unless the tables are of this version, DatabaseUnusable if unknown."""
         found, wanted = self._version(), _newest_version()
         if found != wanted:
             raise WrongSchema(
@@ -100,15 +108,36 @@ class Database:
 
     def _version(self) -> str | None:
         """The migration that the tables are at; None when there are none."""
-        with self.reading() as connection:
-            if not sa.inspect(connection).has_table("alembic_version"):
-                return None
-            query = sa.text("SELECT version_num FROM alembic_version")
-            return connection.execute(query).scalar_one_or_none()
+        try:
+            with self.reading() as connection:
+                if not sa.inspect(connection).has_table("alembic_version"):
+                    return None
+                query = sa.text("SELECT version_num FROM alembic_version")
+                return connection.execute(query).scalar_one_or_none()
+        except sa.exc.OperationalError as error:
+            raise DatabaseUnusable(
+                f"The database {self.url!r} does not answer: {error.orig}"
+            ) from error
 
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def _understood(url: str) -> sa.URL:
+    try:
+        read = sa.make_url(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    except sa.exc.ArgumentError:
+        raise DatabaseUnusable(
+            "The database's URL cannot be read; write sqlite:///FILE or "
+            "postgresql://USER:PASSWORD@HOST/NAME."
+        ) from None
+    if read.drivername not in {"sqlite", "postgresql+psycopg"}:
+        raise DatabaseUnusable(
+            f"Linarite keeps its data in SQLite or PostgreSQL, not in {read.drivername!r}: write "
+            "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME."
+        )
+    return read
 
 
 def _newest_version() -> str:
