@@ -56,7 +56,7 @@ class Built:
 
 def build(settings: Settings) -> Built:
     """Wire every part for `settings`; opens no connection and starts nothing."""
-    settings.data.mkdir(parents=True, exist_ok=True)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(settings.resolved_database_url)
     blobs = BlobStore(settings.blob_url or _folder_url(settings.data / "blobs"))
     queue = Queue(database)

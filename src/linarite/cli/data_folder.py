@@ -42,7 +42,8 @@ class DataFolder:
         Raises:
             Refused: another server has it.
         """
-        self.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # what callers sent is in it
+        self.run.mkdir(mode=0o700, exist_ok=True)
         file = (self.run / "lock").open("a+b")
         deadline = time.monotonic() + _LOCK_SECONDS  # processes of a killed server need a moment
         while True:

@@ -41,3 +41,13 @@ def test_a_secret_replaces_what_lay_there_and_is_its_owners_alone(tmp_path: Path
 
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", 0o600)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / "of" / "this-server")
+
+    folder.lock()
+
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+    assert folder._lock is not None
+    folder._lock.close()
