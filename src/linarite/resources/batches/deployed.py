@@ -89,7 +89,7 @@ class _Deployed:
             engine = await self._engines.reach(self._place)
             reply = await engine.post(self._endpoint, prepared, batch=True)
         except (EngineFailure, ModelMissing) as failure:
-            raise EngineLost(failure.message, was_reached=_was_reached(failure)) from failure
+            raise EngineLost(failure.message, was_reached=was_reached(failure)) from failure
         settled = self._settle(body, reply)
         return Reply(settled.status, reply.headers, settled.body, reply.status)
 
@@ -102,7 +102,7 @@ class _Deployed:
             raise EngineLost(failure.message, was_reached=False) from failure
 
 
-def _was_reached(failure: Exception) -> bool:
+def was_reached(failure: Exception) -> bool:
     """Whether an engine went away with a request, rather than never having had it."""
     cause = failure.__cause__
     is_told = isinstance(failure, EngineUnreachable) and cause is not None
@@ -141,7 +141,11 @@ class TokenCounts:
             if not isinstance(given, str | list):
                 return 0
             return self.tokens.count_text(place, given).tokens
-        except (InferenceRefused, TypeError):  # its engine will refuse it, and it costs nothing
+        except (
+            InferenceRefused,
+            TypeError,
+            RecursionError,
+        ):  # its engine will refuse it, and it costs nothing
             return 0
 
 
