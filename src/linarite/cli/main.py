@@ -1,9 +1,11 @@
 """The command line: every command, and how a refusal is shown."""
 
 import sys
+from typing import Annotated
 
 import typer
 
+from linarite import __version__
 from linarite.cli import keys, single
 from linarite.cli.demo import demo
 from linarite.cli.doctor import doctor
@@ -15,7 +17,6 @@ from linarite.errors import LinariteError
 
 app = typer.Typer(
     name="linarite",
-    help="The Azure OpenAI authoring API over your own models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,6 +31,18 @@ app.command()(env)
 app.command()(doctor)
 app.add_typer(models, name="models")
 app.add_typer(keys.keys, name="keys")
+
+
+@app.callback(invoke_without_command=True)
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """The Azure OpenAI authoring API over your own models."""
+    if version:
+        typer.echo(f"Linarite {__version__}")
+        raise typer.Exit
 
 
 def main() -> None:

@@ -155,6 +155,7 @@ def _open(settings: Settings, *, pull: bool) -> _Opened:
     logs.configure(settings, "serve")
     folder = DataFolder(settings.data)
     folder.lock()
+    _refuse_beside_engine_host(settings.data)
     listening = listen(settings.server)
     _offer_models(settings, pull=pull)
     key = _key(settings, folder)
@@ -162,6 +163,20 @@ def _open(settings: Settings, *, pull: bool) -> _Opened:
     tls = _tls(settings)
     announcement = Announcement(endpoint(settings.server, listening), key, API_VERSION, os.getpid())
     return _Opened(settings, folder, listening, announcement, tls)
+
+
+def _refuse_beside_engine_host(data: Path) -> None:
+    from linarite.engines.place import host_socket
+
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(host_socket(data)))
+        except OSError:  # nobody is there, or nobody any more
+            return
+    raise Refused(
+        f"`linarite engines` runs on {data} already; end it first, for `serve` has a host of its "
+        "own, or serve with `linarite api` and `linarite worker` beside it."
+    )
 
 
 def _offer_models(settings: Settings, *, pull: bool) -> None:

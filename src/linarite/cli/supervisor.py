@@ -20,6 +20,7 @@ from types import FrameType
 import structlog
 
 from linarite.cli.refusals import Refused
+from linarite.errors import LinariteError
 
 _STOP_SECONDS = 8.5
 _BACKOFF_SECONDS = 0.25
@@ -221,5 +222,8 @@ class Supervisor:
 def _say_last_words(name: str, error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, LinariteError | Refused):
+        _log.error("process refused to run", failed=name, reason=str(error))
+        return 1
     _log.error("process failed", failed=name, exc_info=error)
     return 1

@@ -148,6 +148,13 @@ def test_the_official_client_gives_a_file_a_time_to_live(shared_server):
     assert file.expires_at == file.created_at + 3600
 
 
+def test_a_time_to_live_in_one_field_is_refused_rather_than_passed_over(shared):
+    answer = upload(shared, b"x", expires_after='{"anchor":"created_at","seconds":3600}')
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["target"] == "expires_after"
+
+
 def test_a_time_to_live_has_bounds(shared):
     answer = upload(
         shared, b"x", **{"expires_after[seconds]": "60", "expires_after[anchor]": "created_at"}

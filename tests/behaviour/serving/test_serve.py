@@ -10,8 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.support.embedded import engine_host
 from tests.support.postgres import Postgres
 from tests.support.serving import Serving, is_alive, run_linarite, serving, wait_for
+
+import linarite
 
 OWNER_ONLY = 0o600
 
@@ -223,6 +226,18 @@ def test_options_that_make_no_sense_are_refused(
     assert refused.returncode == 1
     assert reason in refused.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_the_version_is_told() -> None:
+    assert run_linarite("--version").stdout == f"Linarite {linarite.__version__}\n"
+
+
+def test_a_server_beside_a_single_engine_host_is_refused(tmp_path: Path) -> None:
+    with engine_host(tmp_path / "data"):
+        refused = run_linarite("serve", "--port", "0", "--data", tmp_path / "data")
+
+    assert refused.returncode == 1
+    assert "`linarite engines` runs on" in refused.stderr
 
 
 @pytest.mark.parametrize("kind", ["worker", "api"])

@@ -85,6 +85,12 @@ def lifetime_in(fields: dict[str, str]) -> int | None:
     Raises:
         InvalidPayload: only half of it is there, or it is not what it must be.
     """
+    if "expires_after" in fields:
+        raise InvalidPayload(
+            "A form has `expires_after` as two fields: `expires_after[seconds]` and "
+            "`expires_after[anchor]`.",
+            target="expires_after",
+        )
     seconds = fields.get("expires_after[seconds]", fields.get("expires_after.seconds"))
     anchor = fields.get("expires_after[anchor]", fields.get("expires_after.anchor"))
     if seconds is None and anchor is None:
