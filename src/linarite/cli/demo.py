@@ -1,10 +1,13 @@
 """``linarite demo``: the main job, on the embedded model, through the official SDK.
 
-Starts a server of its own, uploads a file of questions, runs it as a batch, shows the answers.
+Starts a server, unless one serves the data folder already, uploads a file of questions, runs it as
+a batch and shows the answers.
 """
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,12 +18,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from linarite.cli.data_folder import Announcement, DataFolder
+from linarite.cli.loading import load_settings
 
 if TYPE_CHECKING:
     from openai import AzureOpenAI
@@ -28,31 +35,66 @@ if TYPE_CHECKING:
 
 console = Console(highlight=False)
 
+_MODEL = "smollm2-135m-instruct"
 _SHOWN = 6
 _START_SECONDS = 60
+_PATIENCE_SECONDS = 60
 _FINAL = {"completed", "failed", "expired", "cancelled"}
+_A_REAL_MODEL = """
+A real model takes three lines in linarite.toml (vLLM, or any OpenAI-compatible server):
+
+    [[models]]
+    id = "llama-3.1-8b"
+    upstream = { base_url = "http://127.0.0.1:8000/v1", model = "meta-llama/Llama-3.1-8B-Instruct" }
+"""
 
 
 def demo(
     port: Annotated[int, typer.Option(help="Where the server listens; another if taken.")] = 8080,
     data: Annotated[Path, typer.Option(help="Its data folder.")] = Path("linarite-data"),
     keep: Annotated[bool, typer.Option(help="Leave the server up at the end.")] = False,
+    questions: Annotated[
+        int | None, typer.Option(min=1, help="How many questions to ask; default: all.")
+    ] = None,
 ) -> None:
     """Run a batch of real questions on the embedded model and show the answers."""
     if (client_class := _sdk()) is None:
         console.print("The demo speaks through the official SDK: pip install 'linarite\\[demo]'")
         raise typer.Exit(1)
-    with _server(_free_port(port), data, keep) as ready:
+    _end_in_order_on_signals()
+    _fetch_model(data)
+    running = DataFolder(data).announced()
+    with _running(running) if running else _server(port, data, keep) as server:
         client = client_class(
-            azure_endpoint=ready["endpoint"],
-            api_key=ready["api_key"],
-            api_version=ready["api_version"],
+            azure_endpoint=server.endpoint,
+            api_key=server.api_key,
+            api_version=server.api_version,
         )
-        batch, seconds = _run_batch(client)
-        _show(client, batch, seconds)
-        _say_what_next(ready, data, keep)
+        lines = _questions()[:questions]
+        batch, seconds = _run_batch(client, lines, _log_file(data))
+        _show(client, lines, batch, seconds)
+        _say_what_next(server, data, stays=keep or running is not None)
     if batch.status != "completed":
         raise typer.Exit(1)
+
+
+def _end_in_order_on_signals() -> None:
+    """Whatever ends this command, its server ends too."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+
+
+def _fetch_model(data: Path) -> None:
+    from linarite.engines.installed import find_model  # late: it loads for a while
+
+    if find_model(load_settings(None, data=data).resolved_models_dir, _MODEL) is None:
+        command = [sys.executable, "-m", "linarite", "models", "pull", _MODEL, "--data", str(data)]
+        if subprocess.run(command, check=False).returncode != 0:
+            raise typer.Exit(1)
+
+
+def _log_file(data: Path) -> Path:
+    return data / "demo.log"
 
 
 def _sdk() -> "type[AzureOpenAI] | None":
@@ -75,24 +117,24 @@ def _free_port(wanted: int) -> int:
 
 
 @contextmanager
-def _server(port: int, data: Path, keep: bool) -> Iterator[dict[str, Any]]:
-    """A server over `data`, ended with the block unless it is kept."""
+def _running(server: Announcement) -> Iterator[Announcement]:
+    """Somebody else's server, which goes on after the block."""
+    console.print(f"[bold]Server[/]   {server.endpoint}, which was up already")
+    yield server
+
+
+@contextmanager
+def _server(port: int, data: Path, keep: bool) -> Iterator[Announcement]:
+    """A server over `data` that ends with the block, unless it is kept."""
     with tempfile.TemporaryDirectory() as folder:
         ready_file = Path(folder) / "ready.json"
-        command = [sys.executable, "-m", "linarite", "serve", "--port", str(port)]
-        command += ["--data", str(data), "--ready-file", str(ready_file)]
-        log_file = data / "demo.log"
-        data.mkdir(parents=True, exist_ok=True)
-        with log_file.open("ab") as log:
-            process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-            )
+        began = time.monotonic()
+        process = _start(_free_port(port), data, ready_file)
         try:
-            began = time.monotonic()
-            ready = _wait_until_ready(process, ready_file, log_file)
+            server = _wait_until_ready(process, ready_file, _log_file(data))
             took = time.monotonic() - began
-            console.print(f"[bold]Server[/]   {ready['endpoint']}, ready in {took:.1f} s")
-            yield ready
+            console.print(f"[bold]Server[/]   {server.endpoint}, ready in {took:.1f} s")
+            yield server
         except BaseException:
             keep = False
             raise
@@ -101,18 +143,33 @@ def _server(port: int, data: Path, keep: bool) -> Iterator[dict[str, Any]]:
                 _end(process)
 
 
+def _start(port: int, data: Path, ready_file: Path) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "linarite", "serve", "--port", str(port)]
+    command += ["--data", str(data), "--ready-file", str(ready_file)]
+    data.mkdir(parents=True, exist_ok=True)
+    # a new server prints its key: the log is for its owner alone
+    log = os.open(_log_file(data), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return subprocess.Popen(
+            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+    finally:
+        os.close(log)
+
+
 def _wait_until_ready(
     process: "subprocess.Popen[bytes]", ready_file: Path, log_file: Path
-) -> dict[str, Any]:
+) -> Announcement:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if ready_file.exists():
-            return dict(json.loads(ready_file.read_text()))
+            return Announcement(**json.loads(ready_file.read_text()))
         if process.poll() is not None:
             break
         time.sleep(0.05)
     last_words = "\n".join(log_file.read_text(errors="replace").splitlines()[-15:])
-    console.print(f"[red]The server did not start.[/] Its last words ({log_file}):\n{last_words}")
+    console.print(f"[red]The server did not start.[/] Its last words ({log_file}):")
+    console.print(last_words, markup=False)
     raise typer.Exit(1)
 
 
@@ -124,10 +181,16 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _run_batch(client: "AzureOpenAI") -> tuple["Batch", float]:
+def _questions() -> list[str]:
+    """The shipped lines of a batch's input."""
+    file = resources.files("linarite.cli") / "demo_data" / "questions.jsonl"
+    return file.read_text().splitlines()
+
+
+def _run_batch(client: "AzureOpenAI", lines: list[str], log_file: Path) -> tuple["Batch", float]:
     """Upload the questions, run them, and say how long the answering took, in seconds."""
-    questions = resources.files("linarite.cli") / "demo_data" / "questions.jsonl"
-    upload = client.files.create(file=("questions.jsonl", questions.read_bytes()), purpose="batch")
+    content = "\n".join(lines).encode()
+    upload = client.files.create(file=("questions.jsonl", content), purpose="batch")
     console.print(f"[bold]File[/]     {upload.id}, {upload.bytes:,} bytes, {upload.status}")
     batch = client.batches.create(
         input_file_id=upload.id, endpoint="/v1/chat/completions", completion_window="24h"
@@ -140,26 +203,51 @@ def _run_batch(client: "AzureOpenAI") -> tuple["Batch", float]:
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
-    began = time.monotonic()
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task(batch.status, total=None)
-        while batch.status not in _FINAL:
-            time.sleep(0.2)
-            batch = client.batches.retrieve(batch.id)
-            if batch.status == "validating":
-                began = time.monotonic()
-            if counts := batch.request_counts:
-                done = counts.completed + counts.failed
-                progress.update(task, total=counts.total or None, completed=done)
-            progress.update(task, description=batch.status)
-    return batch, time.monotonic() - began
+        return _watch(client, batch, progress, log_file)
 
 
-def _show(client: "AzureOpenAI", batch: "Batch", seconds: float) -> None:
+def _watch(
+    client: "AzureOpenAI", batch: "Batch", progress: Progress, log_file: Path
+) -> tuple["Batch", float]:
+    """Show how far the batch is until it is over; it, and how long the answering took."""
+    task = progress.add_task("", total=None)
+    began = time.monotonic()
+    moved, done, is_told = began, 0, False
+    while True:
+        now = time.monotonic()
+        if counts := batch.request_counts:
+            before, done = done, counts.completed + counts.failed
+            moved = now if done != before else moved
+            progress.update(task, total=counts.total or None, completed=done)
+        progress.update(task, description=_stage(batch.status, done))
+        if batch.status in _FINAL:
+            return batch, now - began
+        if batch.status == "validating":
+            began = now
+        if now - moved > _PATIENCE_SECONDS and not is_told:
+            is_told = True
+            progress.console.print(f"No answer for a minute; why may stand in {log_file}")
+        time.sleep(0.2)
+        batch = client.batches.retrieve(batch.id)
+
+
+def _stage(status: str, done: int) -> str:
+    if status == "in_progress":
+        return "answering" if done else "starting the model"
+    return status
+
+
+def _show(client: "AzureOpenAI", lines: list[str], batch: "Batch", seconds: float) -> None:
     if batch.status != "completed" or not batch.output_file_id:
-        console.print(f"[red]The batch ended as {batch.status}.[/] {batch.errors}")
+        console.print(f"[red]The batch ended as {batch.status}.[/]")
+        for error in (batch.errors and batch.errors.data) or ():
+            console.print(f"{error.code}: {error.message}", markup=False)
         return
-    asked = {line["custom_id"]: line["body"]["messages"][-1]["content"] for line in _questions()}
+    asked = {
+        line["custom_id"]: line["body"]["messages"][-1]["content"]
+        for line in map(json.loads, lines)
+    }
     text = client.files.content(batch.output_file_id).text
     answers = [json.loads(line) for line in text.splitlines()]
     table = Table(show_lines=True, header_style="bold", width=min(console.width, 110))
@@ -167,7 +255,7 @@ def _show(client: "AzureOpenAI", batch: "Batch", seconds: float) -> None:
     table.add_column("Answer", ratio=3)
     for answer in answers[:: max(1, len(answers) // _SHOWN)][:_SHOWN]:
         content = answer["response"]["body"]["choices"][0]["message"]["content"]
-        table.add_row(asked[answer["custom_id"]], " ".join(content.split()))
+        table.add_row(escape(asked[answer["custom_id"]]), escape(" ".join(content.split())))
     console.print(table)
     tokens = sum(a["response"]["body"]["usage"]["completion_tokens"] for a in answers)
     counts = batch.request_counts
@@ -178,19 +266,32 @@ def _show(client: "AzureOpenAI", batch: "Batch", seconds: float) -> None:
         )
 
 
-def _questions() -> list[dict[str, Any]]:
-    text = (resources.files("linarite.cli") / "demo_data" / "questions.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def _say_what_next(ready: dict[str, Any], data: Path, keep: bool) -> None:
-    if keep:
+def _say_what_next(server: Announcement, data: Path, *, stays: bool) -> None:
+    if stays:
         console.print(
-            f"\nThe server stays up: {ready['endpoint']}  (its key: {data / 'api-key'})\n"
-            f"End it with: kill {ready['pid']}"
+            f"\nThe server stays up: {server.endpoint}\n"
+            f"Point a shell at it:  eval $({_command('env', '--data', data)})\n"
+            f"End it:               kill {server.pid}",
+            soft_wrap=True,
         )
-        return
-    console.print(
-        f"\nServe the same data again:   linarite serve --data {data}\n"
-        "A model of your own:         linarite models add …   (README, “A real model”)"
-    )
+    else:
+        serve_again = _command("serve", "--data", data)
+        console.print(f"\nServe the same data again:\n\n    {serve_again}", soft_wrap=True)
+    console.print(_A_REAL_MODEL, markup=False, soft_wrap=True)
+
+
+def _command(*arguments: str | Path) -> str:
+    """A command of ours as it can be typed here: with its path, and the models' folder."""
+    program = Path(sys.executable).with_name("linarite")
+    is_on_path = shutil.which(program.name) == str(program)
+    words = [program.name if is_on_path else program, *arguments]
+    given = os.environ.get("LINARITE_MODELS_DIR")
+    setting = f"LINARITE_MODELS_DIR={shlex.quote(_short(given))} " if given else ""
+    return setting + shlex.join(_short(str(word)) for word in words)
+
+
+def _short(path: str) -> str:
+    """The path from here, where it is below."""
+    here = Path.cwd()
+    is_below = Path(path).is_absolute() and Path(path).is_relative_to(here)
+    return str(Path(path).relative_to(here)) if is_below else path

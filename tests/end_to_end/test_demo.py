@@ -1,0 +1,88 @@
+"""`linarite demo`, as `make demo` runs it: what it shows, and what it leaves behind."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.support.embedded import CHAT, models_folder, pulled
+from tests.support.files import until
+from tests.support.serving import run_linarite, wait_for
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def model() -> None:
+    pulled(CHAT)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+def demo(data: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    given = ("demo", "--data", data, "--questions", "3", *options)
+    models = {"LINARITE_MODELS_DIR": str(models_folder())}
+    return run_linarite(*given, cwd=data.parent, **models)
+
+
+def processes_of(data: Path) -> list[psutil.Process]:
+    running = psutil.process_iter(["cmdline"])
+    return [one for one in running if any(str(data) in word for word in one.info["cmdline"] or ())]
+
+
+def test_the_demo_runs_twice_beside_a_program_that_has_its_port(data: Path, taken_port: int):
+    first = demo(data, "--port", str(taken_port))
+    second = demo(data, "--port", str(taken_port))
+
+    for run in (first, second):
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert f"Port {taken_port} is taken; taking a free one." in run.stdout
+        assert "3 answered, 0 failed of 3" in run.stdout
+        assert "tokens/s" in run.stdout
+        assert "linarite serve --data data\n" in run.stdout
+    assert processes_of(data) == []
+
+
+def test_a_kept_server_stays_up_and_serves_the_next_demo(data: Path):
+    kept = demo(data, "--port", "0", "--keep")
+    [pid] = re.findall(r"kill (\d+)", kept.stdout)
+    try:
+        again = demo(data, "--port", "0")
+
+        assert (kept.returncode, again.returncode) == (0, 0)
+        assert "which was up already" in again.stdout
+        assert "3 answered, 0 failed of 3" in again.stdout
+        assert processes_of(data)
+    finally:
+        os.kill(int(pid), signal.SIGTERM)
+    until(lambda: not processes_of(data), "the server ends")
+
+
+def test_a_demo_that_is_told_to_end_takes_its_server_along(data: Path):
+    command = [sys.executable, "-m", "linarite", "demo", "--port", "0", "--data", str(data)]
+    environment = os.environ | {"LINARITE_MODELS_DIR": str(models_folder())}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True, cwd=data.parent
+    )
+    with process:
+        wait_for((data / "run" / "server.json").exists, of=process)
+        process.terminate()
+        process.communicate(timeout=20)
+
+    assert process.returncode == 128 + signal.SIGTERM
+    assert processes_of(data) == []
