@@ -11,6 +11,7 @@ Requests to models do not pass through it.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import stat
@@ -283,6 +284,8 @@ async def run_host(options: HostOptions) -> None:
     path.unlink(missing_ok=True)
     await host.end()
     await runner.cleanup()
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()  # where the sockets had a folder of their own, and left nothing in it
 
 
 def main(settings: Settings) -> None:
