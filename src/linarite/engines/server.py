@@ -149,7 +149,7 @@ async def _stream(
         except StopAsyncIteration:
             pass
         except LinariteError as error:
-            failed = {"message": error.message, "type": "server_error", "code": "503"}
+            failed = {"message": error.message, "type": "server_error", "code": "serviceUnavailable"}
             await response.write(_event({"error": {**failed, "param": None}}))
             return response
     if wanted.include_usage:
@@ -248,7 +248,7 @@ async def _render_errors(request: web.Request, handler: Handler) -> web.StreamRe
     except InferenceRefused as error:
         return _reply(dialect.error_body(error), status=error.status, headers=error.headers)
     except LinariteError as error:
-        failed = InferenceRefused(error.message, kind="server_error", code="engine_unavailable")
+        failed = InferenceRefused(error.message, kind="server_error", code="serviceUnavailable")
         return _reply(dialect.error_body(failed), status=503, headers={"retry-after": "1"})
     except web.HTTPException as error:
         refused = InferenceRefused(error.reason or "The request is not valid.")
