@@ -14,6 +14,7 @@ from tests.support.sdk_variants import VARIANTS, http_client, sdk_client
 from tests.support.serving import Serving, serving
 
 CHAT_BATCH = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
+STORY = [{"role": "user", "content": "Tell me a long story about a king and his seven sons."}]
 FINAL = {"completed", "failed", "expired", "cancelled"}
 
 

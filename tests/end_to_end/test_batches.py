@@ -5,7 +5,7 @@ from typing import Any
 
 import openai
 import pytest
-from tests.end_to_end.conftest import CHAT_BATCH, Sdk, chat_lines, settled
+from tests.end_to_end.conftest import CHAT_BATCH, STORY, Sdk, chat_lines, settled
 from tests.support.embedded import EMBEDDING
 from tests.support.files import until
 
@@ -63,7 +63,7 @@ def test_a_batch_that_makes_no_sense_fails_with_its_lines(client: Any):
 
 
 def test_a_running_batch_is_cancelled_and_an_ended_one_cannot_be(sdk: Sdk):
-    created = a_batch(sdk.client, chat_lines(300, max_tokens=200, ignore_eos=True))
+    created = a_batch(sdk.client, chat_lines(300, messages=STORY, max_tokens=200))
     until(lambda: sdk.client.batches.retrieve(created.id).status == "in_progress", "it runs")
 
     cancelling = sdk.client.batches.cancel(created.id)
