@@ -8,7 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,13 @@ def engine(tmp_path) -> Iterator[Engine]:
 
 @pytest.fixture
 def crashing(tmp_path, engine) -> Iterator[Crashing]:
-    config = tmp_path / "linarite.toml"
+    with serving(tmp_path / "serving", "--config", str(configured(tmp_path, engine))) as running:
+        yield Crashing(running)
+
+
+def configured(folder: Path, engine: Engine) -> Path:
+    """The settings of a server that deploys the scripted engine."""
+    config = folder / "linarite.toml"
     config.write_text(
         f"""
         [batches]
@@ -80,12 +86,17 @@ def crashing(tmp_path, engine) -> Iterator[Crashing]:
         model = "tiny"
         """
     )
-    with serving(tmp_path / "serving", "--config", str(config)) as running:
-        yield Crashing(running)
+    return config
 
 
 @pytest.fixture
 def sdk(crashing) -> Iterator[AzureOpenAI]:
+    with client_of(crashing) as client:
+        yield client
+
+
+@contextmanager
+def client_of(crashing: Crashing) -> Iterator[AzureOpenAI]:
     ready = crashing.serving.ready
     with AzureOpenAI(
         azure_endpoint=ready["endpoint"],
@@ -253,3 +264,23 @@ def test_stopping_workers_hand_a_batch_on_and_ask_nothing_twice(crashing, engine
     answers = custom_ids(sdk, row(database, batch_id).output_file_id)
     assert answers == Counter(f"task-{n}" for n in range(LINES))
     assert len(engine.running.logged()) == LINES
+
+
+def test_killed_workers_lose_nothing_on_postgresql_either(tmp_path, engine, postgres):
+    url = str(postgres.new_database())
+    options = ("--config", str(configured(tmp_path, engine)))
+    with serving(tmp_path / "serving", *options, LINARITE_DATABASE_URL=url) as running:
+        crashing, database = Crashing(running), sa.create_engine(url)
+        with client_of(crashing) as sdk:
+            batch_id = start(sdk, [line(n, "hi") for n in range(LINES)])
+            for number in range(1, 6):
+                wanted = number * LINES // 6
+                reach(database, batch_id, lambda now, w=wanted: now.completed >= w, f"{wanted}")
+                kill(crashing, "worker", "in_progress")
+            reach(database, batch_id, lambda now: now.status == "completed", "completed")
+
+            answers = custom_ids(sdk, row(database, batch_id).output_file_id)
+        database.dispose()
+
+    assert answers == Counter(f"task-{n}" for n in range(LINES))
+    assert len(engine.running.logged()) <= LINES + 5 * IN_FLIGHT

@@ -82,10 +82,16 @@ class Asking:
         lines = input_lines(batches.blobs.read(blob.extents), longest)
         window = Window(_unanswered(lines, is_answered, longest))
         journal = _Rows(batches.database, record, sum(is_answered) - failures, failures)
-        terms = Terms(batches.settings.attempts, lambda: batches.is_expired(record), ticket.check)
+        settings = batches.settings
+        terms = Terms(
+            settings.attempts,
+            settings.in_flight,
+            is_expired=lambda: batches.is_expired(record),
+            check=ticket.check,
+        )
 
         async def ask_all() -> Ended:
-            pace = Pace(batches.settings.in_flight)
+            pace = Pace(settings.in_flight)
             with self.shares.one_more(record) as share:
                 async with self._engine(record) as engine:
                     shared = _Shared(engine, share)

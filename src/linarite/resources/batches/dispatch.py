@@ -35,8 +35,7 @@ from linarite.tasks.task import HandedBack
 
 _TICK_SECONDS = 0.05
 _WRITE_SECONDS = 0.25
-_WRITE_ANSWERS = 1_000
-_MOST_UNWRITTEN = 5_000
+_MOST_RESTING = 4_096
 _LOOK_SECONDS = 0.5
 _BOUND_SECONDS = 2.0
 _CANCEL_GRACE_SECONDS = 10.0
@@ -123,12 +122,14 @@ class Terms:
 
     Args:
         attempts: how often a request may fail before its last failure is its answer.
+        most_out: how many requests may be asked and not yet kept: what a kill can cost.
         is_expired: whether the batch's time is over.
         check: raises HandedBack when this worker must stop.
         rest_seconds: how long a request rests after so many failures, given a random number.
     """
 
     attempts: int
+    most_out: int
     is_expired: Callable[[], bool]
     check: Callable[[], None]
     rest_seconds: Callable[[int, float], float] = backoff_seconds
@@ -154,6 +155,7 @@ class Dispatch:
         self._pace = pace
         self._terms = terms
         self._unwritten: list[Answer] = []
+        self._being_written = 0
         self._resting: list[tuple[float, int, Ask]] = []
         self._order = itertools.count()
         self._asked = 0
@@ -242,12 +244,18 @@ class Dispatch:
         finally:
             self._bounded, self._bounding = time.monotonic(), None
 
+    @property
+    def _out(self) -> int:
+        """How many requests are asked and not yet kept."""
+        return len(self._askers) + len(self._unwritten) + self._being_written
+
     def _send_askers(self) -> None:
         now = time.monotonic()
         if self._stopping or now < self._pace.resumes_at:
             return
         due = sum(1 for at, _, _ in self._resting if at <= now)
-        wanted = min(self._pace.limit - len(self._askers), len(self._window) + due)
+        room = min(self._pace.limit - len(self._askers), self._terms.most_out - self._out)
+        wanted = min(room, len(self._window) + due)
         for _ in range(wanted):
             asker = asyncio.create_task(self._ask_on())
             self._askers.add(asker)
@@ -271,14 +279,14 @@ class Dispatch:
             self._stopping
             or len(self._askers) > self._pace.limit
             or now < self._pace.resumes_at
-            or len(self._unwritten) > _MOST_UNWRITTEN
+            or self._out > self._terms.most_out
         ):
             return None
         if self._window.wants_more:
             self._read_on()
         if self._resting and self._resting[0][0] <= now:
             return heapq.heappop(self._resting)[2]
-        return self._window.take()
+        return self._window.take() if len(self._resting) < _MOST_RESTING else None
 
     async def _ask(self, ask: Ask) -> None:
         if ask.body is None:
@@ -368,19 +376,24 @@ class Dispatch:
 
     def _keep(self, answer: Answer) -> None:
         self._unwritten.append(answer)
-        if len(self._unwritten) >= _WRITE_ANSWERS and self._writing is None:
-            self._write_if_due(time.monotonic())
+        self._write_if_due(time.monotonic())
 
     def _write_if_due(self, now: float) -> None:
-        if self._writing is not None:
-            return
-        many = len(self._unwritten) >= _WRITE_ANSWERS
-        late = self._unwritten and now - self._written >= _WRITE_SECONDS
-        if many or late or now - self._looked >= _LOOK_SECONDS:
+        if self._writing is None and (
+            now - self._looked >= _LOOK_SECONDS or (self._unwritten and self._is_worth_writing(now))
+        ):
             self._writing = asyncio.create_task(self._write())
+
+    def _is_worth_writing(self, now: float) -> bool:
+        if now - self._written >= _WRITE_SECONDS:
+            return True
+        # early enough for askers to go on while it is written
+        spare = self._terms.most_out - self._pace.limit
+        return self._database_lost is None and len(self._unwritten) >= spare // 2
 
     async def _write(self) -> None:
         group, self._unwritten = self._unwritten, []
+        self._being_written = len(group)
         now = time.monotonic()
         try:
             if not await asyncio.to_thread(self._journal.write, group):
@@ -393,9 +406,8 @@ class Dispatch:
             self._unwritten = group + self._unwritten
             self._wait_for_database(now, error)
         finally:
-            self._writing = None
-            if self._ended is not None:
-                self._changed.set()
+            self._being_written, self._writing = 0, None
+            self._changed.set()
 
     def _wait_for_database(self, now: float, error: Exception) -> None:
         """Keep what was answered for a while, as the database may come back."""

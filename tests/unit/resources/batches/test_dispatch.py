@@ -80,11 +80,12 @@ def run(
     *,
     pace: Pace | None = None,
     attempts: int = 3,
+    most_out: int = 256,
     is_expired: Callable[[], bool] = lambda: False,
     check: Callable[[], None] = lambda: None,
 ) -> Ended:
     source = (Ask(n, f"task-{n}", {"number": n}, 100, None) for n in range(requests))
-    terms = Terms(attempts, is_expired, check, rest_seconds=lambda attempts, chance: 0.01)
+    terms = Terms(attempts, most_out, is_expired, check, rest_seconds=lambda attempts, chance: 0.01)
     work = Dispatch(Window(source), engine, journal, pace or Pace(most=64), terms)
     return asyncio.run(work.run())
 
@@ -110,6 +111,24 @@ def test_no_more_are_out_than_the_pace_says():
 
     assert engine.most_in_flight == 7
     assert len(journal.kept) == 100
+
+
+@pytest.mark.parametrize("most_out", [1, 7, 100])
+def test_no_more_are_asked_and_not_kept_than_a_kill_may_cost(most_out):
+    journal = Journal()
+    out: list[int] = []
+
+    async def answer(number: int) -> Reply:
+        out.append(sum(engine.asked.values()) - len(journal.kept))
+        await asyncio.sleep(0.001)
+        return OK
+
+    engine = Engine(lambda number, times: answer(number))
+
+    run(engine, journal, requests=300, most_out=most_out)
+
+    assert len(journal.kept) == 300
+    assert max(out) <= most_out
 
 
 def test_a_refusal_is_kept_as_a_failure_and_not_asked_again():
