@@ -19,6 +19,11 @@ _IN_FLIGHT = 64
 """Where the ideal client is fastest on an engine that costs nothing."""
 
 _IDEAL = "an ideal aiohttp client"
+_LIMITS = {
+    _IDEAL: Limit(at_least=0.5),
+    "AIBrix 0.8.0": Limit(at_least=20),
+    "OGX 1.5.0": Limit(at_least=20),
+}
 
 
 def measure(options: argparse.Namespace, folder: Path) -> list[Finding]:
@@ -28,7 +33,8 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Finding]:
         ours = stack.enter_context(linarite(folder / "ours", upstream_model("scripted", engine)))
         others = [
             stack.enter_context(peers.aibrix(folder)),
-            stack.enter_context(peers.ogx(folder, engine)),
+            stack.enter_context(peers.ogx(folder, engine, is_tuned=False)),
+            stack.enter_context(peers.ogx(folder, engine, is_tuned=True)),
         ]
         lines = batch_runs.chat_lines("scripted", options.lines)
 
@@ -57,7 +63,7 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Finding]:
         compared(
             f"batch of {options.lines:,} lines on a zero-cost engine against {name}",
             pairs,
-            limit=Limit(at_least=0.5 if name == _IDEAL else 20),
+            limit=_LIMITS.get(name),
             unit="lines/s",
             names=("Linarite", name),
         )

@@ -52,25 +52,28 @@ def aibrix(folder: Path) -> Iterator[Peer]:
 
 
 @contextmanager
-def ogx(folder: Path, engine_url: str) -> Iterator[Peer]:
+def ogx(folder: Path, engine_url: str, *, is_tuned: bool) -> Iterator[Peer]:
     """OGX with its reference batches over the engine at `engine_url`.
 
-    Its own defaults, but that answers are not also stored as chat completions and that as many
-    requests are out at once as the ideal client has.
+    As it ships it stores each answer as a chat completion too, and asks ten requests at once;
+    tuned, it stores nothing twice and asks as many as the ideal client.
     """
+    folder = folder / ("ogx-tuned" if is_tuned else "ogx")
     port, log, config = free_port(), folder / "ogx.log", folder / "ogx.yaml"
     config.parent.mkdir(parents=True, exist_ok=True)
     template = (_PINS / "ogx.yaml").read_text()
     config.write_text(
         template.replace("$ENGINE_URL", engine_url)
-        .replace("$FOLDER", str(folder / "ogx"))
+        .replace("$FOLDER", str(folder))
         .replace("$PORT", str(port))
+        .replace("$AT_ONCE", "64" if is_tuned else "10")
+        .replace("$STORE", "false" if is_tuned else "true")
     )
-    (folder / "ogx").mkdir(exist_ok=True)
     command = [str(_installed("ogx", "3.12", "3.13") / "ogx"), "run", str(config), "--insecure"]
-    with started(command, log, environment={"SQLITE_STORE_DIR": str(folder / "ogx")}) as process:
+    with started(command, log, environment={"SQLITE_STORE_DIR": str(folder)}) as process:
         wait_until(lambda: answers(port), process, log)
-        yield Peer("OGX 1.5.0", f"http://127.0.0.1:{port}/v1", "vllm/scripted", process)
+        name = "OGX 1.5.0, tuned" if is_tuned else "OGX 1.5.0"
+        yield Peer(name, f"http://127.0.0.1:{port}/v1", "vllm/scripted", process)
 
 
 def _installed(name: str, *versions: str) -> Path:
