@@ -1,15 +1,12 @@
 """The page at ``/``: what runs here and where to go on. Shows nothing that wants a key."""
 
 from importlib import resources
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, PackageLoader
 
 from linarite import __version__
 from linarite.http.links import root
-from linarite.http.wiring import part
-from linarite.settings import Settings
 
 router = APIRouter()
 
@@ -23,13 +20,9 @@ _HEADERS = {
 
 
 @router.get("/", name="home")
-async def home(
-    request: Request, settings: Annotated[Settings, Depends(part(Settings))]
-) -> Response:
+async def home(request: Request) -> Response:
     """The page."""
-    page = _PAGES.get_template("home.html").render(
-        version=__version__, endpoint=root(request), deployments=settings.deployments
-    )
+    page = _PAGES.get_template("home.html").render(version=__version__, endpoint=root(request))
     return Response(page, media_type="text/html", headers=_HEADERS)
 
 
