@@ -133,6 +133,23 @@ def test_a_running_batch_is_cancelled(sdk):
     assert refusal.value.response.headers["x-should-retry"] == "false"
 
 
+def test_batches_of_several_resources_run_at_once(serving):
+    """Each has a line that takes two seconds; one after the other would be twelve."""
+    keys = [serving.key, serving.add_key("other")]
+    with serving.working():
+        began, running = time.monotonic(), []
+        for sdk in [serving.sdk(key=key) for key in keys] * 3:
+            file_id = upload(sdk, line(0, "[[delay 2000]]"))
+            batch = sdk.batches.create(
+                input_file_id=file_id, endpoint="/chat/completions", completion_window="24h"
+            )
+            running.append((sdk, batch.id))
+        statuses = [finished(sdk, batch_id).status for sdk, batch_id in running]
+
+    assert statuses == ["completed"] * 6
+    assert time.monotonic() - began < 10
+
+
 def test_the_sdk_pages_through_all_batches(serving):
     sdk = serving.sdk()
     file_id = upload(sdk, line(0))

@@ -1,6 +1,5 @@
 """What becomes of a good batch: its answers, its counts, its files, its times."""
 
-import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -301,23 +300,15 @@ def test_batches_wait_for_an_engine_that_is_full(system):
 
 
 def test_lines_that_begin_alike_are_asked_next_to_each_other(system):
-    lines = [line(n) for n in range(40)]
+    """Requests that are out at once overtake each other, so only the middle is not told apart."""
+    lines = [line(n) for n in range(200)]
     for n, one in enumerate(lines):
         prompt = {"role": "system", "content": f"You are number {n % 2}."}
-        one["body"]["messages"].insert(0, prompt)
-        one["body"]["messages"][1]["content"] = f"{n % 2}"
+        one["body"]["messages"] = [prompt, {"role": "user", "content": f"{n % 2}"}]
     system.engine.log.write_text("")
 
     system.finish(*lines)
 
     asked = [entry["text"] for entry in system.engine.logged()]
-    changes = sum(a != b for a, b in itertools.pairwise(asked))
-    assert changes <= 8
-
-
-def test_requests_of_a_batch_say_that_they_are(system):
-    system.engine.log.write_text("")
-
-    system.finish(line(0))
-
-    assert all(entry["path"].endswith("/chat/completions") for entry in system.engine.logged())
+    assert set(asked[:60]) == {"0"}
+    assert set(asked[-60:]) == {"1"}

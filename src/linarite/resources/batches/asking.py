@@ -94,7 +94,7 @@ class Asking:
             pace = Pace(settings.in_flight)
             with self.shares.one_more(record) as share:
                 async with self._engine(record) as engine:
-                    shared = _Shared(engine, share)
+                    shared = Shared(engine, share)
                     return await Dispatch(window, shared, journal, pace, terms).run()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -164,7 +164,7 @@ class _Nobody:
         return None
 
 
-class _Shared:
+class Shared:
     """An engine whose slots are divided among the batches that ask it."""
 
     def __init__(self, engine: Engine, share: Callable[[], int]) -> None:
