@@ -149,8 +149,8 @@ async def _stream(
         except StopAsyncIteration:
             pass
         except LinariteError as error:
-            failed = {"message": error.message, "type": "server_error", "code": "serviceUnavailable"}
-            await response.write(_event({"error": {**failed, "param": None}}))
+            failed = InferenceRefused(error.message, kind="server_error", code="serviceUnavailable")
+            await response.write(_event(dialect.error_body(failed)))
             return response
     if wanted.include_usage:
         more["usage"] = answers.usage()

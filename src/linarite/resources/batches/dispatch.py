@@ -42,6 +42,7 @@ _CANCEL_GRACE_SECONDS = 10.0
 _HAND_BACK_GRACE_SECONDS = 3.0
 _DATABASE_PATIENCE_SECONDS = 60.0
 _UNCOUNTED_SECONDS = 0.1
+_TELL_LOST_SECONDS = 30.0
 
 _log = structlog.get_logger("linarite.batches")
 
@@ -170,6 +171,7 @@ class Dispatch:
         self._began = self._looked = self._written = time.monotonic()
         self._bounded = float("-inf")
         self._database_lost: float | None = None
+        self._told_lost = float("-inf")
 
     async def run(self) -> Ended:
         """Ask until every request is answered or something ends it; every answer is kept."""
@@ -331,6 +333,9 @@ class Dispatch:
         ask.last = (503, body)
         counted = self._counts(ask, now)  # before the pace forgets when others were answered
         self._pace.lost(now, began)
+        if now - self._told_lost > _TELL_LOST_SECONDS:
+            self._told_lost = now
+            _log.warning("a batch waits for its engine", reason=str(lost))
         self._ask_again(ask, now, counted=counted or (lost.was_reached and alone))
 
     def _counts(self, ask: Ask, now: float) -> bool:
