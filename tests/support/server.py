@@ -120,6 +120,8 @@ def running_server(
         options: further ones for uvicorn, such as a certificate.
         settings: sections of the settings as dicts, such as ``limits={"json_body_bytes": 1000}``.
     """
+    # of its own, whatever the environment names: tests with real models say so
+    settings = {"models_dir": folder / "models"} | settings
     built = build(Settings(data=folder, database_url=database_url, **settings))
     built.database.migrate()
     task_schema.migrate(built.database)
