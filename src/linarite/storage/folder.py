@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from linarite.errors import QuotaExceeded
 from linarite.storage.objects import PIECE_BYTES, Extent, Stored, new_key
 
 _HALF_WRITTEN = "#1"
-_FLUSH_BYTES = 8 << 20
+_FLUSH_BYTES = 64 << 20
+_FLUSHERS = 4
 _FULL = {errno.EFBIG, errno.ENOSPC, errno.EDQUOT}
 
 
@@ -25,11 +27,12 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._flusher = ThreadPoolExecutor(_FLUSHERS, "flush")
         path.mkdir(parents=True, exist_ok=True)
 
     async def write(self, pieces: AsyncIterable[bytes]) -> Stored:
         """Each piece is written in a thread while the next one comes."""
-        with _new_object(self._path) as target:
+        with _new_object(self._path, self._flusher) as target:
             writing: asyncio.Future[None] | None = None
             try:
                 async for piece in pieces:
@@ -44,7 +47,7 @@ class Folder:
             return await asyncio.to_thread(target.finish)
 
     def write_all(self, pieces: Iterable[bytes]) -> Stored:
-        with _new_object(self._path) as target:
+        with _new_object(self._path, self._flusher) as target:
             for piece in pieces:
                 target.add(piece)
             return target.finish()
@@ -78,8 +81,10 @@ class Folder:
 class _NewObject:
     """A file that is being written."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, flusher: ThreadPoolExecutor) -> None:
         self._folder = folder
+        self._flusher = flusher
+        self._flush: Future[None] | None = None
         self._key = new_key()
         self._half = folder / f"{self._key}{_HALF_WRITTEN}"
         self._half.parent.mkdir(exist_ok=True)
@@ -98,6 +103,8 @@ class _NewObject:
 
     def finish(self) -> Stored:
         """Make the object durable and give it its name."""
+        if self._flush is not None:
+            self._flush.result()
         os.fsync(self._descriptor)
         whole = self._folder / self._key
         self._half.rename(whole)
@@ -111,24 +118,28 @@ class _NewObject:
 
     def close(self) -> None:
         """Leave nothing half-written."""
+        if self._flush is not None:
+            wait([self._flush])
         os.close(self._descriptor)
         self._half.unlink(missing_ok=True)
 
     def _begin_flush(self) -> None:
         """Have the disk written while more comes, so that `finish` waits for little.
 
-        Linux begins to write dirty pages that it is told are not needed, and keeps them.
+        One flush at a time; what it fails with comes out of the next one or of `finish`.
         """
-        if hasattr(os, "posix_fadvise"):
-            length = self._bytes - self._flushed
-            os.posix_fadvise(self._descriptor, self._flushed, length, os.POSIX_FADV_DONTNEED)
+        if self._flush is not None:
+            if not self._flush.done():
+                return
+            self._flush.result()
+        self._flush = self._flusher.submit(os.fsync, self._descriptor)
         self._flushed = self._bytes
 
 
 @contextmanager
-def _new_object(folder: Path) -> Iterator[_NewObject]:
+def _new_object(folder: Path, flusher: ThreadPoolExecutor) -> Iterator[_NewObject]:
     try:
-        target = _NewObject(folder)
+        target = _NewObject(folder, flusher)
         try:
             yield target
         finally:
