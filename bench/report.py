@@ -35,7 +35,7 @@ def _section(name: str) -> str | None:
     rows = "\n".join(_row(finding) for finding in run["findings"])
     return (
         f"### {SCRIPTS[name]}\n\n"
-        f"`python -m bench.{name.removesuffix('_large')}`, {_when(run)}.\n\n"
+        f"`python -m bench.{name.replace('_large', ' --large')}`, {_when(run)}.\n\n"
         "| what | measured | spread | must be | met | behind it |\n"
         "| --- | --- | --- | --- | --- | --- |\n"
         f"{rows}\n"
