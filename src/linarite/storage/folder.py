@@ -14,7 +14,7 @@ from linarite.errors import QuotaExceeded
 from linarite.storage.objects import PIECE_BYTES, Extent, Stored, new_key
 
 _HALF_WRITTEN = "#1"
-_FLUSH_BYTES = 64 << 20
+_FLUSH_BYTES = 16 << 20
 _FLUSHERS = 4
 _FULL = {errno.EFBIG, errno.ENOSPC, errno.EDQUOT}
 
