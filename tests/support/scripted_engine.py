@@ -11,6 +11,7 @@ steer one answer; several may stand together:
     [[retry-after 3]]       together with fail: send `retry-after: 3`
     [[drop]]  [[drop x1]]   close the connection without an answer (x1: only the first time)
     [[cut]]                 streaming: close after the first piece of text
+    [[stall]]               streaming: say no more after the first piece of text
     [[hang]]                never answer (until the client goes away)
     [[delay 250]]           answer after 250 ms
     [[say some words]]      the text of the answer
@@ -20,7 +21,7 @@ steer one answer; several may stand together:
 While it runs, `POST /script` with ``{"delay_ms": 5, "every": "[[fail 503]]"}`` changes the delay
 and appends words to every text; `GET /requests` tells what was asked: ``{"total", "in_flight",
 "most_in_flight", "cancelled", "by_text": {text: n}}``; `POST /reset` forgets it. With `--log`
-each request appends one JSON line (`text, path, batch, stream, pid, headers`) before it is
+each request appends one JSON line (`text, path, batch, stream, pid, headers, body`) before it is
 answered, in one write, so that a test that kills processes can count afterwards.
 `--no-count` turns the book-keeping off for benchmarks.
 """
@@ -77,7 +78,7 @@ class Script:
             found[name] = value or ""
         return found
 
-    def note(self, text: str, request: web.BaseRequest, stream: bool) -> None:
+    def note(self, text: str, request: web.BaseRequest, body: dict[str, Any]) -> None:
         if self.counting:
             self.by_text[text] += 1
         if self.log is not None:
@@ -85,9 +86,10 @@ class Script:
                 "text": text,
                 "path": request.path,
                 "batch": request.headers.get("x-linarite-priority") == "batch",
-                "stream": stream,
+                "stream": bool(body.get("stream")),
                 "pid": os.getpid(),
                 "headers": {str(name).lower(): value for name, value in request.headers.items()},
+                "body": body,
             }
             os.write(self.log, orjson.dumps(line) + b"\n")
 
@@ -183,7 +185,7 @@ def _drop(request: web.BaseRequest) -> web.Response:
 async def _answer(script: Script, request: web.BaseRequest) -> web.StreamResponse:
     body = orjson.loads(await request.read())
     text = _text_of(request.path, body)
-    script.note(text, request, bool(body.get("stream")))
+    script.note(text, request, body)
     words = script.words(text) if script.every or "[[" in text else {}
     delay = float(words["delay"]) if "delay" in words else script.delay_ms
     if delay:
@@ -213,12 +215,16 @@ async def _say(
         chat = request.path.endswith("/chat/completions")
         answer = (_chat_answer if chat else _completion_answer)(script, text, said)
         if body.get("stream"):
-            return await _stream(request, body, answer, said, cut="cut" in words)
+            return await _stream(request, body, answer, said, words)
     return web.Response(body=orjson.dumps(answer), content_type="application/json")
 
 
 async def _stream(
-    request: web.BaseRequest, body: dict[str, Any], answer: dict[str, Any], said: str, *, cut: bool
+    request: web.BaseRequest,
+    body: dict[str, Any],
+    answer: dict[str, Any],
+    said: str,
+    words: dict[str, str],
 ) -> web.StreamResponse:
     """The same answer as server-sent events, a word a piece."""
     response = web.StreamResponse(headers={"content-type": "text/event-stream"})
@@ -237,9 +243,11 @@ async def _stream(
     for piece in re.findall(r"\S+\s*", said):
         piece_of = {"delta": {"content": piece}} if chat else {"text": piece}
         await send([{"index": 0, **piece_of, "finish_reason": None}])
-        if cut:
+        if "cut" in words:
             _drop(request)
             return response
+        if "stall" in words:
+            await asyncio.Event().wait()
     end: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
     await send([{"index": 0, **end, "finish_reason": "stop"}])
     if (body.get("stream_options") or {}).get("include_usage"):

@@ -7,6 +7,7 @@ upstream needs to be told. Statuses pass through too; what cannot be reached is 
 import asyncio
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,24 +20,23 @@ import aiohttp
 import orjson
 
 from linarite.engines import refusals
+from linarite.engines.admission import RESERVED_SLOTS
+from linarite.engines.connections import CONNECT_SECONDS, Connections
 from linarite.engines.place import ModelPlace
-from linarite.engines.posting import Answer, NotConnected, Posts
+from linarite.engines.posting import Answer, NotConnected
 from linarite.engines.refusals import EngineFailure, EngineUnreachable
 from linarite.errors import LinariteError
 from linarite.settings import Upstream
 
 PRIORITY = "x-linarite-priority"
-_CONNECT_SECONDS = 5.0
 _HOST_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
 _SILENCE_SECONDS = 600.0
-_KEPT_UPSTREAM_SECONDS = 4.0
-"""Idle connections are dropped before uvicorn's five seconds, after which it would drop them."""
-_KEPT_EMBEDDED_SECONDS = 60.0
 _FRESH_SECONDS = 2.0
 """How long an embedded engine's address is used before the host is asked (and told) again."""
 _BATCH_PRIORITY = 10
 T = TypeVar("T")
+_Answered = TypeVar("_Answered", Answer, aiohttp.ClientResponse)
 _BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
 
 
@@ -70,8 +70,7 @@ class Engines:
     def __init__(self, host_socket: Path, *, host_seconds: float = _HOST_SECONDS) -> None:
         self._host_socket = host_socket
         self._host_seconds = host_seconds
-        self._sessions: dict[str, aiohttp.ClientSession] = {}
-        self._posts: dict[str, Posts] = {}
+        self._connections = Connections()
         self._engines: dict[ModelPlace, Engine] = {}
 
     async def __aenter__(self) -> Self:
@@ -87,12 +86,8 @@ class Engines:
 
     async def close(self) -> None:
         """Close every connection."""
-        sessions, self._sessions = list(self._sessions.values()), {}
-        for posts in self._posts.values():
-            posts.close()
-        self._posts.clear()
         self._engines.clear()
-        await asyncio.gather(*(session.close() for session in sessions))
+        await self._connections.close()
 
     async def reach(self, place: ModelPlace) -> "Engine":
         """The engine of a model; an embedded one is started if it does not run.
@@ -104,10 +99,14 @@ class Engines:
         """
         engine = self._engines.get(place)
         if engine is None:
-            made = _UpstreamEngine if place.upstream is not None else _EmbeddedEngine
-            engine = self._engines.setdefault(place, made(self, place))
+            engine = self._engines.setdefault(place, self._engine(place))
         await engine.prepare()
         return engine
+
+    def _engine(self, place: ModelPlace) -> "Engine":
+        if place.upstream is not None:
+            return _UpstreamEngine(place, self._connections)
+        return _EmbeddedEngine(place, self._connections, self)
 
     async def state(self) -> list[dict[str, Any]]:
         """The embedded engines that run, as their host tells it."""
@@ -122,7 +121,7 @@ class Engines:
 
     async def ask_host(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         """Ask the engine host; its refusals are raised here again."""
-        session = self.session_on(self._host_socket)
+        session = self._connections.to_socket(self._host_socket)
         given = None if body is None else orjson.dumps(body)
         try:
             answer = await self._once_there(
@@ -152,56 +151,42 @@ class Engines:
                     raise
             await asyncio.sleep(_LOOK_SECONDS)
 
-    def session_on(self, socket: Path) -> aiohttp.ClientSession:
-        """A pool of connections to a Unix socket."""
-        key = str(socket)
-        if key not in self._sessions:
-            connector = aiohttp.UnixConnector(
-                key, limit=0, keepalive_timeout=_KEPT_EMBEDDED_SECONDS
-            )
-            self._sessions[key] = _session(connector)
-        return self._sessions[key]
 
-    def posts_on(self, socket: Path) -> Posts:
-        """Connections for whole answers of an engine on a Unix socket."""
-        key = str(socket)
-        if key not in self._posts:
-            self._posts[key] = Posts("http://engine/v1", _KEPT_EMBEDDED_SECONDS, socket)
-        return self._posts[key]
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """One request to an engine; the arguments of `Engine.post`."""
 
-    def posts_to(self, base_url: str) -> Posts:
-        """Connections for whole answers of an upstream."""
-        if base_url not in self._posts:
-            self._posts[base_url] = Posts(base_url, _KEPT_UPSTREAM_SECONDS)
-        return self._posts[base_url]
+    path: str
+    body: bytes
+    headers: Mapping[str, str]
+    is_batch: bool
+    silence_seconds: float
 
-    def session_for_upstreams(self) -> aiohttp.ClientSession:
-        """A pool of connections to addresses that the operator named."""
-        if "upstream" not in self._sessions:
-            connector = aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=_KEPT_UPSTREAM_SECONDS, ttl_dns_cache=60
-            )
-            self._sessions["upstream"] = _session(connector)
-        return self._sessions["upstream"]
+    @property
+    def timeout(self) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_SECONDS, sock_read=self.silence_seconds
+        )
 
 
-class Engine:
+class Engine(ABC):
     """One model's engine. `path` is the OpenAI path after ``/v1``, such as ``/embeddings``."""
 
-    def __init__(self, engines: Engines, place: ModelPlace) -> None:
-        self._engines = engines
+    def __init__(self, place: ModelPlace, connections: Connections) -> None:
         self._place = place
+        self._connections = connections
 
+    @abstractmethod
     async def prepare(self) -> None:
         """Make sure that it can be asked."""
 
+    @abstractmethod
     async def slots(self) -> int | None:
         """How many requests of batches it answers at once; None where that is not known."""
-        return None
 
+    @abstractmethod
     async def in_use(self) -> Mapping[str, int]:
         """Answers in the making and waiting, by kind; empty where that is not known."""
-        return {}
 
     async def post(
         self,
@@ -224,13 +209,8 @@ class Engine:
         Raises:
             EngineUnreachable: no whole answer came.
         """
-        try:
-            answer = await self._post(path, body, headers or {}, batch, silence_seconds)
-        except _BROKEN as error:
-            self._doubt()
-            raise _unreachable(self._place, error) from error
-        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            self._doubt()
+        ask = _Ask(path, body, headers or {}, batch, silence_seconds)
+        answer = await self._doubting(self._post(ask))
         return Reply(answer.status, answer.headers, answer.body)
 
     @asynccontextmanager
@@ -248,74 +228,52 @@ class Engine:
         Raises:
             EngineUnreachable: the connection broke, also in the middle of `chunks`.
         """
-        async with self._request(path, body, headers, batch, silence_seconds) as answer:
-            chunks = self._chunks(answer)
-            yield StreamReply(answer.status, answer.headers, chunks)
+        ask = _Ask(path, body, headers or {}, batch, silence_seconds)
+        answer = await self._doubting(self._open(ask))
+        try:
+            yield StreamReply(answer.status, answer.headers, self._chunks(answer))
+        finally:
+            # A whole answer has given its connection back; a half-read one is cut off.
+            answer.close()
 
     async def _chunks(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         try:
             async for chunk in answer.content.iter_any():
                 yield chunk
         except _BROKEN as error:
+            self._doubt()
             raise _unreachable(self._place, error) from error
 
-    @asynccontextmanager
-    async def _request(
-        self,
-        path: str,
-        body: bytes,
-        headers: Mapping[str, str] | None,
-        batch: bool,
-        silence_seconds: float,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence_seconds
-        )
+    async def _doubting(self, asking: Awaitable[_Answered]) -> _Answered:
+        """Wait for an answer; where it shows that the engine may be gone, look before the next."""
         try:
-            answer = await self._send(path, body, headers or {}, batch, timeout)
+            answer = await asking
         except _BROKEN as error:
             self._doubt()
             raise _unreachable(self._place, error) from error
         if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
             self._doubt()
-        try:
-            yield answer
-        except EngineUnreachable:
-            self._doubt()
-            raise
-        finally:
-            # A whole answer has given its connection back; a half-read one is cut off.
-            answer.close()
+        return answer
 
+    @abstractmethod
     def _doubt(self) -> None:
         """It may be gone: find out before it is asked again."""
 
-    async def _post(
-        self,
-        path: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        batch: bool,
-        silence_seconds: float,
-    ) -> Answer:
-        raise NotImplementedError
+    @abstractmethod
+    async def _post(self, ask: _Ask) -> Answer:
+        """Its whole answer."""
 
-    async def _send(
-        self,
-        path: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        batch: bool,
-        timeout: aiohttp.ClientTimeout,
-    ) -> aiohttp.ClientResponse:
-        raise NotImplementedError
+    @abstractmethod
+    async def _open(self, ask: _Ask) -> aiohttp.ClientResponse:
+        """Its answer, the body still to come."""
 
 
 class _EmbeddedEngine(Engine):
     """An engine of this machine's host."""
 
-    def __init__(self, engines: Engines, place: ModelPlace) -> None:
-        super().__init__(engines, place)
+    def __init__(self, place: ModelPlace, connections: Connections, engines: Engines) -> None:
+        super().__init__(place, connections)
+        self._engines = engines
         self._socket: Path | None = None
         self._slots = 0
         self._pid: int | None = None
@@ -327,14 +285,15 @@ class _EmbeddedEngine(Engine):
             await self._ask_for_address()
 
     async def slots(self) -> int | None:
-        return max(1, self._slots - 4)
+        return max(1, self._slots - RESERVED_SLOTS)
 
     async def in_use(self) -> Mapping[str, int]:
         await self.prepare()
         if self._socket is None:
             return {}
+        session = self._connections.to_socket(self._socket)
         try:
-            async with self._engines.session_on(self._socket).get("http://engine/slots") as answer:
+            async with session.get("http://engine/slots") as answer:
                 counts: Mapping[str, int] = (await answer.json())["in_use"]
                 return counts
         except _BROKEN as error:
@@ -351,94 +310,76 @@ class _EmbeddedEngine(Engine):
         self._socket, self._slots, self._pid = Path(told["socket"]), told["slots"], told["pid"]
         self._doubted = None
 
-    async def _send(
-        self,
-        path: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        batch: bool,
-        timeout: aiohttp.ClientTimeout,
-    ) -> aiohttp.ClientResponse:
-        sent = _sent(headers, batch)
-
-        async def send(socket: Path) -> aiohttp.ClientResponse:
-            session = self._engines.session_on(socket)
-            url = f"http://engine/v1{path}"
-            return await session.post(url, data=body, headers=sent, timeout=timeout)
-
-        return await self._where_it_is(send)
-
-    async def _post(
-        self,
-        path: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        batch: bool,
-        silence_seconds: float,
-    ) -> Answer:
-        sent = _sent(headers, batch)
+    async def _post(self, ask: _Ask) -> Answer:
+        headers = _sent(ask)
 
         async def post(socket: Path) -> Answer:
-            posts = self._engines.posts_on(socket)
-            return await posts.post(path, sent, body, silence_seconds)
+            posts = self._connections.posts_on(socket)
+            return await posts.post(ask.path, headers, ask.body, ask.silence_seconds)
 
         return await self._where_it_is(post)
 
-    async def _where_it_is(self, ask: Callable[[Path], Awaitable[T]]) -> T:
+    async def _open(self, ask: _Ask) -> aiohttp.ClientResponse:
+        headers = _sent(ask)
+
+        async def open_(socket: Path) -> aiohttp.ClientResponse:
+            session = self._connections.to_socket(socket)
+            url = f"http://engine/v1{ask.path}"
+            return await session.post(url, data=ask.body, headers=headers, timeout=ask.timeout)
+
+        return await self._where_it_is(open_)
+
+    async def _where_it_is(self, asking: Callable[[Path], Awaitable[T]]) -> T:
         """Ask the engine at its address, and once more where its successor is."""
         await self.prepare()
-        for is_last in (False, True):
-            if self._socket is None:
-                raise EngineUnreachable(headers={"retry-after": "1"})
-            try:
-                return await ask(self._socket)
-            except (aiohttp.ClientConnectorError, NotConnected):
-                # It died before it heard of this request: the host has another one.
-                if is_last:
-                    raise
-                self._doubt()
-                await self._ask_for_address()
-        raise EngineUnreachable(headers={"retry-after": "1"})
+        try:
+            return await asking(self._address())
+        except (aiohttp.ClientConnectorError, NotConnected):
+            # It died before it heard of this request: the host has another one.
+            self._doubt()
+            await self._ask_for_address()
+            return await asking(self._address())
+
+    def _address(self) -> Path:
+        if self._socket is None:
+            raise EngineUnreachable(headers={"retry-after": "1"})
+        return self._socket
 
 
 class _UpstreamEngine(Engine):
     """A server of someone else that speaks the same dialect."""
 
-    async def _send(
-        self,
-        path: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        batch: bool,
-        timeout: aiohttp.ClientTimeout,
-    ) -> aiohttp.ClientResponse:
+    async def prepare(self) -> None:
+        pass  # it is there or it is not
+
+    async def slots(self) -> int | None:
+        return None
+
+    async def in_use(self) -> Mapping[str, int]:
+        return {}
+
+    def _doubt(self) -> None:
+        pass  # its address does not change
+
+    async def _post(self, ask: _Ask) -> Answer:
         upstream = self._upstream()
-        sent = self._headers(headers, upstream)
-        body = _addressed(body, upstream, self._place.id, batch)
-        url = upstream.base_url.rstrip("/") + path
-        return await self._engines.session_for_upstreams().post(
-            url, data=body, headers=sent, timeout=timeout, allow_redirects=False
+        headers, body = self._headers(ask, upstream), _addressed(ask, upstream, self._place.id)
+        posts = self._connections.posts_to(upstream.base_url)
+        return await posts.post(ask.path, headers, body, ask.silence_seconds)
+
+    async def _open(self, ask: _Ask) -> aiohttp.ClientResponse:
+        upstream = self._upstream()
+        headers, body = self._headers(ask, upstream), _addressed(ask, upstream, self._place.id)
+        url = upstream.base_url.rstrip("/") + ask.path
+        return await self._connections.to_upstreams().post(
+            url, data=body, headers=headers, timeout=ask.timeout, allow_redirects=False
         )
 
-    async def _post(
-        self,
-        path: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        batch: bool,
-        silence_seconds: float,
-    ) -> Answer:
-        upstream = self._upstream()
-        sent = self._headers(headers, upstream)
-        body = _addressed(body, upstream, self._place.id, batch)
-        posts = self._engines.posts_to(upstream.base_url)
-        return await posts.post(path, sent, body, silence_seconds)
-
-    def _headers(self, headers: Mapping[str, str], upstream: Upstream) -> dict[str, str]:
-        sent = {**headers, "content-type": "application/json"}
+    def _headers(self, ask: _Ask, upstream: Upstream) -> dict[str, str]:
+        headers = {**ask.headers, "content-type": "application/json"}
         if upstream.api_key_env is not None:
-            sent["authorization"] = f"Bearer {_key(upstream.api_key_env)}"
-        return sent
+            headers["authorization"] = f"Bearer {_key(upstream.api_key_env)}"
+        return headers
 
     def _upstream(self) -> Upstream:
         if self._place.upstream is None:
@@ -446,19 +387,19 @@ class _UpstreamEngine(Engine):
         return self._place.upstream
 
 
-def _sent(headers: Mapping[str, str], batch: bool) -> dict[str, str]:
+def _sent(ask: _Ask) -> dict[str, str]:
     """The headers that an embedded engine gets."""
-    sent = {**headers, "content-type": "application/json"}
-    if batch:
-        sent[PRIORITY] = "batch"
-    return sent
+    headers = {**ask.headers, "content-type": "application/json"}
+    if ask.is_batch:
+        headers[PRIORITY] = "batch"
+    return headers
 
 
-def _addressed(body: bytes, upstream: Upstream, model_id: str, batch: bool) -> bytes:
+def _addressed(ask: _Ask, upstream: Upstream, model_id: str) -> bytes:
     """The body under the name that the upstream knows the model by."""
-    request = orjson.loads(body)
+    request = orjson.loads(ask.body)
     request["model"] = upstream.model or model_id
-    if upstream.priority and batch:
+    if upstream.priority and ask.is_batch:
         request["priority"] = _BATCH_PRIORITY
     return orjson.dumps(request)
 
@@ -470,12 +411,6 @@ def _key(name: str) -> str:
             f"The environment variable {name}, which holds this model's upstream key, is not set."
         )
     return key
-
-
-def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout()
-    )
 
 
 def _unreachable(place: ModelPlace, error: BaseException) -> EngineUnreachable:

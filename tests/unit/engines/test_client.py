@@ -120,18 +120,31 @@ def test_a_stream_that_breaks_is_told(with_engine):
 def test_leaving_a_stream_stops_the_engine(with_engine, upstream):
     async def work(engine):
         upstream.forget()
-        body = chat("[[hang]]", stream=True)
-        asked = asyncio.create_task(engine.post("/chat/completions", body))
+        async with engine.stream("/chat/completions", chat("[[stall]]", stream=True)):
+            assert upstream.asked()["in_flight"] == 1
+        return await _is_cancelled(upstream)
+
+    assert with_engine(work)
+
+
+def test_an_asker_who_leaves_stops_the_engine(with_engine, upstream):
+    async def work(engine):
+        upstream.forget()
+        asked = asyncio.create_task(engine.post("/chat/completions", chat("[[hang]]")))
         while not upstream.asked()["in_flight"]:
             await asyncio.sleep(0.02)
         asked.cancel()
-        for _ in range(100):
-            if upstream.asked()["cancelled"]:
-                return True
-            await asyncio.sleep(0.02)
-        return False
+        return await _is_cancelled(upstream)
 
     assert with_engine(work)
+
+
+async def _is_cancelled(upstream):
+    for _ in range(100):
+        if upstream.asked()["cancelled"]:
+            return True
+        await asyncio.sleep(0.02)
+    return False
 
 
 def test_the_slots_of_an_upstream_are_not_known(with_engine):
