@@ -396,11 +396,16 @@ def _sent(ask: _Ask) -> dict[str, str]:
 
 
 def _addressed(ask: _Ask, upstream: Upstream, model_id: str) -> bytes:
-    """The body under the name that the upstream knows the model by."""
+    """The body under the name that the upstream knows the model by.
+
+    A caller's own `priority` goes no further where priorities are how chats pass batches.
+    """
     request = orjson.loads(ask.body)
     request["model"] = upstream.model or model_id
-    if upstream.priority and ask.is_batch:
-        request["priority"] = _BATCH_PRIORITY
+    if upstream.priority:
+        request.pop("priority", None)
+        if ask.is_batch:
+            request["priority"] = _BATCH_PRIORITY
     return orjson.dumps(request)
 
 

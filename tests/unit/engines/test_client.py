@@ -147,6 +147,21 @@ async def _is_cancelled(upstream):
     return False
 
 
+@pytest.mark.parametrize(
+    ("batch", "priority", "sent"), [(False, True, None), (True, True, 10), (False, False, -5)]
+)
+def test_a_callers_priority_does_not_pass_where_chats_pass_batches_by_it(
+    with_engine, upstream, batch, priority, sent
+):
+    body = chat("first, please", priority=-5)
+
+    with_engine(
+        lambda engine: engine.post("/chat/completions", body, batch=batch), priority=priority
+    )
+
+    assert upstream.logged()[-1]["body"].get("priority") == sent
+
+
 def test_the_slots_of_an_upstream_are_not_known(with_engine):
     assert with_engine(lambda engine: engine.slots()) is None
 
