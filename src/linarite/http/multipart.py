@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _FIELD_BYTES = 64 << 10
 _FIELDS = 100
+_SMALL_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Form:
         self._in_file = self._file_done = self._ended = False
         self._filename, self._content_type = "", ""
         self._file_seen = False
-        self._piece = bytearray()
+        self._views: list[memoryview | bytearray] = []
+        self._view_bytes = 0
 
     async def file(self, name: str) -> FilePart:
         """Read up to the file part `name`.
@@ -75,20 +77,23 @@ class Form:
     async def finish(self) -> None:
         """Read what follows the file; raises InvalidPayload when the body breaks off."""
         while await self._feed():
-            self._piece.clear()
+            self._views.clear()
         if not self._ended:
             raise InvalidPayload("The form breaks off before its closing boundary.")
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         while not self._file_done:
-            if len(self._piece) >= PIECE_BYTES:
-                piece, self._piece = self._piece, bytearray()
-                yield bytes(piece)
+            if self._view_bytes >= PIECE_BYTES:
+                yield self._take_piece()
             if not self._file_done and not await self._feed():
                 raise InvalidPayload("The form breaks off inside its file.")
-        if self._piece:
-            piece, self._piece = self._piece, bytearray()
-            yield bytes(piece)
+        if self._view_bytes:
+            yield self._take_piece()
+
+    def _take_piece(self) -> bytes:
+        piece = b"".join(self._views)  # the one copy of each byte
+        self._views, self._view_bytes = [], 0
+        return piece
 
     async def _feed(self) -> bool:
         """Parse what the network brings next; False at the end of the body."""
@@ -141,11 +146,20 @@ class Form:
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         if self._in_file:
-            self._piece += memoryview(data)[start:end]
+            self._add_view(memoryview(data)[start:end])
             return
         self._text += data[start:end]
         if len(self._text) > _FIELD_BYTES:
             raise InvalidPayload(f"The form field {self._name!r} is too long.")
+
+    def _add_view(self, view: memoryview) -> None:
+        self._view_bytes += len(view)
+        if len(view) >= _SMALL_BYTES:
+            self._views.append(view)
+        elif self._views and isinstance(self._views[-1], bytearray):
+            self._views[-1] += view  # a view is far larger than a crumb
+        else:
+            self._views.append(bytearray(view))
 
     def _end_part(self) -> None:
         if self._in_file:

@@ -1,4 +1,6 @@
 import asyncio
+import tracemalloc
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -38,7 +40,7 @@ def read(chunks: Sequence[bytes], content_type: str = FORM) -> Read:
     """What a service reads of a form that arrives in these chunks."""
 
     async def receive() -> dict[str, object]:
-        chunk = waiting.pop(0) if waiting else b""
+        chunk = waiting.popleft() if waiting else b""
         return {"type": "http.request", "body": chunk, "more_body": bool(waiting)}
 
     async def all_of(pieces: AsyncIterator[bytes]) -> list[bytes]:
@@ -53,7 +55,7 @@ def read(chunks: Sequence[bytes], content_type: str = FORM) -> Read:
         longest = max(map(len, pieces), default=0)
         return Read(file.filename, file.content_type, b"".join(pieces), sent.fields, longest)
 
-    waiting = list(chunks)
+    waiting = deque(chunks)
     return asyncio.run(serve())
 
 
@@ -83,6 +85,21 @@ def test_a_large_file_is_handed_on_in_pieces():
 
     assert found.content == content
     assert found.longest_piece < 2 * PIECE_BYTES
+
+
+def test_a_file_that_comes_in_crumbs_takes_little_memory():
+    content = bytes(65536)
+    body = form(part("file", content, filename="crumbs"))
+    chunks = [bytes([byte]) for byte in body]
+    tracemalloc.start()
+    try:
+        found = read(chunks)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert found.content == content
+    assert most < 40 * len(content)
 
 
 def test_names_and_types_are_those_that_were_sent():
