@@ -5,7 +5,7 @@ blob is a list of extents read one after the other, so that a file put together 
 needs no copy. Which blob belongs to whom stands in the database (`blob_rows`), not here.
 """
 
-from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -44,16 +44,20 @@ class BlobStore:
         """Where a local store's files are."""
         self._objects: Objects = Bucket(url) if self.folder is None else Folder(self.folder)
 
-    async def write(self, pieces: AsyncIterable[bytes]) -> Stored:
+    async def write(self, pieces: AsyncIterable[bytes], *, digest: bool = True) -> Stored:
         """Store a stream as a new object; durable when this returns.
 
         Memory stays flat at any length. When `pieces` raises, its exception comes out of here and
         nothing is stored.
 
+        Args:
+            pieces: the bytes, in order.
+            digest: whether the digest will be asked for; it takes as long as the writing.
+
         Raises:
             QuotaExceeded: the disk is full; nothing is stored.
         """
-        return await self._objects.write(pieces)
+        return await self._objects.write(pieces, digest=digest)
 
     def write_all(self, pieces: Iterable[bytes]) -> Stored:
         """`write` for code that runs in a thread."""
@@ -61,7 +65,7 @@ class BlobStore:
 
     def read(
         self, extents: Sequence[Extent], start: int = 0, end: int | None = None
-    ) -> Iterator[bytes]:
+    ) -> Generator[bytes, None, None]:
         """The bytes from `start` up to (not including) `end`, in pieces of about a megabyte.
 
         Raises:

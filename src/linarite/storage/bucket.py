@@ -1,13 +1,12 @@
 """Objects in a bucket: S3, Azure Blob, Google Cloud Storage, by obstore."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
 import obstore
 from obstore.store import from_url
 
-from linarite.storage.objects import PIECE_BYTES, Extent, Stored, new_key
+from linarite.storage.objects import PIECE_BYTES, Stored, Tally, new_key
 
 _CHUNK_BYTES = 5 << 20  # the smallest part that S3 takes
 _IN_FLIGHT = 2  # chunks; with one more that fills, that is what a write holds in memory
@@ -22,31 +21,31 @@ class Bucket:
     def __init__(self, url: str) -> None:
         self._store = from_url(url)
 
-    async def write(self, pieces: AsyncIterable[bytes]) -> Stored:
-        key, seen = new_key(), _Digest()
+    async def write(self, pieces: AsyncIterable[bytes], *, digest: bool) -> Stored:
+        key, tally = new_key(), Tally(digest=digest)
 
-        async def digested() -> AsyncIterator[bytes]:
+        async def counted() -> AsyncIterator[bytes]:
             async for piece in pieces:
-                await asyncio.to_thread(seen.update, piece)
+                await asyncio.to_thread(tally.add, piece)
                 yield piece
 
         await obstore.put_async(
-            self._store, key, digested(), chunk_size=_CHUNK_BYTES, max_concurrency=_IN_FLIGHT
+            self._store, key, counted(), chunk_size=_CHUNK_BYTES, max_concurrency=_IN_FLIGHT
         )
-        return seen.stored(key)
+        return tally.stored(key)
 
     def write_all(self, pieces: Iterable[bytes]) -> Stored:
-        key, seen = new_key(), _Digest()
+        key, tally = new_key(), Tally(digest=True)
 
-        def digested() -> Iterator[bytes]:
+        def counted() -> Iterator[bytes]:
             for piece in pieces:
-                seen.update(piece)
+                tally.add(piece)
                 yield piece
 
         obstore.put(
-            self._store, key, digested(), chunk_size=_CHUNK_BYTES, max_concurrency=_IN_FLIGHT
+            self._store, key, counted(), chunk_size=_CHUNK_BYTES, max_concurrency=_IN_FLIGHT
         )
-        return seen.stored(key)
+        return tally.stored(key)
 
     def read(self, key: str, start: int, end: int) -> Iterator[bytes]:
         result = obstore.get(self._store, key, options={"range": (start, end)})
@@ -66,18 +65,3 @@ class Bucket:
 
     def free_bytes(self) -> int | None:
         return None
-
-
-class _Digest:
-    """Length and SHA-256 of what passes by."""
-
-    def __init__(self) -> None:
-        self._bytes = 0
-        self._sha256 = hashlib.sha256()
-
-    def update(self, piece: bytes) -> None:
-        self._bytes += len(piece)
-        self._sha256.update(piece)
-
-    def stored(self, key: str) -> Stored:
-        return Stored(Extent(key, self._bytes), self._sha256.hexdigest())

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterable, Iterable, Iterator
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from linarite.errors import QuotaExceeded
-from linarite.storage.objects import PIECE_BYTES, Extent, Stored, new_key
+from linarite.storage.objects import PIECE_BYTES, Stored, Tally, new_key
 
 _HALF_WRITTEN = "#1"
 _FLUSH_BYTES = 16 << 20
@@ -30,9 +29,9 @@ class Folder:
         self._flusher = ThreadPoolExecutor(_FLUSHERS, "flush")
         path.mkdir(parents=True, exist_ok=True)
 
-    async def write(self, pieces: AsyncIterable[bytes]) -> Stored:
+    async def write(self, pieces: AsyncIterable[bytes], *, digest: bool) -> Stored:
         """Each piece is written in a thread while the next one comes."""
-        with _new_object(self._path, self._flusher) as target:
+        with _new_object(self._path, self._flusher, digest=digest) as target:
             writing: asyncio.Future[None] | None = None
             try:
                 async for piece in pieces:
@@ -47,7 +46,7 @@ class Folder:
             return await asyncio.to_thread(target.finish)
 
     def write_all(self, pieces: Iterable[bytes]) -> Stored:
-        with _new_object(self._path, self._flusher) as target:
+        with _new_object(self._path, self._flusher, digest=True) as target:
             for piece in pieces:
                 target.add(piece)
             return target.finish()
@@ -81,7 +80,7 @@ class Folder:
 class _NewObject:
     """A file that is being written."""
 
-    def __init__(self, folder: Path, flusher: ThreadPoolExecutor) -> None:
+    def __init__(self, folder: Path, flusher: ThreadPoolExecutor, *, digest: bool) -> None:
         self._folder = folder
         self._flusher = flusher
         self._flush: Future[None] | None = None
@@ -89,16 +88,15 @@ class _NewObject:
         self._half = folder / f"{self._key}{_HALF_WRITTEN}"
         self._half.parent.mkdir(exist_ok=True)
         self._descriptor = os.open(self._half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        self._bytes = self._flushed = 0
-        self._sha256 = hashlib.sha256()
+        self._tally = Tally(digest=digest)
+        self._flushed = 0
 
     def add(self, piece: bytes) -> None:
         rest = memoryview(piece)
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
-        self._bytes += len(piece)
-        self._sha256.update(piece)
-        if self._bytes - self._flushed >= _FLUSH_BYTES:
+        self._tally.add(piece)
+        if self._tally.bytes - self._flushed >= _FLUSH_BYTES:
             self._begin_flush()
 
     def finish(self) -> Stored:
@@ -114,7 +112,7 @@ class _NewObject:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        return Stored(Extent(self._key, self._bytes), self._sha256.hexdigest())
+        return self._tally.stored(self._key)
 
     def close(self) -> None:
         """Leave nothing half-written."""
@@ -133,13 +131,13 @@ class _NewObject:
                 return
             self._flush.result()
         self._flush = self._flusher.submit(os.fsync, self._descriptor)
-        self._flushed = self._bytes
+        self._flushed = self._tally.bytes
 
 
 @contextmanager
-def _new_object(folder: Path, flusher: ThreadPoolExecutor) -> Iterator[_NewObject]:
+def _new_object(folder: Path, flusher: ThreadPoolExecutor, *, digest: bool) -> Iterator[_NewObject]:
     try:
-        target = _NewObject(folder, flusher)
+        target = _NewObject(folder, flusher, digest=digest)
         try:
             yield target
         finally:

@@ -1,5 +1,6 @@
 """What a place for bytes has to offer: objects, written once and whole under keys of its own."""
 
+import hashlib
 import re
 import uuid
 from collections.abc import AsyncIterable, Iterable, Iterator
@@ -24,13 +25,14 @@ class Stored:
     """An object that was just written and is durable; no row names it yet."""
 
     extent: Extent
-    sha256: str
+    sha256: str | None
+    """Hex; None where no digest was wanted."""
 
 
 class Objects(Protocol):
     """A folder or a bucket."""
 
-    async def write(self, pieces: AsyncIterable[bytes]) -> Stored:
+    async def write(self, pieces: AsyncIterable[bytes], *, digest: bool) -> Stored:
         """Store a stream as a new object; durable when this returns.
 
         Memory stays flat at any length. When `pieces` raises, its exception comes out of here and
@@ -55,6 +57,25 @@ class Objects(Protocol):
 
     def free_bytes(self) -> int | None:
         """Free space, or None where there is no end to it."""
+
+
+class Tally:
+    """Length and, where it is wanted, SHA-256 of bytes that pass by."""
+
+    def __init__(self, *, digest: bool) -> None:
+        self.bytes = 0
+        self._sha256 = hashlib.sha256() if digest else None
+
+    def add(self, piece: bytes) -> None:
+        """Count the next piece."""
+        self.bytes += len(piece)
+        if self._sha256 is not None:
+            self._sha256.update(piece)
+
+    def stored(self, key: str) -> Stored:
+        """All of it as the object `key`."""
+        sha256 = None if self._sha256 is None else self._sha256.hexdigest()
+        return Stored(Extent(key, self.bytes), sha256)
 
 
 def new_key() -> str:
