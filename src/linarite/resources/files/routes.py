@@ -15,6 +15,7 @@ from linarite.http.bodies import json_body
 from linarite.http.links import link
 from linarite.http.multipart import FilePart, Form
 from linarite.http.pages import Page, page_query
+from linarite.http.reading import read_ahead
 from linarite.http.wiring import part
 from linarite.resources.files.ranges import Unsatisfiable, attachment, is_known, wanted_span
 from linarite.resources.files.rules import NewFile, check_name, lifetime_in, purpose_of
@@ -156,7 +157,7 @@ def _download(
     if span:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{blob.bytes}"
     return StreamingResponse(
-        files.blobs.read(blob.extents, start, end),
+        read_ahead(files.blobs.read(blob.extents, start, end)),
         status_code=206 if span else 200,
         headers=headers,
         media_type=_BYTES,
