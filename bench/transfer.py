@@ -1,9 +1,9 @@
 """How fast do bytes come in and go out, and how much memory does that take?
 
 1 GiB as one file and as 16 parts of 64 MiB, four at a time, against a plain copy on the same disk;
-its download into a file against the same copy; all of them until the disk has the bytes. The
-client costs next to nothing; the official one is shown beside it. `--large`: 9 GB up and down
-once, for the memory of the process that serves.
+its download into a file against the same copy; all of them into new files and until the disk has
+the bytes. The client costs next to nothing; the official one is shown beside it. `--large`: 9 GB
+up and down once, for the memory of the process that serves.
 """
 
 import argparse
@@ -38,9 +38,15 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Finding]:
     size = source.stat().st_size
 
     def copy_rate() -> float:
+        target.unlink(missing_ok=True)
         return _rate(size, lambda: shutil.copyfile(source, target))
 
     with linarite(folder) as server:
+
+        def download_rate() -> float:
+            target.unlink(missing_ok=True)
+            path = f"/files/{stored}/content"
+            return _rate(size, lambda: lean_client.download(server, path, target))
 
         def against_copy(what: str, rate: Callable[[], float], limit: Limit | None) -> Finding:
             pairs = interleaved(rate, copy_rate, options.pairs)
@@ -55,14 +61,7 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Finding]:
             against_copy(f"upload of one file, {options.mib} MiB", upload_rate(one_file), _FAST),
             against_copy("the same in parts of 64 MiB", upload_rate(in_parts), _FAST),
             against_copy("the same by the SDK's upload_file_chunked", upload_rate(by_sdk), None),
-            against_copy(
-                "download into a file",
-                lambda: _rate(
-                    size,
-                    lambda: lean_client.download(server, f"/files/{stored}/content", target),
-                ),
-                _FAST,
-            ),
+            against_copy("download into a file", download_rate, _FAST),
         ]
         peak = peak_memory_mb(_api(server))
     findings.append(quantity("most memory of the API process", [peak], unit="MB", limit=_SMALL))
