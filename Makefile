@@ -36,7 +36,7 @@ demo: model  ## the main job: a batch of real questions, answered by the embedde
 	@$(BIN)/linarite demo $(if $(KEEP),--keep)
 
 test: setup model  ## all but the slow folders, on SQLite and on PostgreSQL
-	$(BIN)/pytest -n 2 --dist loadgroup -m 'not crash and not slow'
+	$(BIN)/pytest -n 2 --dist loadgroup --whole-contract -m 'not crash and not slow'
 
 test-crash: setup model  ## kill processes and look at what is left
 	$(BIN)/pytest -m crash --timeout 900

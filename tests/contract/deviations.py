@@ -170,6 +170,8 @@ NEVER_ANSWERED: dict[tuple[str, str], str] = {
     ("TypeDiscriminator", "fine_tuning.job"): "tuning is not built",
     ("TypeDiscriminator", "fine_tuning.job.event"): "tuning is not built",
     ("TypeDiscriminator", "fine_tuning.job.checkpoint"): "tuning is not built",
+    ("LifeCycleStatus", "preview"): "whoever serves a model of their own means it for use",
+    ("InnerErrorCode", "invalidPayload"): "no error has a finer reason than its own code",
     ("ErrorCode", "unauthorized"): "the gateway's word for it is `401`",
     ("ErrorCode", "contentFilter"): "there is no content filter",
     ("ErrorCode", "conflict"): "every clash so far has a finer word",

@@ -2,13 +2,18 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import openai
 import pytest
-from tests.behaviour.batches.conftest import jsonl, line
+from tests.behaviour.batches.conftest import Ticket, jsonl, line
+from tests.support.clock import StandingClock
 from tests.support.running_engine import RunningEngine
 from tests.support.server import Server, running_server
+
+from linarite.resources.batches.service import Batches
+from linarite.resources.batches.tasks import Work
 
 
 @pytest.fixture
@@ -131,6 +136,29 @@ def test_a_running_batch_is_cancelled(sdk):
         sdk.batches.cancel(batch.id)
     assert refusal.value.code == "unexpectedEntityState"
     assert refusal.value.response.headers["x-should-retry"] == "false"
+
+
+def test_a_batch_that_expired_is_read_as_such(serving):
+    with serving.sdk() as sdk:
+        batch = sdk.batches.create(
+            input_file_id=upload(sdk, line(0)),
+            endpoint="/chat/completions",
+            completion_window="24h",
+        )
+        batches = serving.built.parts[Batches]
+        Work(batches, no_engine).validate(batch.id, Ticket())
+        late = Work(replace(batches, clock=StandingClock(batch.expires_at)), no_engine)
+        late.expire(Ticket())
+        late.settle(batch.id, Ticket())
+
+        seen = sdk.batches.retrieve(batch.id)
+
+        assert (seen.status, seen.expired_at) == ("expired", batch.expires_at)
+        assert "batch_expired" in sdk.files.content(seen.error_file_id).text
+
+
+def no_engine(_place, _resource):
+    raise AssertionError("Nobody is asked.")
 
 
 def test_batches_of_several_resources_run_at_once(serving):
