@@ -21,8 +21,13 @@ from linarite.tasks import schema
 from linarite.tasks.queue import Queue
 
 
-def run_api(settings: Settings, listening: socket.socket, tls: TlsFiles | None) -> None:
-    """Serve HTTP on a bound socket."""
+def run_api(
+    settings: Settings,
+    listening: socket.socket,
+    tls: TlsFiles | None,
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve HTTP on a bound socket; `on_ready` is called once it answers."""
     logs.configure(settings, "api")
     built = bootstrap.build(settings)
     built.database.check_version()
@@ -30,18 +35,22 @@ def run_api(settings: Settings, listening: socket.socket, tls: TlsFiles | None) 
     options = {"ssl_certfile": str(tls.cert), "ssl_keyfile": str(tls.key)} if tls else {}
     # uvicorn raises the signal that ended it once more, for handlers that were there before
     _on_stop(lambda: None)
-    _Api(server_config(create_app(built), **options), built.queue).run(sockets=[listening])
+    config = server_config(create_app(built), **options)
+    _Api(config, built.queue, on_ready).run(sockets=[listening])
 
 
 class _Api(uvicorn.Server):
     """uvicorn that, once it answers, loads what the first enqueueing call would wait for."""
 
-    def __init__(self, config: uvicorn.Config, queue: Queue) -> None:
+    def __init__(self, config: uvicorn.Config, queue: Queue, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._queue = queue
+        self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self.started:
+            self._on_ready()
         threading.Thread(target=self._queue.open, name="open-queue", daemon=True).start()
 
 

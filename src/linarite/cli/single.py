@@ -27,9 +27,9 @@ def api(
     if settings.server.tls == "self-signed":
         raise Refused("`linarite api` takes --tls-cert and --tls-key; `serve` makes its own.")
     listening = listen(settings.server)
-    typer.echo(f"Serving {endpoint(settings.server, listening)}")
     files = settings.server.tls if isinstance(settings.server.tls, TlsFiles) else None
-    run_api(settings, listening, files)
+    served = f"Serving {endpoint(settings.server, listening)}"
+    run_api(settings, listening, files, on_ready=lambda: typer.echo(served))
 
 
 def worker(data: Data = None, config: Config = None) -> None:

@@ -81,6 +81,7 @@ def test_env_refuses_where_no_server_runs(tmp_path: Path) -> None:
 
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "linarite serve" in refused.stderr
+    assert "Serving" not in refused.stdout
 
 
 def test_a_key_made_beside_the_server_opens_another_resource(shared: Serving) -> None:

@@ -113,7 +113,9 @@ def _resumable_by(answer: httpx.Response) -> str:
 def _told(error: httpx.TransportError, got: int) -> str:
     why = str(error) or type(error).__name__
     if isinstance(error, httpx.ConnectTimeout):
-        why = "the address did not accept the connection in time"
+        why = "it did not accept the connection in time"
     elif isinstance(error, httpx.ReadTimeout):
         why = "the address stopped answering"
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) and not got:
+        return f"The address could not be reached: {why}."
     return f"The download broke off after {got} bytes: {why}."

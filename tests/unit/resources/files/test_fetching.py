@@ -172,3 +172,18 @@ def test_what_moved_raises_comes_out(site):
 
     with pytest.raises(Enough):
         fetch(site, moved=moved)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1:9/file", "refused"),
+        ("http://nowhere.invalid/file", "the name nowhere.invalid could not be resolved"),
+    ],
+)
+def test_an_address_where_nobody_is_is_named_as_such(url, reason):
+    outbound = Outbound(OutboundSettings(allow=("127.0.0.1", "nowhere.invalid")))
+    download = Download(outbound, url, lambda _size: None, lambda _seconds: None)
+
+    with pytest.raises(Interrupted, match=rf"The address could not be reached: .*{reason}"):
+        b"".join(download.pieces())
