@@ -1,8 +1,8 @@
 """Asking the requests of one batch: as many at once as the engine keeps up with, each answer kept.
 
 One event loop per running batch, in its task's thread. A few *askers* take requests one after
-the other, so that a request costs neither a task nor a query; what they bring is written in
-groups by a thread. Knows no HTTP and no SQL: both are behind `Engine` and `Journal`.
+the other, so that a request costs neither a task nor a query; what they bring goes to a `Keeper`.
+Knows no HTTP and no SQL: both are behind `Engine` and `Journal`.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import heapq
 import itertools
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
@@ -21,9 +21,9 @@ import structlog
 from linarite.errors import InferenceRefused, LinariteError
 from linarite.resources.batches import answers
 from linarite.resources.batches.answers import Answer
+from linarite.resources.batches.keeping import Journal, Keeper
 from linarite.resources.batches.order import Ask, Window
 from linarite.resources.batches.pace import Pace
-from linarite.resources.batches.records import Fenced
 from linarite.resources.batches.retry import (
     Verdict,
     asked_wait_seconds,
@@ -34,13 +34,10 @@ from linarite.resources.batches.retry import (
 from linarite.tasks.task import HandedBack
 
 _TICK_SECONDS = 0.05
-_WRITE_SECONDS = 0.25
 _MOST_RESTING = 4_096
-_LOOK_SECONDS = 0.5
 _BOUND_SECONDS = 2.0
 _CANCEL_GRACE_SECONDS = 10.0
 _HAND_BACK_GRACE_SECONDS = 3.0
-_DATABASE_PATIENCE_SECONDS = 60.0
 _UNCOUNTED_SECONDS = 0.1
 _TELL_LOST_SECONDS = 30.0
 
@@ -95,17 +92,6 @@ class Engine(Protocol):
         """
 
 
-class Journal(Protocol):
-    """Where answers are kept; called in threads, one call at a time."""
-
-    def write(self, group: Sequence[Answer]) -> bool:
-        """Keep answers, or look without any; whether the batch is still to be worked on.
-
-        Raises:
-            Fenced: another worker took over; nothing was kept.
-        """
-
-
 class Ended(Enum):
     """Why asking ended."""
 
@@ -152,25 +138,21 @@ class Dispatch:
     ) -> None:
         self._window = window
         self._engine = engine
-        self._journal = journal
+        self._changed = asyncio.Event()
+        self._keeper = Keeper(journal, self._changed.set)
         self._pace = pace
         self._terms = terms
-        self._unwritten: list[Answer] = []
-        self._being_written = 0
         self._resting: list[tuple[float, int, Ask]] = []
         self._order = itertools.count()
         self._asked = 0
         self._askers: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
-        self._writing: asyncio.Task[None] | None = None
         self._bounding: asyncio.Task[None] | None = None
         self._ended: Ended | None = None
         self._stopping = False
         self._failure: BaseException | None = None
-        self._changed = asyncio.Event()
-        self._began = self._looked = self._written = time.monotonic()
+        self._began = time.monotonic()
         self._bounded = float("-inf")
-        self._database_lost: float | None = None
         self._told_lost = float("-inf")
 
     async def run(self) -> Ended:
@@ -181,14 +163,15 @@ class Dispatch:
                 await self._pause()
             await self._wind_down()
         finally:
-            others = (self._reading, self._writing, self._bounding)
+            others = (self._reading, self._bounding)
             await self._drop(*self._askers, *filter(None, others))
-        return self._ended
+            await self._keeper.drop()
+        return Ended.FENCED if self._keeper.is_fenced else self._ended
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if self._failure is not None:
-            raise self._failure
+        if failure := self._failure or self._keeper.failure:
+            raise failure
         self._ended = self._ended or self._why_end()
         if self._ended is not None:
             return
@@ -209,6 +192,10 @@ class Dispatch:
             pass
 
     def _why_end(self) -> Ended | None:
+        if self._keeper.is_fenced:
+            return Ended.FENCED
+        if not self._keeper.goes_on:
+            return Ended.CANCELLED
         try:
             self._terms.check()
         except HandedBack:
@@ -219,8 +206,6 @@ class Dispatch:
     def _is_all_answered(self) -> bool:
         idle = not (self._askers or self._resting or self._reading)
         return idle and self._window.is_over
-
-    # reading
 
     def _read_on(self) -> None:
         if self._reading is None and self._window.wants_more:
@@ -233,8 +218,6 @@ class Dispatch:
             self._failure = error
         self._reading = None
         self._changed.set()
-
-    # asking
 
     async def _bound(self) -> None:
         try:
@@ -249,7 +232,7 @@ class Dispatch:
     @property
     def _out(self) -> int:
         """How many requests are asked and not yet kept."""
-        return len(self._askers) + len(self._unwritten) + self._being_written
+        return len(self._askers) + len(self._keeper)
 
     def _send_askers(self) -> None:
         now = time.monotonic()
@@ -377,53 +360,13 @@ class Dispatch:
             body = {"error": {"code": refusal.code, "message": refusal.message}}
         self._keep(answers.refused(ask.number, ask.custom_id, refusal.status, body))
 
-    # keeping
-
     def _keep(self, answer: Answer) -> None:
-        self._unwritten.append(answer)
+        self._keeper.add(answer)
         self._write_if_due(time.monotonic())
 
     def _write_if_due(self, now: float) -> None:
-        if self._writing is None and (
-            now - self._looked >= _LOOK_SECONDS or (self._unwritten and self._is_worth_writing(now))
-        ):
-            self._writing = asyncio.create_task(self._write())
-
-    def _is_worth_writing(self, now: float) -> bool:
-        if now - self._written >= _WRITE_SECONDS:
-            return True
         # early enough for askers to go on while it is written
-        spare = self._terms.most_out - self._pace.limit
-        return self._database_lost is None and len(self._unwritten) >= spare // 2
-
-    async def _write(self) -> None:
-        group, self._unwritten = self._unwritten, []
-        self._being_written = len(group)
-        now = time.monotonic()
-        try:
-            if not await asyncio.to_thread(self._journal.write, group):
-                self._ended = self._ended or Ended.CANCELLED
-            self._written = self._looked = now
-            self._database_lost = None
-        except Fenced:
-            self._ended = Ended.FENCED
-        except sa.exc.OperationalError as error:
-            self._unwritten = group + self._unwritten
-            self._wait_for_database(now, error)
-        finally:
-            self._being_written, self._writing = 0, None
-            self._changed.set()
-
-    def _wait_for_database(self, now: float, error: Exception) -> None:
-        """Keep what was answered for a while, as the database may come back."""
-        self._written = self._looked = now
-        if self._database_lost is None:
-            self._database_lost = now
-            _log.warning("answers wait for the database", error=str(error))
-        elif now - self._database_lost > _DATABASE_PATIENCE_SECONDS:
-            self._failure = error
-
-    # ending
+        self._keeper.write_if_due(now, (self._terms.most_out - self._pace.limit) // 2)
 
     async def _wind_down(self) -> None:
         """Let what is out come in for a while, then write everything."""
@@ -435,17 +378,7 @@ class Dispatch:
         if self._askers:
             await asyncio.wait(self._askers, timeout=grace)
         await self._drop(*self._askers)
-        if self._writing is not None:
-            await self._writing
-        await self._write_the_rest()
-
-    async def _write_the_rest(self) -> None:
-        while self._unwritten and self._ended is not Ended.FENCED:
-            await self._write()
-            if self._failure is not None:
-                raise self._failure
-            if self._unwritten:
-                await asyncio.sleep(_WRITE_SECONDS)
+        await self._keeper.finish()
 
     async def _drop(self, *tasks: asyncio.Task[None]) -> None:
         for task in tasks:
