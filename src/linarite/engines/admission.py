@@ -1,14 +1,16 @@
 """Who is answered next: chats before batches, and batches never so many that chats wait.
 
-Decisions only; `stepper` acts on them. While chats come and go ("chat time") batches are held to
-as many answers as keep a step short, one of their prompts is read at a time, and those whose
-prompt is still being read when a chat arrives step back: nothing is lost, the prefix cache keeps
-what was computed.
+Decisions only; `stepper` acts on them. Of batch requests that begin alike one reads its prompt
+first, and the others find it in the prefix cache. While chats come and go ("chat time") batches
+are held to as many answers as keep a step short, one of their prompts is read at a time, and those
+whose prompt is still being read when a chat arrives step back: nothing is lost, the prefix cache
+keeps what was computed.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
 
+from linarite.engines.prefixes import Blocks, Prefixes, blocks_of
 from linarite.engines.sampling import Sampling
 
 RESERVED_SLOTS = 4
@@ -31,6 +33,10 @@ class Request:
     """Tokens so far, those from before it stepped back included."""
     is_reading: bool = True
     """Whether its prompt is still being computed."""
+    blocks: Blocks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.blocks = blocks_of(self.prompt) if self.is_batch else ()
 
     @property
     def can_step_back(self) -> bool:
@@ -57,6 +63,7 @@ class Admission:
         self._short = max(_SHORT_STEP_SECONDS, 2 * single_step_seconds)
         self._mean: float | None = None
         self._has_new_chat = False
+        self._prefixes = Prefixes()
 
     def put(self, request: Request, now: float) -> None:
         """Queue a request."""
@@ -96,9 +103,15 @@ class Admission:
         admitted = []
         while self._chats and len(self.active) < self.slots:
             admitted.append(self._start(self._chats.popleft()))
-        while self._batch and self._has_room_for_batch(now):
-            admitted.append(self._start(self._batch.popleft()))
+        while self._has_room_for_batch(now) and (request := self._next_of_batch()) is not None:
+            admitted.append(self._start(request))
         return admitted
+
+    def note_read(self, request: Request) -> None:
+        """Note that a request's prompt was computed: it said something."""
+        if request.is_reading:
+            request.is_reading = False
+            self._prefixes.note_read(request.blocks)
 
     def note_step(self, seconds: float, now: float) -> None:
         """Learn from a step in which no prompt was read how many answers keep a step short."""
@@ -133,6 +146,15 @@ class Admission:
         request.is_reading = True
         self.active[request.id] = request
         return request
+
+    def _next_of_batch(self) -> Request | None:
+        """The first that need not wait for what another one is reading."""
+        reading = [request.blocks for request in self.active.values() if request.is_reading]
+        for place, request in enumerate(self._batch):
+            if not self._prefixes.is_worth_waiting(request.blocks, reading):
+                del self._batch[place]
+                return request
+        return None
 
     def _has_room_for_batch(self, now: float) -> bool:
         batch = sum(request.is_batch for request in self.active.values())

@@ -35,6 +35,8 @@ _SILENCE_SECONDS = 600.0
 _FRESH_SECONDS = 2.0
 """How long an embedded engine's address is used before the host is asked (and told) again."""
 _BATCH_PRIORITY = 10
+_WAITING = 8
+"""Requests of a batch that wait at an embedded engine, so that no slot is empty for a step."""
 T = TypeVar("T")
 _Answered = TypeVar("_Answered", Answer, aiohttp.ClientResponse)
 _BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
@@ -182,7 +184,7 @@ class Engine(ABC):
 
     @abstractmethod
     async def slots(self) -> int | None:
-        """How many requests of batches it answers at once; None where that is not known."""
+        """How many requests of batches it is best given at once; None where that is not known."""
 
     @abstractmethod
     async def in_use(self) -> Mapping[str, int]:
@@ -285,7 +287,7 @@ class _EmbeddedEngine(Engine):
             await self._ask_for_address()
 
     async def slots(self) -> int | None:
-        return max(1, self._slots - RESERVED_SLOTS)
+        return max(1, self._slots - RESERVED_SLOTS) + _WAITING
 
     async def in_use(self) -> Mapping[str, int]:
         await self.prepare()

@@ -106,7 +106,7 @@ class Stepper:
             piece = handle.read()
             request = self._admission.active[request_id]
             if piece.tokens:
-                request.is_reading = False
+                self._admission.note_read(request)
                 request.said += piece.tokens
             if piece.ended is not None:
                 self._admission.remove(request_id)

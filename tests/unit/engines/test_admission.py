@@ -107,3 +107,44 @@ def test_a_request_that_waits_or_runs_can_be_removed(admission):
     assert admission.remove(1).id == 1
     assert admission.counts()["batch"] == 11
     assert not admission.has_waiting()
+
+
+RULES = list(range(40))
+"""A beginning that is longer than a block of the prefix cache."""
+
+
+def question(number: int, *, batch: bool = True, beginning: list[int] = RULES) -> Request:
+    return Request(number, [*beginning, number], Sampling(max_tokens=8), batch)
+
+
+def test_of_batch_requests_that_begin_alike_one_is_read_first(admission):
+    alike, other = [question(1), question(2), question(3)], question(4, beginning=[7, 8])
+    for one in (*alike, other):
+        admission.put(one, CALM)
+
+    assert admission.admit(CALM) == [alike[0], other]
+    assert admission.admit(CALM) == []
+
+    admission.note_read(alike[0])
+
+    assert admission.admit(CALM) == alike[1:]
+
+
+def test_nobody_waits_for_a_prompt_that_is_no_longer_read(admission):
+    first, second = question(1), question(2)
+    admission.put(first, CALM)
+    admission.put(second, CALM)
+    admission.admit(CALM)
+
+    admission.remove(first.id)
+
+    assert admission.admit(CALM) == [second]
+
+
+def test_a_chat_waits_for_no_prompt(admission):
+    admission.put(question(1), CALM)
+    admission.admit(CALM)
+    chat = question(2, batch=False)
+    admission.put(chat, CALM)
+
+    assert admission.admit(CALM) == [chat]
