@@ -7,6 +7,8 @@ what they promise.
 
 import json
 import logging
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -132,15 +134,17 @@ class Executor:
         """Ask for work by one cheap query before DBOS asks by its dear ones.
 
         At ten polls a second and queue these would take a tenth of a core while nothing happens,
-        which an engine beside them needs. DBOS passes over a queue that has no scopes; it reads a
+        which an engine beside them needs; so the queues share one answer for most of the time
+        between two polls. DBOS passes over a queue that has no scopes; it reads a
         queue's configuration anew at each poll, which no other worker may change anyway.
         """
         store = self._dbos._sys_db
         scopes_of = store.dequeue_scopes
         configured = {task.name: store.get_queue(task.name) for task in self._tasks}
+        look = _Look(self._database, list(configured), 0.8 * self._poll_seconds)
 
         def scopes_with_work(queue_name: str) -> Any:
-            return scopes_of(queue_name) if rows.has_work(self._database, queue_name) else []
+            return scopes_of(queue_name) if look.has_work(queue_name) else []
 
         store.dequeue_scopes = scopes_with_work
         store.get_queue = configured.get
@@ -176,6 +180,28 @@ class Executor:
         def workflow(task: str, subject_id: str) -> None:
             workflow_id = str(DBOS.workflow_id)
             perform(task, subject_id, workflow_id, current_owner_xid(workflow_id))
+
+
+class _Look:
+    """Which queues have work, asked of the database at most every so many seconds."""
+
+    def __init__(self, database: Database, queue_names: Sequence[str], seconds: float) -> None:
+        self._database = database
+        self._query = rows.queues_with_work(database, queue_names)
+        self._seconds = seconds
+        self._looked = float("-inf")
+        self._found: set[str] = set()
+        self._lock = threading.Lock()
+
+    def has_work(self, queue_name: str) -> bool:
+        """Whether a task waited in this queue at the last look."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._looked >= self._seconds:
+                with self._database.reading() as connection:
+                    self._found = set(connection.execute(self._query).scalars())
+                self._looked = now
+            return queue_name in self._found
 
 
 def _client(engine: sa.Engine) -> DBOSClient:

@@ -3,6 +3,9 @@
 DBOS's table is named here alone, by the few columns that fencing, takeover and cleaning need.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import sqlalchemy as sa
 
 from linarite.storage.database import Database, Transaction
@@ -14,6 +17,7 @@ def workflow_status(database: Database) -> sa.TableClause:
     return sa.table(
         "workflow_status",
         sa.column("workflow_uuid", sa.Text),
+        sa.column("queue_name", sa.Text),
         sa.column("status", sa.Text),
         sa.column("executor_id", sa.Text),
         sa.column("owner_xid", sa.Text),
@@ -77,21 +81,22 @@ def locked_owner(database: Database, tx: Transaction, workflow_id: str) -> str |
     return tx.execute(query).scalar_one_or_none()
 
 
-def has_work(database: Database, queue_name: str) -> bool:
-    """Whether a task waits in this queue."""
-    query = sa.text(  # both conditions on the status: SQLite finds DBOS's partial index by one
-        f"SELECT 1 FROM {'' if database.is_sqlite else 'dbos.'}workflow_status "
-        "WHERE queue_name = :queue AND status = 'ENQUEUED' "
-        "AND status IN ('ENQUEUED', 'PENDING') LIMIT 1"
-    )
-    with database.reading() as connection:
-        return connection.execute(query, {"queue": queue_name}).first() is not None
+def queues_with_work(database: Database, queue_names: Sequence[str]) -> sa.CompoundSelect[Any]:
+    """Asks for the names of those queues in which a task waits; made once, as it is asked often."""
+    status = workflow_status(database)
+    in_flight = sa.text("status IN ('ENQUEUED', 'PENDING')")  # SQLite finds the index by it
+
+    def waiting(name: str) -> sa.Select[Any]:
+        waits = status.c.queue_name == name, status.c.status == "ENQUEUED", in_flight
+        return sa.select(sa.literal(name)).where(sa.exists().where(*waits))
+
+    return sa.union_all(*map(waiting, queue_names))
 
 
 def busy_executors(database: Database) -> set[str]:
     """The ids of all workers, living or not, that tasks are in the hands of."""
     status = workflow_status(database)
-    in_flight = sa.text("status IN ('ENQUEUED', 'PENDING')")  # as in `has_work`
+    in_flight = sa.text("status IN ('ENQUEUED', 'PENDING')")  # as in `queues_with_work`
     query = sa.select(status.c.executor_id).where(status.c.status == "PENDING", in_flight)
     with database.reading() as connection:
         return set(connection.execute(query).scalars())
