@@ -39,8 +39,15 @@ def chat_line(custom_id: str, model: str, text: str, **body: object) -> bytes:
     return json.dumps(line).encode()
 
 
-def run(client: openai.OpenAI, lines: Sequence[bytes]) -> Outcome:
+def run(
+    client: openai.OpenAI, lines: Sequence[bytes], *, poll_seconds: float = _POLL_SECONDS
+) -> Outcome:
     """Upload `lines` (not timed), run them as a batch (timed), read what came out (not timed).
+
+    Args:
+        client: whom it is asked of.
+        lines: of the batch's input.
+        poll_seconds: how often it is looked at meanwhile, which costs the machine something.
 
     Raises:
         RuntimeError: it did not complete in five minutes, or a line is missing or failed.
@@ -51,7 +58,7 @@ def run(client: openai.OpenAI, lines: Sequence[bytes]) -> Outcome:
     while batch.status not in _FINAL:
         if time.monotonic() - began > _LONGEST_SECONDS:
             raise RuntimeError(f"The batch hangs: {batch}")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(poll_seconds)
         batch = client.batches.retrieve(batch.id)
     seconds = time.monotonic() - began
     if batch.status != "completed" or batch.output_file_id is None:

@@ -15,10 +15,10 @@ _SCRATCH = results.ROOT / "bench" / ".scratch"
 Measure = Callable[[argparse.Namespace, Path], list[Finding]]
 
 
-def parser(about: str, **defaults: int) -> argparse.ArgumentParser:
+def parser(about: str, pairs: int = 5, **defaults: int) -> argparse.ArgumentParser:
     """A parser with ``--pairs``, ``--scratch`` and one integer option for each of `defaults`."""
     made = argparse.ArgumentParser(description=about)
-    made.add_argument("--pairs", type=int, default=5, help="interleaved pairs (default 5)")
+    made.add_argument("--pairs", type=int, default=pairs, help=f"interleaved pairs ({pairs})")
     made.add_argument(
         "--scratch", type=Path, default=_SCRATCH, help="folder for what is measured, emptied after"
     )
