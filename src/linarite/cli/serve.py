@@ -26,6 +26,7 @@ from linarite.cli.data_folder import Announcement, DataFolder, write_secret
 from linarite.cli.listening import endpoint, listen
 from linarite.cli.loading import load_settings
 from linarite.cli.refusals import Refused
+from linarite.errors import InvalidPayload
 from linarite.settings import Settings, TlsFiles
 
 API_VERSION = "2025-02-01-preview"
@@ -160,6 +161,7 @@ def _open(settings: Settings, *, pull: bool) -> _Opened:
     _offer_models(settings, pull=pull)
     key = _key(settings, folder)
     _migrate(settings, key)
+    _check_deployments(settings)
     tls = _tls(settings)
     announcement = Announcement(endpoint(settings.server, listening), key, API_VERSION, os.getpid())
     return _Opened(settings, folder, listening, announcement, tls)
@@ -177,6 +179,21 @@ def _refuse_beside_engine_host(data: Path) -> None:
         f"`linarite engines` runs on {data} already; end it first, for `serve` has a host of its "
         "own, or serve with `linarite api` and `linarite worker` beside it."
     )
+
+
+def _check_deployments(settings: Settings) -> None:
+    """Refuse at once what would end every API process that is started."""
+    from linarite import bootstrap
+    from linarite.resources.deployments.service import Deployments
+
+    deployments = bootstrap.build(settings).parts[Deployments]
+    try:
+        deployments.check_declared()
+    except InvalidPayload as error:
+        raise Refused(
+            f"{error.target}: {error.message.partition(';')[0]}. `linarite models list` shows "
+            "those that do; add it with `linarite models add`, or name it in [[models]]."
+        ) from None
 
 
 def _offer_models(settings: Settings, *, pull: bool) -> None:

@@ -252,6 +252,22 @@ def test_a_single_kind_refuses_a_database_that_was_never_migrated(
     assert "linarite serve" in refused.stderr
 
 
+def test_a_deployment_of_a_model_that_is_not_there_is_refused_with_what_would_help(
+    tmp_path: Path,
+) -> None:
+    settings = tmp_path / "linarite.toml"
+    settings.write_text('[[deployments]]\nname = "chat"\nmodel = "no-such-model"\n')
+
+    refused = run_linarite(
+        "serve", "--port", "0", "--data", tmp_path / "data", "--config", settings
+    )
+
+    assert refused.returncode == 1
+    assert "deployments.chat.model: The model 'no-such-model' does not exist" in refused.stderr
+    assert "linarite models add" in refused.stderr
+    assert "Traceback" not in refused.stderr + refused.stdout
+
+
 def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -63,6 +63,10 @@ class Deployments:
     most: int = 1000
     _known: dict[tuple[str, str], tuple[Target, float]] = field(default_factory=dict)
 
+    def check_declared(self) -> None:
+        """Raise InvalidPayload when the settings file deploys a model that is not there."""
+        self._wanted()
+
     def sync(self) -> None:
         """Make everyone's deployments those of the settings file and the installed models.
 
