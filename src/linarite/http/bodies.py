@@ -41,19 +41,18 @@ def json_body(model: type[M], content_types: Sequence[str] = JSON) -> Any:
     return Depends(read)
 
 
-async def raw_json(request: Request) -> tuple[bytes, dict[str, Any]]:
-    """The body of an inference request, as it came and parsed; it must be a JSON object.
+async def json_object(request: Request) -> dict[str, Any]:
+    """The body of an inference request, which must be a JSON object.
 
     Raises:
         UnsupportedMediaType: the content type is not JSON.
         PayloadTooLarge: the body is longer than `limits.json_body_bytes`.
         InvalidPayload: it is not a JSON object.
     """
-    body = await read_body(request)
-    parsed = parse_json(body)
+    parsed = parse_json(await read_body(request))
     if not isinstance(parsed, dict):
         raise InvalidPayload("The body must be a JSON object.", target="$")
-    return body, parsed
+    return parsed
 
 
 async def read_body(

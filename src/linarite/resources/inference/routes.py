@@ -14,7 +14,7 @@ from linarite.engines.client import Engine, Engines, Reply, StreamReply
 from linarite.engines.refusals import EngineUnreachable
 from linarite.errors import InferenceRefused, InvalidPayload, ServiceUnavailable
 from linarite.http.auth import Resource
-from linarite.http.bodies import raw_json
+from linarite.http.bodies import json_object
 from linarite.http.wiring import part
 from linarite.resources.deployments.records import Target
 from linarite.resources.inference.answers import failure
@@ -93,7 +93,7 @@ async def _answer(
     deployment: str | None = None,
 ) -> Response:
     try:
-        _, body = await raw_json(request)
+        body = await json_object(request)
     except InvalidPayload as refusal:
         raise as_inference(refusal) from None
     target = await inference.target(resource, deployment or _named(body))
