@@ -62,7 +62,7 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Finding]:
             return _lines(next(numbers), options.lines)
 
         def our_rate() -> float:
-            done = batch_runs.run(client, new_lines(), poll_seconds=0.5)
+            done = batch_runs.run(client, new_lines(), look_seconds=1.0)
             return _tokens(done.answers) / done.seconds
 
         def ideal_rate() -> float:

@@ -40,14 +40,15 @@ def chat_line(custom_id: str, model: str, text: str, **body: object) -> bytes:
 
 
 def run(
-    client: openai.OpenAI, lines: Sequence[bytes], *, poll_seconds: float = _POLL_SECONDS
+    client: openai.OpenAI, lines: Sequence[bytes], *, look_seconds: float = _POLL_SECONDS
 ) -> Outcome:
     """Upload `lines` (not timed), run them as a batch (timed), read what came out (not timed).
 
     Args:
         client: whom it is asked of.
         lines: of the batch's input.
-        poll_seconds: how often it is looked at meanwhile, which costs the machine something.
+        look_seconds: how often it is looked at until it is nearly done; looking costs the machine
+            something, which an engine may miss.
 
     Raises:
         RuntimeError: it did not complete in five minutes, or a line is missing or failed.
@@ -58,7 +59,8 @@ def run(
     while batch.status not in _FINAL:
         if time.monotonic() - began > _LONGEST_SECONDS:
             raise RuntimeError(f"The batch hangs: {batch}")
-        time.sleep(poll_seconds)
+        nearly = batch.request_counts and batch.request_counts.completed > 0.95 * len(lines)
+        time.sleep(_POLL_SECONDS if nearly else look_seconds)
         batch = client.batches.retrieve(batch.id)
     seconds = time.monotonic() - began
     if batch.status != "completed" or batch.output_file_id is None:
