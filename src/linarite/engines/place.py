@@ -19,15 +19,13 @@ class ModelPlace:
     folder: Path | None = None
     upstream: Upstream | None = None
     tokenizer: Path | None = None
-    """Of an upstream model: its ``tokenizer.json`` or the folder that holds it."""
+    """Of a model that does not bring it: its ``tokenizer.json`` or the folder that holds it."""
 
     def tokenizer_folder(self) -> Path | None:
         """The folder whose tokenizer counts for this model, if any."""
-        if self.folder is not None:
-            return self.folder / "hf"
-        if self.tokenizer is not None and self.tokenizer.is_file():
-            return self.tokenizer.parent
-        return self.tokenizer
+        if self.tokenizer is not None:
+            return self.tokenizer.parent if self.tokenizer.is_file() else self.tokenizer
+        return None if self.folder is None else self.folder / "hf"
 
 
 def models_folder(settings: Settings) -> Path:

@@ -6,7 +6,10 @@ from typing import Literal
 
 from linarite.engines.capabilities import Capabilities, capabilities
 from linarite.settings import Upstream
+from linarite.wire.models import FineTuningState
 
+EVERYONE = "*"
+"""The resource of what the operator brought or deployed: every caller sees it."""
 NEVER = 4_102_444_800
 """The end of 2099: when a model ends that nobody means to end; the contract wants a time."""
 UNDATED = 1_735_689_600
@@ -15,12 +18,12 @@ UNDATED = 1_735_689_600
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """A base model on this machine, or behind an address."""
+    """A base model on this machine or behind an address, or one that was tuned from it."""
 
     id: str
     kind: Literal["chat", "embedding"]
     path: Path | None = None
-    """Folder or file of an embedded model."""
+    """Folder of an embedded model; of a tuned one, the folder with its adapter."""
     upstream: Upstream | None = None
     """The server that answers for any other."""
     context_tokens: int | None = None
@@ -28,7 +31,16 @@ class ModelRecord:
     tokenizer: Path | None = None
     """What counts its tokens, where it does not lie with the model."""
     tunable: bool = False
+    """Whether training can start from it."""
     created_at: int = UNDATED
+    base: str | None = None
+    """Id of the model that this one was tuned from; None for a base model."""
+    fine_tune: str | None = None
+    """Id of the job that tuned it."""
+    checkpoint: str | None = None
+    """Id of the checkpoint that it is, by which it can be named too."""
+    status: FineTuningState = FineTuningState.SUCCEEDED
+    """The state of the job that tuned it."""
 
     @property
     def able(self) -> Capabilities:
