@@ -122,7 +122,10 @@ class Executor:
             client.register_queue(
                 task.name,
                 worker_concurrency=task.concurrency,
-                partition_worker_concurrency=task.concurrency - task.concurrency // 4,
+                partition_concurrency=task.per_resource,
+                partition_worker_concurrency=min(
+                    task.per_resource or task.concurrency, task.concurrency - task.concurrency // 4
+                ),
                 polling_interval_sec=self._poll_seconds,
                 on_conflict="always_update",
             )
