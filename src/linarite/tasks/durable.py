@@ -53,7 +53,9 @@ class Enqueuer:
         _speak_through_our_log()
         self._client = _client(database.engine)
 
-    def enqueue(self, tx: Transaction, task: str, subject_id: str, *, resource: str) -> None:
+    def enqueue(
+        self, tx: Transaction, task: str, subject_id: str, *, resource: str, place: int = 0
+    ) -> None:
         """As `Queue.enqueue`."""
         options: Any = {
             "workflow_name": _WORKFLOW,
@@ -61,6 +63,7 @@ class Enqueuer:
             "queue_partition_key": resource,
             "deduplication_id": subject_id,
             "app_version": _VERSION,
+            "priority": min(place, _NO_LIMIT),
         }
         try:
             with tx.begin_nested():  # PostgreSQL aborts what a refused row stands in

@@ -115,7 +115,7 @@ class FineTuning:
             for blob_id in record.blob_ids:
                 blob_rows.use(tx, blob_id, record.user)
             repository.add_events(tx, record, [self.event(ENQUEUED)])
-            self.queue.enqueue(tx, RUN, record.id, resource=resource)
+            self.queue.enqueue(tx, RUN, record.id, resource=resource, place=record.seq)
         return record
 
     def get(self, resource: str, job_id: str) -> JobRecord:
