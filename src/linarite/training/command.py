@@ -8,6 +8,7 @@
 A signal is only noted when it comes; it is looked at between pieces of work.
 """
 
+import argparse
 import fcntl
 import os
 import signal
@@ -24,14 +25,13 @@ from linarite.training.spec import read_spec
 
 INTERRUPTED = 75
 BUSY = 76
+KEEP_SECONDS = 45.0
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # the same bits on every run
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while others need the processor starve them
     "TOKENIZERS_PARALLELISM": "false",
 }
-_USAGE = "usage: python -m linarite.training FOLDER"
 
 
 class Stop:
@@ -56,26 +56,32 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         The exit status.
     """
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        sys.stderr.write(f"{_USAGE}\n")
-        return 2
+    parser = argparse.ArgumentParser(prog="python -m linarite.training")
+    parser.add_argument("folder", type=Path, help="a job's folder")
+    parser.add_argument(
+        "--keep-seconds",
+        type=float,
+        default=KEEP_SECONDS,
+        help="after how much work the state is kept (%(default)g seconds)",
+    )
+    options = parser.parse_args(arguments)
+    folder: Path = options.folder
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop.ask)
-    folder = Path(arguments[0])
     try:
         with _alone(folder):
-            return _run(folder, stop)
+            return _run(folder, stop, options.keep_seconds)
     except BlockingIOError:
         sys.stderr.write(f"Another process trains in {folder}.\n")
         return BUSY
 
 
-def _run(folder: Path, stop: Stop) -> int:
+def _run(folder: Path, stop: Stop, keep_seconds: float) -> int:
     journal = Journal(folder / "log.jsonl")
     try:
         if not journal.has_ended:
-            _train(folder, journal, stop)
+            _train(folder, journal, stop, keep_seconds)
     except Interrupted:
         return INTERRUPTED
     except TrainingFailure as failure:
@@ -85,7 +91,7 @@ def _run(folder: Path, stop: Stop) -> int:
     return 0
 
 
-def _train(folder: Path, journal: Journal, stop: Stop) -> None:
+def _train(folder: Path, journal: Journal, stop: Stop, keep_seconds: float) -> None:
     """Train; what the libraries raise becomes a failure where its meaning is known."""
     if not extra.is_installed():
         raise TrainingFailure("extra_missing", extra.MESSAGE)
@@ -94,7 +100,7 @@ def _train(folder: Path, journal: Journal, stop: Stop) -> None:
     from linarite.training.job import train
 
     try:
-        train(folder, read_spec(folder), journal, stop.check)
+        train(folder, read_spec(folder), journal, stop.check, keep_seconds=keep_seconds)
     except (OSError, MemoryError, RuntimeError) as error:
         failure = explained(error)
         if failure is None:

@@ -27,7 +27,7 @@ from linarite.training.writing import Tokens, Writer
 _Example = TypeVar("_Example", Tokens, Pair)
 
 
-def train(folder: Path, spec: Spec, journal: Journal, check: Check) -> None:
+def train(folder: Path, spec: Spec, journal: Journal, check: Check, *, keep_seconds: float) -> None:
     """Train to the end, which is told in the journal.
 
     Args:
@@ -35,6 +35,7 @@ def train(folder: Path, spec: Spec, journal: Journal, check: Check) -> None:
         spec: what is to be done.
         journal: the folder's log.
         check: see `Check`.
+        keep_seconds: after how much work the state is kept.
 
     Raises:
         Interrupted: `check` raised it.
@@ -52,7 +53,11 @@ def train(folder: Path, spec: Spec, journal: Journal, check: Check) -> None:
         kept = folder / "state" / "reference.safetensors"
         reference = reference_log_probs(model, [*pairs, *validation_pairs], kept, check)
         method = Dpo(model, pairs, validation_pairs, reference, plan.beta)
-    Training(folder, plan, model, method, journal, check, base=_name(spec.base)).run()
+    base = _name(spec.base)
+    run = Training(
+        folder, plan, model, method, journal, check, base=base, keep_seconds=keep_seconds
+    )
+    run.run()
     journal.succeeded(trained_tokens=plan.n_epochs * sum(method.lengths))
 
 

@@ -22,7 +22,6 @@ from linarite.training.pace import Pace
 from linarite.training.plan import Batch, Plan, batches_of_epoch
 from linarite.training.state import Position, restore_state, save_state
 
-KEEP_SECONDS = 45.0
 _STATE = "state"
 _LOOK = 8
 """Validation examples of a look."""
@@ -42,6 +41,7 @@ class Training:
         check: Check,
         *,
         base: str,
+        keep_seconds: float,
     ) -> None:
         self._folder = folder
         self._plan = plan
@@ -50,6 +50,7 @@ class Training:
         self._journal = journal
         self._check = check
         self._base = base
+        self._keep_seconds = keep_seconds
         self._position = Position()
         self._kept: Position | None = None
         self._kept_at = time.monotonic()
@@ -77,7 +78,7 @@ class Training:
                 else:
                     self._position = self._tell(self._position.step, self._position.untold)
                 self._check()
-                if time.monotonic() - self._kept_at > KEEP_SECONDS:
+                if time.monotonic() - self._kept_at > self._keep_seconds:
                     self._keep()
         except Interrupted:
             self._keep()

@@ -15,6 +15,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging
 
 from linarite.training.faults import TrainingFailure
 from linarite.training.losses import label_log_probs
@@ -50,6 +51,7 @@ class TunedModel:
         Raises:
             TrainingFailure: the folder of the model or of the adapter cannot be used.
         """
+        logging.disable_progress_bar()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         has_bf16 = _has_bf16(device)
         on_gpu = device.type == "cuda"
@@ -64,7 +66,9 @@ class TunedModel:
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise TrainingFailure(
                 "invalid_model",
-                f"The base model cannot be loaded ({error}); add it again.",
+                f"The base model cannot be loaded, add it again: {error}".replace(
+                    str(hf_folder), "its folder"
+                ),
                 "model",
             ) from error
         base.config.use_cache = False
@@ -128,9 +132,9 @@ class TunedModel:
             return
         self._saves_memory = saves_memory
         if saves_memory:
-            self._language_model.gradient_checkpointing_enable({"use_reentrant": False})
+            self._language_model.activation_checkpointing_enable({"use_reentrant": False})
         else:
-            self._language_model.gradient_checkpointing_disable()
+            self._language_model.activation_checkpointing_disable()
 
     def looks(self) -> None:
         """Be ready to be judged."""
