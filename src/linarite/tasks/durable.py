@@ -63,8 +63,9 @@ class Enqueuer:
             "queue_partition_key": resource,
             "deduplication_id": subject_id,
             "app_version": _VERSION,
-            "priority": min(place, _NO_LIMIT),
         }
+        if place:  # what has none goes first
+            options["priority"] = min(place, _NO_LIMIT)
         try:
             with tx.begin_nested():  # PostgreSQL aborts what a refused row stands in
                 self._client.enqueue_in_transaction(tx, options, task, subject_id)
