@@ -156,10 +156,8 @@ def test_preferences_have_their_hyperparameters_and_columns(client, script):
         },
     }
     header = content_of(client, job["result_files"][0]).splitlines()[0]
-    assert header.endswith(
-        "train_reward_accuracy,valid_reward_margin,valid_reward_accuracy,"
-        "full_valid_reward_margin,full_valid_reward_accuracy"
-    )
+    assert header.startswith("step,train_loss,train_mean_token_accuracy,valid_loss,")
+    assert header.endswith(",full_valid_reward_chosen,full_valid_reward_rejected")
 
 
 def test_a_job_fails_with_the_trainers_reason(client, script):

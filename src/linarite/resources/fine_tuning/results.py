@@ -16,13 +16,9 @@ _COLUMNS = (
     "full_valid_loss",
     "full_valid_mean_token_accuracy",
 )
-_OF_PREFERENCES = (
-    "train_reward_margin",
-    "train_reward_accuracy",
-    "valid_reward_margin",
-    "valid_reward_accuracy",
-    "full_valid_reward_margin",
-    "full_valid_reward_accuracy",
+_REWARDS = ("reward_margin", "reward_accuracy", "reward_chosen", "reward_rejected")
+_OF_PREFERENCES = tuple(
+    f"{prefix}_{reward}" for prefix in ("train", "valid", "full_valid") for reward in _REWARDS
 )
 
 
