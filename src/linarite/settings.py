@@ -193,6 +193,10 @@ class Upstream(_Section):
     """The environment variable that holds its key."""
     priority: bool = False
     """Whether the server takes vLLM's `priority` field, so that batches yield to chats."""
+    adapters: bool = False
+    """Whether the server loads LoRA adapters from this machine's data folder, as vLLM does with
+    `--enable-lora` and `VLLM_ALLOW_RUNTIME_LORA_UPDATING`. The model can be tuned then, once its
+    weights are added here under the same id."""
 
 
 class ModelEntry(_Section):

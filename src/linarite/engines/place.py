@@ -13,13 +13,21 @@ _LONGEST_SOCKET_PATH = 90
 
 @dataclass(frozen=True)
 class ModelPlace:
-    """A model by its id and exactly one of: an installed folder, an upstream."""
+    """A model by its id and where it is served: from an installed folder, unless by an upstream."""
 
     id: str
     folder: Path | None = None
     upstream: Upstream | None = None
     tokenizer: Path | None = None
     """Of a model that does not bring it: its ``tokenizer.json`` or the folder that holds it."""
+
+    @property
+    def adapter_folder(self) -> Path | None:
+        """What an upstream is to load before it is asked for this model: a PEFT folder."""
+        if self.upstream is None or self.folder is None or not self.upstream.adapters:
+            return None
+        adapter = self.folder / "adapter"
+        return adapter if adapter.is_dir() else None
 
     def tokenizer_folder(self) -> Path | None:
         """The folder whose tokenizer counts for this model, if any."""

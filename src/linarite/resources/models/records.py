@@ -1,6 +1,6 @@
 """A model as the server knows it: what it is called, where it lies, what it can do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +23,8 @@ class ModelRecord:
     id: str
     kind: Literal["chat", "embedding"]
     path: Path | None = None
-    """Folder of an embedded model; of a tuned one, the folder with its adapter."""
+    """Folder of an embedded model; of a tuned one, the folder with its adapter; of a model behind
+    an address that takes adapters, what tuning starts from."""
     upstream: Upstream | None = None
     """The server that answers for any other."""
     context_tokens: int | None = None
@@ -45,6 +46,9 @@ class ModelRecord:
     @property
     def able(self) -> Capabilities:
         """What its engine can do."""
-        return capabilities(
+        able = capabilities(
             is_embedded=self.upstream is None, is_embedding=self.kind == "embedding"
         )
+        if self.upstream is not None and self.upstream.adapters:
+            return replace(able, fine_tune=able.chat)
+        return able

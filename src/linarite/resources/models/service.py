@@ -87,11 +87,26 @@ class Models:
         return self.aliases.get(name, name)
 
     def _by_id(self) -> dict[str, ModelRecord]:
-        return {model.id: model for model in (*self.installed(), *self.declared)}
+        installed = {model.id: model for model in self.installed()}
+        declared = {one.id: _with_files(one, installed.get(one.id)) for one in self.declared}
+        return installed | declared
 
     def _tuned(self, resource: str, bases: Mapping[str, ModelRecord]) -> dict[str, ModelRecord]:
         found = (record for record in self.tuned(resource) if record.id not in bases)
         return {record.id: _on_base(record, bases.get(record.base or "")) for record in found}
+
+
+def _with_files(declared: ModelRecord, installed: ModelRecord | None) -> ModelRecord:
+    """A model of the settings, with what its files on this machine say of it."""
+    if installed is None:
+        return declared
+    if declared.upstream is not None:
+        takes_adapters = declared.upstream.adapters and installed.tunable
+        return replace(declared, path=installed.path, tunable=True) if takes_adapters else declared
+    if declared.path is None or declared.path != installed.path:
+        return declared
+    context_tokens = declared.context_tokens or installed.context_tokens
+    return replace(declared, context_tokens=context_tokens, tunable=installed.tunable)
 
 
 def _on_base(tuned: ModelRecord, base: ModelRecord | None) -> ModelRecord:
@@ -99,9 +114,13 @@ def _on_base(tuned: ModelRecord, base: ModelRecord | None) -> ModelRecord:
     if base is None:
         return tuned
     place = ModelPlace(base.id, base.path, base.upstream, base.tokenizer)
+    upstream = base.upstream
+    if upstream is not None and not upstream.adapters:
+        upstream = None  # it would answer as the base does; the files here do not
     return replace(
         tuned,
         kind=base.kind,
+        upstream=upstream and upstream.model_copy(update={"model": tuned.id}),
         context_tokens=base.context_tokens,
         tokenizer=place.tokenizer_folder(),
         tunable=base.tunable,

@@ -5,6 +5,7 @@ import pytest
 from linarite.errors import NotFound
 from linarite.resources.models.records import EVERYONE, ModelRecord
 from linarite.resources.models.service import Models
+from linarite.settings import Upstream
 
 BIG, SMALL = ModelRecord("org/big:7b-v1.5", "chat"), ModelRecord("small", "embedding")
 
@@ -115,3 +116,39 @@ def test_a_base_hides_what_was_tuned_under_its_name():
     other = ModelRecord(TUNED.id, "chat")
 
     assert with_tuned(LOCAL, other).find("ours", TUNED.id) is other
+
+
+UPSTREAM = Upstream(base_url="http://vllm/v1", model="org/local", adapters=True)
+
+
+def on_upstream(upstream):
+    """`local` is installed for tuning, and served by an upstream."""
+    declared = ModelRecord("local", "chat", upstream=upstream)
+    return Models(lambda: [LOCAL], [declared], {}, lambda resource: [TUNED])
+
+
+def test_an_upstream_that_takes_adapters_can_be_tuned_and_serves_what_was_tuned():
+    models = on_upstream(UPSTREAM)
+
+    base, tuned = models.get("ours", "local").model, models.get("ours", TUNED.id).model
+
+    assert (base.path, base.tunable, base.able.fine_tune) == (LOCAL.path, True, True)
+    assert tuned.upstream == UPSTREAM.model_copy(update={"model": TUNED.id})
+    assert (tuned.path, tuned.tokenizer) == (TUNED.path, Path("local/hf"))
+
+
+def test_what_an_upstream_does_not_take_is_served_here():
+    models = on_upstream(Upstream(base_url="http://theirs/v1"))
+
+    base, tuned = models.get("ours", "local").model, models.get("ours", TUNED.id).model
+
+    assert (base.path, base.tunable, base.able.fine_tune) == (None, False, False)
+    assert (tuned.path, tuned.upstream) == (TUNED.path, None)
+
+
+def test_a_model_of_the_settings_can_be_tuned_once_it_was_added():
+    declared = ModelRecord("local", "chat", path=LOCAL.path)
+
+    found = Models(lambda: [LOCAL], [declared]).get("r", "local").model
+
+    assert (found.tunable, found.context_tokens) == (True, 99)
