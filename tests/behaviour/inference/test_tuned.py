@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
 TUNED = f"{CHAT}.ft-0123456789abcdef0123456789abcdef-odd"
 STEP = f"{TUNED}:ckpt-step-10"
+ORPHAN = f"{CHAT}.ft-fedcba9876543210fedcba9876543210"
+"""Its base is not on this machine any more."""
 PIZZA: Any = [{"role": "user", "content": "Tell me about pizza."}]
 BRIEFLY = {"temperature": 0, "max_tokens": 16}
 ARM = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a"
@@ -32,10 +34,13 @@ def tuning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("tuning")
     base = read_model(pulled(CHAT).folder)
     records = []
-    for seed, name in enumerate((TUNED, STEP)):
+    for seed, name in enumerate((TUNED, STEP, ORPHAN)):
         adapter = write_adapter(folder / f"adapter-{seed}", base.hf_folder, seed=seed, size=0.15)
         put_tuned(base, adapter, folder / f"tuned-{seed}", name)
         records.append(ModelRecord(name, "chat", path=folder / f"tuned-{seed}", base=CHAT))
+    stated = json.loads((folder / "tuned-2" / "model.json").read_text())
+    stated["base"]["folder"] = str(folder / "gone")
+    (folder / "tuned-2" / "model.json").write_text(json.dumps(stated))
     tuned = {"default": records}
     with (
         engine_host(folder, slots=8),
@@ -44,6 +49,7 @@ def tuning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     ):
         running.built.parts[Models].tuned = lambda resource: tuned.get(resource, [])
         client.post("/openai/deployments", json={"id": "tuned", "model": TUNED})
+        client.post("/openai/deployments", json={"id": "orphan", "model": ORPHAN})
         model = {"format": "OpenAI", "name": STEP, "version": "1"}
         client.put(f"{ARM}/deployments/step", json={"properties": {"model": model}})
         yield running
@@ -93,6 +99,14 @@ def test_a_batch_is_answered_by_the_tuned_model(client: openai.AzureOpenAI, tuni
     assert answered["model"] == TUNED
     assert answered["choices"][0]["message"]["content"] == chat.choices[0].message.content
     assert answered["usage"]["total_tokens"] == chat.usage.total_tokens
+
+
+def test_without_its_base_a_tuned_model_says_what_is_missing(client: openai.AzureOpenAI):
+    with pytest.raises(openai.InternalServerError) as refused:
+        client.chat.completions.create(model="orphan", messages=PIZZA)
+
+    assert refused.value.status_code == 503
+    assert f"pull or add {CHAT} again" in refused.value.message
 
 
 @pytest.mark.parametrize("name", ["tuned", "step", TUNED])
