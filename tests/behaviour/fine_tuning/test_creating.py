@@ -12,6 +12,7 @@ from tests.support.tuning import (
     a_training_file,
     create,
     examples,
+    job_now,
     tuning_server,
 )
 
@@ -78,7 +79,8 @@ def test_a_method_is_named_by_type_or_by_kind(client, method):
 def test_what_the_job_is_to_be_called_and_where_it_is_shown_is_kept(client):
     wandb = {"project": "mine", "tags": ["a", "b"]}
 
-    job = a_job(client, suffix="x" * 40, seed=-5, integrations=[{"type": "wandb", "wandb": wandb}])
+    asked = {"integrations": [{"type": "wandb", "wandb": wandb}]}
+    job = job_now(client, a_job(client, suffix="x" * 40, seed=-5, **asked)["id"])
 
     assert (job["suffix"], job["seed"]) == ("x" * 40, -5)
     assert job["integrations"] == [
