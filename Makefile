@@ -2,6 +2,10 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 UV := 0.13.9
+# PyTorch is the one big part (its usual Linux build brings CUDA along). For a small CPU build:
+# make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH := 2.13.0
+TORCH_INDEX ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 CLIENTS := .venv/.clients
@@ -20,7 +24,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Linarite needs Python 3.11 or newer; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==$(UV)'
-	$(BIN)/uv pip install --quiet --python .venv --constraint constraints.txt --editable '.[local,demo]' --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) 'torch==$(TORCH)'
+	$(BIN)/uv pip install --quiet --python .venv --constraint constraints.txt --editable '.[local,train,demo]' --group dev
 	@touch $@
 
 $(CLIENTS): $(OLDEST_SDK) $(NODE)/package.json $(NODE)/package-lock.json | $(STAMP)
@@ -32,8 +37,8 @@ $(CLIENTS): $(OLDEST_SDK) $(NODE)/package.json $(NODE)/package-lock.json | $(STA
 model: $(STAMP)  ## fetch the embedded models and make them ready to serve
 	@$(BIN)/linarite models pull --quiet
 
-demo: model  ## the main job: a batch of real questions, answered by the embedded model (KEEP=1 leaves the server up)
-	@$(BIN)/linarite demo $(if $(KEEP),--keep)
+demo: model  ## the main job on the embedded model: a batch, then tuning (KEEP=1 leaves the server up, DPO=1 tunes on preferences)
+	@$(BIN)/linarite demo $(if $(KEEP),--keep) $(if $(DPO),--dpo)
 
 test: setup model  ## all but the slow folders, on SQLite and on PostgreSQL
 	$(BIN)/pytest -n 2 --dist loadgroup --whole-contract -m 'not crash and not slow'

@@ -23,6 +23,7 @@ from linarite.resources.deployments import arm
 from linarite.resources.deployments import routes as deployments
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.files import routes as files
+from linarite.resources.fine_tuning import routes as fine_tuning
 from linarite.resources.inference import routes as inference
 from linarite.resources.models import routes as models
 from linarite.resources.uploads import routes as uploads
@@ -35,6 +36,7 @@ AUTHORING: tuple[APIRouter, ...] = (
     files.router,
     uploads.router,
     batches.router,
+    fine_tuning.router,
     models.router,
     deployments.router,
     not_built.router,

@@ -4,6 +4,8 @@ The API and the worker build the same parts; what only one of them uses costs th
 until it is used.
 """
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +15,9 @@ from typing import Any
 from linarite.clock import SystemClock
 from linarite.engines.installed import folder_of, list_models
 from linarite.engines.place import ModelPlace, host_socket, models_folder
+from linarite.engines.refusals import ExtraMissing
 from linarite.engines.tokens import Tokens
+from linarite.errors import LinariteError
 from linarite.http.auth import Keys
 from linarite.http.metrics import Metrics
 from linarite.http.outbound import Outbound
@@ -24,6 +28,10 @@ from linarite.resources.batches.tasks import Work
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.files import tasks as file_tasks
 from linarite.resources.files.service import Files
+from linarite.resources.fine_tuning.service import FineTuning
+from linarite.resources.fine_tuning.tasks import Training
+from linarite.resources.fine_tuning.tasks import Work as TuningWork
+from linarite.resources.fine_tuning.tuned import TunedModels
 from linarite.resources.inference.service import Inference
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.models.service import Models
@@ -33,9 +41,26 @@ from linarite.settings import ModelEntry, Settings
 from linarite.storage.blobs import BlobStore
 from linarite.storage.database import Database
 from linarite.storage.secrets import Secrets, kept_key
+from linarite.tasks.launcher import LocalLauncher
 from linarite.tasks.queue import Queue
 from linarite.tasks.task import Schedule, Task
+from linarite.training import extra as training_extra
 from linarite.wire.files import Purpose
+
+_TRAINING_NAMES = frozenset(
+    {
+        "HOME",
+        "LANG",
+        "LD_LIBRARY_PATH",
+        "PATH",
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "TMPDIR",
+        "TZ",
+        "VIRTUAL_ENV",
+    }
+)
+_TRAINING_PREFIXES = ("LC_", "CUDA_", "HIP_", "MKL_", "NVIDIA_", "OMP_", "PYTORCH_", "ROCR_")
 
 
 @dataclass(frozen=True)
@@ -64,9 +89,11 @@ def build(settings: Settings) -> Built:
     outbound = Outbound(settings.outbound)
     files = Files(database, blobs, queue, clock, limits, _secrets(settings))
     uploads = Uploads(database, blobs, files, clock, limits)
-    models = _models(settings)
+    tuned = TunedModels(database, blobs, models_folder(settings), settings.data / "tuned")
+    models = _models(settings, tuned)
+    place = partial(_place, tuned)
     deployments = Deployments(database, models, clock, settings.deployments)
-    inference = Inference(deployments, _place)
+    inference = Inference(deployments, place)
     batches = Batches(
         database,
         blobs,
@@ -76,14 +103,28 @@ def build(settings: Settings) -> Built:
         clock,
         limits,
         settings.batches,
-        TokenCounts(Tokens(), _place),
+        TokenCounts(Tokens(), place),
     )
     files.live[Purpose.BATCH_OUTPUT] = batches.live_content
     batch_work = Work(
         batches,
-        DeployedEngines(host_socket(settings.data), _place, inference.prepare, inference.settle),
+        DeployedEngines(host_socket(settings.data), place, inference.prepare, inference.settle),
     )
-    services: list[Any] = [files, uploads, models, deployments, inference, batches]
+    tuning = FineTuning(
+        database,
+        blobs,
+        files,
+        models,
+        tuned,
+        deployments,
+        queue,
+        clock,
+        settings.fine_tuning,
+        partial(_training_missing, settings),
+    )
+    files.live[Purpose.FINE_TUNE_RESULTS] = tuning.live_results
+    tuning_work = TuningWork(tuning, _training(settings))
+    services: list[Any] = [files, uploads, models, deployments, inference, batches, tuning]
     collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), Metrics()]
     parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services]}
     parts[Settings] = settings  # whose own class is the one that read the file
@@ -92,7 +133,7 @@ def build(settings: Settings) -> Built:
         database,
         queue,
         parts,
-        tasks=[*file_tasks.tasks(files, outbound), *batch_work.tasks()],
+        tasks=[*file_tasks.tasks(files, outbound), *batch_work.tasks(), *tuning_work.tasks()],
         schedules=[
             *file_tasks.schedules(files),
             *upload_tasks.schedules(uploads),
@@ -101,10 +142,10 @@ def build(settings: Settings) -> Built:
     )
 
 
-def _models(settings: Settings) -> Models:
+def _models(settings: Settings, tuned: TunedModels) -> Models:
     folder = models_folder(settings)
     declared = [_declared(entry, folder) for entry in settings.models]
-    return Models(partial(_installed, folder), declared, settings.aliases)
+    return Models(partial(_installed, folder), declared, settings.aliases, tuned.records)
 
 
 def _installed(folder: Path) -> list[ModelRecord]:
@@ -132,10 +173,38 @@ def _declared(entry: ModelEntry, folder: Path) -> ModelRecord:
     )
 
 
-def _place(model: ModelRecord) -> ModelPlace:
+def _place(tuned: TunedModels, model: ModelRecord) -> ModelPlace:
+    tuned.place(model)
     return ModelPlace(
         model.id, folder=model.path, upstream=model.upstream, tokenizer=model.tokenizer
     )
+
+
+def _training(settings: Settings) -> Training:
+    data = settings.data.absolute()
+    return Training(
+        LocalLauncher(data / "commands"),
+        settings.fine_tuning.command or (sys.executable, "-m", "linarite.training"),
+        _training_environment(),
+        data / "fine-tuning",
+        models_folder(settings),
+    )
+
+
+def _training_environment() -> dict[str, str]:
+    """What a training command may see of the environment: nothing that could be a secret."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _TRAINING_NAMES or name.startswith(_TRAINING_PREFIXES)
+    }
+    return {**kept, "PYTHONUNBUFFERED": "1"}
+
+
+def _training_missing(settings: Settings) -> LinariteError | None:
+    if settings.fine_tuning.command is not None or training_extra.is_installed():
+        return None
+    return ExtraMissing(training_extra.MESSAGE)
 
 
 def _secrets(settings: Settings) -> Secrets:

@@ -15,6 +15,26 @@ def output_file_id() -> str:
     return f"file-{uuid.uuid4()}"
 
 
+def job_id() -> str:
+    """``ftjob-<32 hex>``."""
+    return f"ftjob-{uuid.uuid4().hex}"
+
+
+def checkpoint_id() -> str:
+    """``ftchkpt-<32 hex>``."""
+    return f"ftchkpt-{uuid.uuid4().hex}"
+
+
+def event_id() -> str:
+    """``ftevent-<32 hex>``, for messages."""
+    return f"ftevent-{uuid.uuid4().hex}"
+
+
+def metrics_event_id() -> str:
+    """``ftevent-`` and 16 hex digits twice, as the real service makes them for metrics."""
+    return f"ftevent-{secrets.token_hex(8) * 2}"
+
+
 def upload_id(purpose: str) -> str:
     """``<purpose>-<32 hex>``."""
     return f"{purpose}-{uuid.uuid4().hex}"

@@ -126,6 +126,19 @@ class BatchSettings(_Section):
     """How often one line is tried before its last error is its answer."""
 
 
+class FineTuningSettings(_Section):
+    """``[fine_tuning]``: how tuning jobs run."""
+
+    running: Annotated[int, Field(gt=0)] = 1
+    """How many jobs of one resource run at once."""
+    queued: Annotated[int, Field(gt=0)] = 20
+    """How many more of them may wait."""
+    at_once: Annotated[int, Field(gt=0)] = 2
+    """How many jobs one worker runs at once, whoever's they are."""
+    command: tuple[str, ...] | None = None
+    """The program that trains, given a job's folder; by default Linarite's own."""
+
+
 class TaskSettings(_Section):
     """``[tasks]``: how workers find work and each other."""
 
@@ -180,6 +193,10 @@ class Upstream(_Section):
     """The environment variable that holds its key."""
     priority: bool = False
     """Whether the server takes vLLM's `priority` field, so that batches yield to chats."""
+    adapters: bool = False
+    """Whether the server loads LoRA adapters from this machine's data folder, as vLLM does with
+    `--enable-lora` and `VLLM_ALLOW_RUNTIME_LORA_UPDATING`. The model can be tuned then, once its
+    weights are added here under the same id."""
 
 
 class ModelEntry(_Section):
@@ -250,6 +267,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
     batches: BatchSettings = BatchSettings()
+    fine_tuning: FineTuningSettings = FineTuningSettings()
     tasks: TaskSettings = TaskSettings()
     engines: EngineSettings = EngineSettings()
     outbound: OutboundSettings = OutboundSettings()

@@ -48,6 +48,9 @@ ADDED: dict[tuple[str, str], Change] = {
     ("FileList", "first_id"): Change(STRING_OR_NULL, "official clients page files as all lists"),
     ("FileList", "last_id"): Change(STRING_OR_NULL, "official clients page files as all lists"),
     ("FileList", "has_more"): Change({"type": "boolean"}, "older clients page for ever without"),
+    ("FineTuningJob", "organization_id"): Change(
+        STRING_OR_NULL, "the real wire's spelling of `organisation_id`"
+    ),
     ("Model", "created"): Change(
         {"type": "integer", "minimum": 0}, "official clients read it for `created_at`"
     ),
@@ -86,6 +89,25 @@ NULLABLE: dict[str, tuple[frozenset[str], str]] = {
     ),
     "BatchErrorData": (frozenset({"param", "line"}), "null where a fault has neither"),
     "BatchesList": (frozenset({"first_id", "last_id"}), "an empty page has no first and last"),
+    "FineTuningJob": (
+        frozenset(
+            {
+                "fine_tuned_model",
+                "validation_file",
+                "result_files",
+                "finished_at",
+                "organisation_id",
+                "trained_tokens",
+                "error",
+                "estimated_finish",
+                "suffix",
+                "integrations",
+            }
+        ),
+        "null until known, or where nobody asked for it, as on the real wire",
+    ),
+    "FineTuningJobError": (frozenset({"param"}), "null where no part of the request is at fault"),
+    "WandBIntegrationRequest": (frozenset({"name", "entity", "tags"}), "null where not asked for"),
     "Model": (frozenset({"model", "fine_tune"}), "a base model comes from no model and no job"),
     "Deprecation": (frozenset({"fine_tune"}), "a model that cannot be tuned"),
 }
@@ -154,22 +176,13 @@ INFERENCE_ERROR: Schema = {
 NOT_BUILT = frozenset(operation for _, _, operation in not_built.NOT_BUILT)
 """Operations that answer 501 until they are built."""
 
-_TUNING = "states of tuning jobs, which are not built; listed models are tuned"
 _UNMADE = "the service makes such files for operations that are not built"
 
 NEVER_ANSWERED: dict[tuple[str, str], str] = {
     ("FileState", "uploaded"): "kept by the contract for compatibility, never returned",
     ("FileState", "deleting"): "kept by the contract for compatibility, never returned",
-    ("Purpose", "fine-tune-results"): _UNMADE,
     ("Purpose", "assistants_output"): _UNMADE,
     ("FineTuningState", "created"): "kept by the contract for compatibility, never returned",
-    ("FineTuningState", "pending"): _TUNING,
-    ("FineTuningState", "running"): _TUNING,
-    ("FineTuningState", "cancelled"): _TUNING,
-    ("FineTuningState", "failed"): _TUNING,
-    ("TypeDiscriminator", "fine_tuning.job"): "tuning is not built",
-    ("TypeDiscriminator", "fine_tuning.job.event"): "tuning is not built",
-    ("TypeDiscriminator", "fine_tuning.job.checkpoint"): "tuning is not built",
     ("LifeCycleStatus", "preview"): "whoever serves a model of their own means it for use",
     ("InnerErrorCode", "invalidPayload"): "no error has a finer reason than its own code",
     ("ErrorCode", "unauthorized"): "the gateway's word for it is `401`",

@@ -99,15 +99,22 @@ def field_schema(name: str, field: str) -> Schema:
     if (name, field) in REPLACED:
         return REPLACED[name, field].schema
     if field in {DEFINITIONS[parent].get("discriminator") for parent in parents(name)}:
-        return {"const": discriminator_value(name)}
+        return _only(discriminator_value(name), fields(name)[field])
     if field == "type" and name in DISCRIMINATOR_VALUES:
-        return {"const": DISCRIMINATOR_VALUES[name]}
+        return _only(DISCRIMINATOR_VALUES[name], fields(name)[field])
     if field == "object":
         return {"type": "string", "enum": [OBJECTS[name]], "x-enum-name": "TypeDiscriminator"}
     schema = translate(fields(name)[field])
     if field in NULLABLE.get(name, (frozenset(), ""))[0]:
         return {"anyOf": [schema, {"type": "null"}]}
     return schema
+
+
+def _only(value: str, declared: Schema) -> Schema:
+    """The one value that a field of a chosen definition has; of an enum, if it is declared so."""
+    if "$ref" not in declared:
+        return {"const": value}
+    return {"type": "string", "enum": [value], "x-enum-name": _name(declared["$ref"])}
 
 
 def reachable(name: str) -> set[str]:

@@ -15,6 +15,8 @@ from tests.support.embedded import CHAT, models_folder, pulled
 from tests.support.files import until
 from tests.support.serving import run_linarite, wait_for
 
+from linarite.cli.demo_tuning import UNSEEN
+
 pytestmark = pytest.mark.model
 
 
@@ -34,10 +36,10 @@ def taken_port() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
-def demo(data: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    given = ("demo", "--data", data, "--questions", "3", *options)
+def demo(data: Path, *options: str, tune: str = "--no-tune") -> "subprocess.CompletedProcess[str]":
+    given = ("demo", "--data", data, "--questions", "3", tune, *options)
     models = {"LINARITE_MODELS_DIR": str(models_folder())}
-    return run_linarite(*given, cwd=data.parent, **models)
+    return run_linarite(*given, cwd=data.parent, within_seconds=600, **models)
 
 
 def processes_of(data: Path) -> list[psutil.Process]:
@@ -85,4 +87,15 @@ def test_a_demo_that_is_told_to_end_takes_its_server_along(data: Path):
         process.communicate(timeout=20)
 
     assert process.returncode == 128 + signal.SIGTERM
+    assert processes_of(data) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--dpo",)], ids=["supervised", "dpo"])
+def test_the_demo_tunes_the_model_which_then_talks_like_a_pirate(data: Path, options):
+    run = demo(data, "--port", "0", *options, tune="--tune")
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert re.search(r"Tuned +smollm2-135m-instruct\.ft-[0-9a-f]{32}-pirate", run.stdout)
+    assert run.stdout.count("Arr, matey!") == len(UNSEEN)
     assert processes_of(data) == []

@@ -51,6 +51,7 @@ def run_linarite(
     *arguments: str | Path,
     program: Sequence[str | Path] = _FROM_HERE,
     cwd: Path | None = None,
+    within_seconds: float = 60,
     **environment: str,
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end, with these variables and little else in its environment."""
@@ -60,7 +61,7 @@ def run_linarite(
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=within_seconds,
     )
 
 

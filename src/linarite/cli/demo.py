@@ -1,7 +1,7 @@
 """``linarite demo``: the main job, on the embedded model, through the official SDK.
 
 Starts a server, unless one serves the data folder already, uploads a file of questions, runs it as
-a batch and shows the answers.
+a batch and shows the answers; then tunes the model (`demo_tuning`) and shows what it learned.
 """
 
 import json
@@ -26,6 +26,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from linarite.cli import demo_tuning
 from linarite.cli.data_folder import Announcement, DataFolder
 from linarite.cli.loading import load_settings
 
@@ -56,8 +57,12 @@ def demo(
     questions: Annotated[
         int | None, typer.Option(min=1, help="How many questions to ask; default: all.")
     ] = None,
+    tune: Annotated[bool, typer.Option(help="Tune the model after the batch.")] = True,
+    dpo: Annotated[
+        bool, typer.Option("--dpo", help="Tune on preferences instead of on answers.")
+    ] = False,
 ) -> None:
-    """Run a batch of real questions on the embedded model and show the answers."""
+    """Run a batch of real questions on the embedded model, tune it, and show what it says."""
     if (client_class := _sdk()) is None:
         console.print("The demo speaks through the official SDK: pip install 'linarite\\[demo]'")
         raise typer.Exit(1)
@@ -73,8 +78,12 @@ def demo(
         lines = _questions()[:questions]
         batch, seconds = _run_batch(client, lines, _log_file(data))
         _show(client, lines, batch, seconds)
+        is_well = batch.status == "completed"
+        if tune and is_well:
+            method = "dpo" if dpo else "supervised"
+            is_well = demo_tuning.tune(client, _MODEL, method, console) is not None
         _say_what_next(server, data, stays=keep or running is not None)
-    if batch.status != "completed":
+    if not is_well:
         raise typer.Exit(1)
 
 

@@ -4,7 +4,7 @@ The engine answers a few prompts greedily; the reference reads prompt and answer
 word the engine chose must be the reference's own choice or within `MARGIN` of it in logits: half
 precision may decide a near tie the other way, a wrongly read weight does not stay near.
 
-    python -m linarite.engines.agreement IR_FOLDER < prompts > answers
+    python -m linarite.engines.agreement IR_FOLDER [ADAPTER] < prompts > answers
 """
 
 import json
@@ -26,9 +26,20 @@ ANSWER_TOKENS = 12
 
 
 def check(
-    arch: Architecture, hf_folder: Path, ir_folder: Path, prompts: Sequence[Sequence[int]]
+    arch: Architecture,
+    hf_folder: Path,
+    ir_folder: Path,
+    prompts: Sequence[Sequence[int]],
+    adapter: Path | None = None,
 ) -> float:
-    """Compare the engine with the reference on `prompts` (token ids).
+    """Compare the engine with the reference.
+
+    Args:
+        arch: the model's numbers.
+        hf_folder: what the reference reads; where there is an adapter, with it merged in.
+        ir_folder: what the engine loads.
+        prompts: token ids.
+        adapter: a PEFT folder that the engine loads too.
 
     Returns:
         The share of words on which both agree exactly.
@@ -36,7 +47,7 @@ def check(
     Raises:
         UnusableModel: they differ by more than rounding explains.
     """
-    answers = _ask_engine(ir_folder, prompts)
+    answers = _ask_engine(ir_folder, adapter, prompts)
     sequences = [[*prompt, *said] for prompt, said in zip(prompts, answers, strict=True)]
     same, total = 0, 0
     for prompt, said, rows in zip(
@@ -61,8 +72,11 @@ def _differs(how: str) -> UnusableModel:
     )
 
 
-def _ask_engine(ir_folder: Path, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+def _ask_engine(
+    ir_folder: Path, adapter: Path | None, prompts: Sequence[Sequence[int]]
+) -> list[list[int]]:
     command = [sys.executable, "-m", "linarite.engines.agreement", str(ir_folder)]
+    command += [] if adapter is None else [str(adapter)]
     given = json.dumps([list(prompt) for prompt in prompts])
     ended = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
@@ -72,10 +86,10 @@ def _ask_engine(ir_folder: Path, prompts: Sequence[Sequence[int]]) -> list[list[
     return answers
 
 
-def _answer(ir_folder: Path, prompts: list[list[int]]) -> list[list[int]]:
+def _answer(prompts: list[list[int]], ir_folder: Path, adapter: Path | None) -> list[list[int]]:
     from linarite.engines.pipeline import Pipeline
 
-    pipeline = Pipeline.load(ir_folder, slots=len(prompts), cache_bytes=1 << 28)
+    pipeline = Pipeline.load(ir_folder, slots=len(prompts), cache_bytes=1 << 28, adapter=adapter)
     sampling = Sampling(max_tokens=ANSWER_TOKENS, temperature=0.0, ignore_eos=True)
     handles = [pipeline.add(prompt, sampling) for prompt in prompts]
     said: list[list[int]] = [[] for _ in handles]
@@ -87,4 +101,5 @@ def _answer(ir_folder: Path, prompts: list[list[int]]) -> list[list[int]]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(_answer(Path(sys.argv[1]), json.load(sys.stdin))) + "\n")
+    loaded, changed_by = Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    sys.stdout.write(json.dumps(_answer(json.load(sys.stdin), loaded, changed_by)) + "\n")

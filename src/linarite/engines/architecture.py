@@ -76,16 +76,20 @@ class Architecture:
 
     def rotations(self) -> list[float]:
         """Radians per position of each rotary pair, scaling included."""
-        half = self.head_size // 2
-        plain = [self.rope_base ** (-pair / half) for pair in range(half)]
-        if self.rope_scaling is None:
+        plain, divisors = self._plain_rotations(), self.rotation_divisors()
+        if divisors is None:
             return plain
-        return [
-            speed / divisor
-            for speed, divisor in zip(
-                plain, _llama3_divisors(plain, self.rope_scaling), strict=True
-            )
-        ]
+        return [speed / divisor for speed, divisor in zip(plain, divisors, strict=True)]
+
+    def rotation_divisors(self) -> list[float] | None:
+        """How much slower than unscaled each pair turns; None where nothing is scaled."""
+        if self.rope_scaling is None:
+            return None
+        return _llama3_divisors(self._plain_rotations(), self.rope_scaling)
+
+    def _plain_rotations(self) -> list[float]:
+        half = self.head_size // 2
+        return [self.rope_base ** (-pair / half) for pair in range(half)]
 
     def kv_bytes_per_token(self) -> int:
         """Bytes of the attention cache that one token takes, at 16 bits."""

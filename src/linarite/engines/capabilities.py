@@ -36,6 +36,7 @@ EMBEDDED_CHAT = Capabilities(
     chat=True,
     completion=True,
     streaming=True,
+    fine_tune=True,
     priority=True,
     exact_counts=True,
 )

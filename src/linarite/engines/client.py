@@ -32,6 +32,7 @@ PRIORITY = "x-linarite-priority"
 _HOST_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
 _SILENCE_SECONDS = 600.0
+_ADAPTER_SECONDS = 120.0
 _FRESH_SECONDS = 2.0
 """How long an embedded engine's address is used before the host is asked (and told) again."""
 _BATCH_PRIORITY = 10
@@ -349,10 +350,20 @@ class _EmbeddedEngine(Engine):
 
 
 class _UpstreamEngine(Engine):
-    """A server of someone else that speaks the same dialect."""
+    """A server of someone else that speaks the same dialect.
+
+    Of a tuned model it is told the adapter first, in vLLM's words. It forgets adapters when it
+    starts anew: an answer that it knows no such model is asked for once more.
+    """
+
+    def __init__(self, place: ModelPlace, connections: Connections) -> None:
+        super().__init__(place, connections)
+        self._adapter = place.adapter_folder
+        self._is_told = self._adapter is None
 
     async def prepare(self) -> None:
-        pass  # it is there or it is not
+        if not self._is_told:
+            await self._doubting(self._tell_adapter())
 
     async def slots(self) -> int | None:
         return None
@@ -365,20 +376,61 @@ class _UpstreamEngine(Engine):
 
     async def _post(self, ask: _Ask) -> Answer:
         upstream = self._upstream()
-        headers, body = self._headers(ask, upstream), _addressed(ask, upstream, self._place.id)
+        headers = self._headers(ask.headers, upstream)
+        body = _addressed(ask, upstream, self._place.id)
         posts = self._connections.posts_to(upstream.base_url)
-        return await posts.post(ask.path, headers, body, ask.silence_seconds)
+
+        async def post() -> Answer:
+            return await posts.post(ask.path, headers, body, ask.silence_seconds)
+
+        return await self._told(post)
 
     async def _open(self, ask: _Ask) -> aiohttp.ClientResponse:
         upstream = self._upstream()
-        headers, body = self._headers(ask, upstream), _addressed(ask, upstream, self._place.id)
-        url = upstream.base_url.rstrip("/") + ask.path
+        body = _addressed(ask, upstream, self._place.id)
+        return await self._told(lambda: self._send(ask.path, body, ask.headers, ask.timeout))
+
+    async def _told(self, ask: Callable[[], Awaitable[_Answered]]) -> _Answered:
+        """The answer; where the server forgot the adapter, that to a second asking."""
+        answer = await ask()
+        if self._adapter is None or answer.status != HTTPStatus.NOT_FOUND:
+            return answer
+        if isinstance(answer, aiohttp.ClientResponse):
+            answer.close()
+        await self._tell_adapter()
+        return await ask()
+
+    async def _tell_adapter(self) -> aiohttp.ClientResponse:
+        asked = {"lora_name": self._place.id, "lora_path": str(self._adapter)}
+        timeout = aiohttp.ClientTimeout(total=_ADAPTER_SECONDS, sock_connect=CONNECT_SECONDS)
+        async with await self._send(
+            "/load_lora_adapter", orjson.dumps(asked), {}, timeout
+        ) as answer:
+            said = await answer.text(errors="replace")
+        # vLLM refuses one that it has: no fault of ours, another process told it.
+        if answer.status != HTTPStatus.OK and "already" not in said:
+            raise EngineFailure(
+                f"The server that is to answer for {self._place.id} did not load its adapter "
+                f"(status {answer.status}): see `adapters` under [[models]] upstream.",
+                headers={"retry-after": "5"},
+            )
+        self._is_told = True
+        return answer
+
+    async def _send(
+        self, path: str, body: bytes, headers: Mapping[str, str], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        upstream = self._upstream()
         return await self._connections.to_upstreams().post(
-            url, data=body, headers=headers, timeout=ask.timeout, allow_redirects=False
+            upstream.base_url.rstrip("/") + path,
+            data=body,
+            headers=self._headers(headers, upstream),
+            timeout=timeout,
+            allow_redirects=False,
         )
 
-    def _headers(self, ask: _Ask, upstream: Upstream) -> dict[str, str]:
-        headers = {**ask.headers, "content-type": "application/json"}
+    def _headers(self, given: Mapping[str, str], upstream: Upstream) -> dict[str, str]:
+        headers = {**given, "content-type": "application/json"}
         if upstream.api_key_env is not None:
             headers["authorization"] = f"Bearer {_key(upstream.api_key_env)}"
         return headers

@@ -6,6 +6,7 @@ splitting text is known.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from linarite.engines import architecture
 from linarite.engines.architecture import Architecture
-from linarite.engines.gguf_tokenizer import tokenizer_config, tokenizer_of
+from linarite.engines.gguf_tokenizer import tokenizer_config, tokenizer_fields, tokenizer_of
 from linarite.engines.refusals import UPSTREAM_HINT, UnusableModel
 from linarite.engines.weights import (
     Array,
@@ -66,6 +67,32 @@ def to_f16_file(folder: Path, file: Path) -> Architecture:
     Raises:
         UnusableModel: the embedded engine cannot serve this model.
     """
+    arch, sources = _open_folder(folder)
+    _write(file, arch, sources, _add_stand_in_tokenizer)
+    return arch
+
+
+def to_whole_file(folder: Path, file: Path) -> None:
+    """Write a Hugging Face folder as an F16 GGUF file for any program that reads such files.
+
+    Raises:
+        UnusableModel: its tokenizer has no form in GGUF that is known here.
+    """
+    arch, sources = _open_folder(folder)
+    tokenizer = tokenizer_fields(folder, arch.vocabulary)
+    divisors = arch.rotation_divisors()
+    if divisors is not None:
+        values = np.array(divisors, np.float32)
+        sources[_ROPE_DIVISORS] = TensorSource(values.shape, lambda: values)
+
+    def add_tokenizer(writer: gguf.GGUFWriter) -> None:
+        for name, value in tokenizer.items():
+            writer.add_key_value(name, *_typed(value))
+
+    _write(file, arch, sources, add_tokenizer)
+
+
+def _open_folder(folder: Path) -> tuple[Architecture, dict[str, TensorSource]]:
     arch = architecture.from_hf_config(json.loads((folder / "config.json").read_text()))
     sources = {
         name: source
@@ -73,23 +100,35 @@ def to_f16_file(folder: Path, file: Path) -> Architecture:
         if not name.endswith("rotary_emb.inv_freq") and not (arch.tied and name == "lm_head.weight")
     }
     check_tensors(arch, sources)
+    return arch, sources
+
+
+def _write(
+    file: Path,
+    arch: Architecture,
+    sources: dict[str, TensorSource],
+    add_tokenizer: Callable[[gguf.GGUFWriter], None],
+) -> None:
     writer = gguf.GGUFWriter(file, arch.family)
     for name, value in architecture.to_gguf_fields(arch).items():
         add = writer.add_uint32 if isinstance(value, int) else writer.add_float32
         add(f"{arch.family}.{name}", value)  # type: ignore[arg-type]  # int with uint32, else float
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
-    _add_stand_in_tokenizer(writer)
+    add_tokenizer(writer)
     for name, source in sources.items():
         kind, width = (np.float32, 4) if len(source.shape) == 1 else (np.float16, 2)
         size = int(np.prod(source.shape)) * width
-        writer.add_tensor_info(architecture.gguf_name(name), source.shape, np.dtype(kind), size)
+        writer.add_tensor_info(_gguf_name(name), source.shape, np.dtype(kind), size)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     for name, source in sources.items():
         writer.write_tensor_data(_to_gguf(arch, name, source.read()))
     writer.close()
-    return arch
+
+
+def _gguf_name(name: str) -> str:
+    return name if name == _ROPE_DIVISORS else architecture.gguf_name(name)
 
 
 def check_tensors(arch: Architecture, sources: dict[str, TensorSource]) -> None:
@@ -154,6 +193,17 @@ def _add_stand_in_tokenizer(writer: gguf.GGUFWriter) -> None:
     for add in (writer.add_bos_token_id, writer.add_eos_token_id, writer.add_pad_token_id):
         add(2)
     writer.add_chat_template("-")
+
+
+def _typed(value: Any) -> tuple[Any, ...]:
+    """A value with the types that GGUF's own format says of it."""
+    kinds = {bool: gguf.GGUFValueType.BOOL, int: gguf.GGUFValueType.UINT32}
+    kinds[str] = gguf.GGUFValueType.STRING
+    if not isinstance(value, list):
+        return value, kinds[type(value)]
+    # Kinds of tokens are signed in files of every other writer.
+    inner = gguf.GGUFValueType.INT32 if isinstance(value[0], int) else kinds[type(value[0])]
+    return value, gguf.GGUFValueType.ARRAY, inner
 
 
 def _write_json(file: Path, value: object) -> None:

@@ -6,6 +6,12 @@ MODELS/<id, percent-encoded>/
     ir/             a chat model as the engine runs it      (OpenVINO IR, 16-bit weights)
     onnx/           an embedding model as the engine runs it
 
+A tuned model's folder lies elsewhere (`tuned`) and names its base's:
+
+FOLDER/
+    model.json      its id and its base
+    adapter/        adapter_config.json, adapter_model.safetensors, as PEFT writes them
+
 A folder whose name begins with a dot is work in progress or its lock.
 """
 
@@ -17,15 +23,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
 from linarite.engines.refusals import ModelMissing
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the folder's layout or the conversion changes; older folders are made anew."""
+TUNED_FORMAT = 1
+"""The same for a tuned model's folder, which outlives a new conversion of its base."""
 
 Kind = Literal["chat", "embedding"]
 
@@ -52,16 +60,23 @@ class InstalledModel:
     """Share of words on which the engine and the reference agreed when it was added."""
     source: Mapping[str, str] = field(default_factory=dict)
     """Where it came from: file names and their sha256."""
+    base_folder: Path | None = None
+    """The folder of the model that a tuned one changes."""
 
     @property
     def hf_folder(self) -> Path:
-        """The Hugging Face folder: tokenizer, configuration, weights."""
-        return self.folder / "hf"
+        """The Hugging Face folder: tokenizer, configuration, weights; a tuned model's base's."""
+        return (self.base_folder or self.folder) / "hf"
 
     @property
     def ir_folder(self) -> Path:
-        """What the chat engine loads."""
-        return self.folder / "ir"
+        """What the chat engine loads; a tuned model's base's."""
+        return (self.base_folder or self.folder) / "ir"
+
+    @property
+    def adapter_folder(self) -> Path | None:
+        """What a tuned model adds to its base: a PEFT folder."""
+        return None if self.base_folder is None else self.folder / "adapter"
 
     @property
     def onnx_file(self) -> Path:
@@ -75,19 +90,72 @@ def folder_of(models: Path, model_id: str) -> Path:
 
 
 def read_model(folder: Path) -> InstalledModel:
-    """Read one model's folder.
+    """Read one model's folder, installed or tuned.
 
     Raises:
-        ModelMissing: there is no whole model of the present format.
+        ModelMissing: there is no whole model of the present format, or a tuned one's base is gone.
     """
     try:
         stated: dict[str, Any] = json.loads((folder / "model.json").read_text())
     except FileNotFoundError as error:
         raise ModelMissing(f"{folder} holds no model.") from error
+    if "base" in stated:
+        return _read_tuned(folder, stated)
     if stated.pop("format", None) != FORMAT:
         raise ModelMissing(f"{folder} was made by another version; pull or add the model again.")
     stated["eos_token_ids"] = tuple(stated["eos_token_ids"])
     return InstalledModel(folder=folder, **stated)
+
+
+def _read_tuned(folder: Path, stated: dict[str, Any]) -> InstalledModel:
+    """A tuned model is what its base is now, but for its name and what its adapter takes."""
+    if stated["tuned_format"] != TUNED_FORMAT:
+        raise ModelMissing(f"{folder} was made by another version of Linarite.")
+    kept = stated["base"]
+    try:
+        base = read_model(Path(kept["folder"]))
+    except ModelMissing as error:
+        raise ModelMissing(
+            f"{stated['id']} was tuned from {kept['id']}, which is not on this machine any more: "
+            f"pull or add {kept['id']} again."
+        ) from error
+    if sorted(base.source.values()) != kept["source"]:
+        raise ModelMissing(
+            f"{stated['id']} was tuned from a {kept['id']} that another model has replaced: "
+            f"add the first again under this id."
+        )
+    return replace(
+        base,
+        id=stated["id"],
+        folder=folder,
+        base_folder=base.folder,
+        memory_bytes=base.memory_bytes + stated["memory_bytes"],
+        agreement=None,
+        source={},
+    )
+
+
+def write_tuned(model_id: str, base: InstalledModel, folder: Path, memory_bytes: int) -> None:
+    """Say in `folder` which base the adapter beside it belongs to; `read_model` understands.
+
+    Args:
+        model_id: the tuned model's.
+        base: an installed model.
+        folder: the tuned model's.
+        memory_bytes: what its engine takes beyond what the base's does.
+    """
+    stated = {
+        "tuned_format": TUNED_FORMAT,
+        "id": model_id,
+        "base": {
+            "id": base.id,
+            "folder": str(base.folder.absolute()),
+            "source": sorted(base.source.values()),
+        },
+        "memory_bytes": memory_bytes,
+    }
+    (folder / "model.json").write_text(json.dumps(stated, indent=1))
+    sync(folder)
 
 
 def find_model(models: Path, model_id: str) -> InstalledModel | None:
@@ -140,21 +208,27 @@ def installing(models: Path, model_id: str) -> Iterator[Path]:
 def put_in_place(model: InstalledModel, models: Path) -> InstalledModel:
     """Name a scratch folder's files as the model, all at once; one of the same id is replaced."""
     stated = {"format": FORMAT, **asdict(model)}
-    del stated["folder"]
+    del stated["folder"], stated["base_folder"]
     (model.folder / "model.json").write_text(json.dumps(stated, indent=1))
-    _sync(model.folder)
+    sync(model.folder)
     final = folder_of(models, model.id)
-    if final.exists():
-        old = Path(tempfile.mkdtemp(prefix=".replaced-", dir=models))
-        final.rename(old / "old")
-        model.folder.rename(final)
-        shutil.rmtree(old)
-    else:
-        model.folder.rename(final)
+    move(model.folder, final)
     return read_model(final)
 
 
-def _sync(folder: Path) -> None:
+def move(made: Path, final: Path) -> None:
+    """Give a finished folder its name, all at once; one that has it is replaced."""
+    if final.exists():
+        old = Path(tempfile.mkdtemp(prefix=".replaced-", dir=final.parent))
+        final.rename(old / "old")
+        made.rename(final)
+        shutil.rmtree(old)
+    else:
+        made.rename(final)
+
+
+def sync(folder: Path) -> None:
+    """Make everything below a folder durable."""
     for path in [*folder.rglob("*"), folder]:
         handle = os.open(path, os.O_RDONLY)
         try:

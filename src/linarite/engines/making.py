@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,13 +150,13 @@ def cache_bytes(arch: Architecture) -> int:
     return max(1, round(wanted / _GB)) * _GB
 
 
-def agreement_prompts(hf_folder: Path) -> list[list[int]]:
+def agreement_prompts(hf_folder: Path, questions: Sequence[str] = _QUESTIONS) -> list[list[int]]:
     """The questions that the engine and the reference are compared on, as token ids."""
     tokenizer = Tokenizer.from_file(str(hf_folder / "tokenizer.json"))
     template = ChatTemplate.find(hf_folder)
     if template is None:
         raise UnusableModel("This model brings no chat template.")
-    chats = [[{"role": "user", "content": question}] for question in _QUESTIONS]
+    chats = [[{"role": "user", "content": question}] for question in questions]
     texts = [template.render(chat) for chat in chats]
     return [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
 

@@ -12,6 +12,7 @@ import numpy as np
 import openvino
 import openvino_genai
 
+from linarite.engines import adapters
 from linarite.engines.sampling import Ended, Piece, Sampling
 
 _WIDE_STEP_TOKENS = 192
@@ -53,8 +54,10 @@ class Pipeline:
         self._next = 0
 
     @classmethod
-    def load(cls, ir_folder: Path, *, slots: int, cache_bytes: int) -> "Pipeline":
-        """Load a model's IR for up to `slots` answers at once.
+    def load(
+        cls, ir_folder: Path, *, slots: int, cache_bytes: int, adapter: Path | None = None
+    ) -> "Pipeline":
+        """Load a model's IR for up to `slots` answers at once, changed by a PEFT folder's adapter.
 
         A step computes at most the slots' tokens plus a piece of a prompt: 192 tokens where the
         processor multiplies 16-bit numbers, 64 where it does not, so that a long prompt does not
@@ -66,7 +69,12 @@ class Pipeline:
         scheduler.max_num_batched_tokens = slots + prompt_tokens_per_step()
         scheduler.enable_prefix_caching = True
         scheduler.dynamic_split_fuse = True
-        return cls(openvino_genai.ContinuousBatchingPipeline(str(ir_folder), scheduler, "CPU"))
+        properties = {} if adapter is None else {"adapters": _fused(adapter)}
+        return cls(
+            openvino_genai.ContinuousBatchingPipeline(
+                str(ir_folder), scheduler, "CPU", properties=properties
+            )
+        )
 
     def add(self, prompt: Sequence[int], sampling: Sampling) -> Handle:
         """Queue one answer to a prompt of token ids."""
@@ -87,6 +95,13 @@ def prompt_tokens_per_step() -> int:
     """How many tokens of prompts one step takes beside the answers'."""
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return _WIDE_STEP_TOKENS if "BF16" in capabilities else _NARROW_STEP_TOKENS
+
+
+def _fused(adapter: Path) -> Any:
+    """An adapter that becomes part of the weights: it costs nothing per token."""
+    weights = openvino_genai.Adapter(str(adapter / adapters.WEIGHTS_FILE))
+    mode = openvino_genai.AdapterConfig.Mode.MODE_FUSE
+    return openvino_genai.AdapterConfig(weights, adapters.scale(adapter), mode)
 
 
 def _config(sampling: Sampling) -> Any:

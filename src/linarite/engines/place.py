@@ -13,21 +13,27 @@ _LONGEST_SOCKET_PATH = 90
 
 @dataclass(frozen=True)
 class ModelPlace:
-    """A model by its id and exactly one of: an installed folder, an upstream."""
+    """A model by its id and where it is served: from an installed folder, unless by an upstream."""
 
     id: str
     folder: Path | None = None
     upstream: Upstream | None = None
     tokenizer: Path | None = None
-    """Of an upstream model: its ``tokenizer.json`` or the folder that holds it."""
+    """Of a model that does not bring it: its ``tokenizer.json`` or the folder that holds it."""
+
+    @property
+    def adapter_folder(self) -> Path | None:
+        """What an upstream is to load before it is asked for this model: a PEFT folder."""
+        if self.upstream is None or self.folder is None or not self.upstream.adapters:
+            return None
+        adapter = self.folder / "adapter"
+        return adapter if adapter.is_dir() else None
 
     def tokenizer_folder(self) -> Path | None:
         """The folder whose tokenizer counts for this model, if any."""
-        if self.folder is not None:
-            return self.folder / "hf"
-        if self.tokenizer is not None and self.tokenizer.is_file():
-            return self.tokenizer.parent
-        return self.tokenizer
+        if self.tokenizer is not None:
+            return self.tokenizer.parent if self.tokenizer.is_file() else self.tokenizer
+        return None if self.folder is None else self.folder / "hf"
 
 
 def models_folder(settings: Settings) -> Path:

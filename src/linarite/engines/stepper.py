@@ -117,7 +117,12 @@ class Stepper:
 
 def serve(model: InstalledModel, slots: int, link: socket.socket) -> None:
     """Answer over `link` until it closes."""
-    pipeline = Pipeline.load(model.ir_folder, slots=slots, cache_bytes=model.cache_bytes)
+    pipeline = Pipeline.load(
+        model.ir_folder,
+        slots=slots,
+        cache_bytes=model.cache_bytes,
+        adapter=model.adapter_folder,
+    )
     admission = Admission(slots, _warm_up(pipeline, model))
     stepper, commands = Stepper(pipeline, admission), Commands(link)
     link.sendall(orjson.dumps({"ready": os.getpid()}) + b"\n")

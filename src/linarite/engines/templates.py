@@ -49,16 +49,10 @@ class ChatTemplate:
     @classmethod
     def find(cls, hf_folder: Path) -> "ChatTemplate | None":
         """The template of a Hugging Face folder: ``chat_template.jinja`` or the tokenizer's."""
-        config: dict[str, Any] = json.loads((hf_folder / "tokenizer_config.json").read_text())
-        source = config.get("chat_template")
-        if isinstance(source, list):
-            named = {entry["name"]: entry["template"] for entry in source}
-            source = named.get("default")
-        alone = hf_folder / "chat_template.jinja"
-        if alone.exists():
-            source = alone.read_text()
+        source = template_source(hf_folder)
         if not source:
             return None
+        config: dict[str, Any] = json.loads((hf_folder / "tokenizer_config.json").read_text())
         words = {name: _word(config.get(name)) for name in ("bos_token", "eos_token", "unk_token")}
         return cls(source, {name: word for name, word in words.items() if word is not None})
 
@@ -82,6 +76,19 @@ class ChatTemplate:
                 f"This model's chat template took longer than {self._limit_seconds:g} seconds.",
                 param="messages",
             ) from error
+
+
+def template_source(hf_folder: Path) -> str | None:
+    """What a Hugging Face folder's chat template says, if it has one."""
+    alone = hf_folder / "chat_template.jinja"
+    if alone.exists():
+        return alone.read_text()
+    config: dict[str, Any] = json.loads((hf_folder / "tokenizer_config.json").read_text())
+    source: str | list[dict[str, str]] | None = config.get("chat_template")
+    if isinstance(source, list):
+        named = {entry["name"]: entry["template"] for entry in source}
+        return named.get("default")
+    return source
 
 
 class _Deadline:

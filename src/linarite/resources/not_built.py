@@ -9,13 +9,6 @@ from fastapi import APIRouter
 from linarite.errors import NotBuilt
 
 NOT_BUILT = (
-    ("GET", "/fine_tuning/jobs", "FineTuning_List"),
-    ("POST", "/fine_tuning/jobs", "FineTuning_Create"),
-    ("GET", "/fine_tuning/jobs/{fine_tuning_job_id}", "FineTuning_Get"),
-    ("DELETE", "/fine_tuning/jobs/{fine_tuning_job_id}", "FineTuning_Delete"),
-    ("POST", "/fine_tuning/jobs/{fine_tuning_job_id}/cancel", "FineTuning_Cancel"),
-    ("GET", "/fine_tuning/jobs/{fine_tuning_job_id}/checkpoints", "FineTuning_GetCheckpoints"),
-    ("GET", "/fine_tuning/jobs/{fine_tuning_job_id}/events", "FineTuning_GetEvents"),
     ("GET", "/chat/completions", "StoredCompletion_List"),
     ("GET", "/chat/completions/{stored_completion_id}", "StoredCompletion_Get"),
     ("POST", "/chat/completions/{stored_completion_id}", "StoredCompletion_Update"),

@@ -187,6 +187,77 @@ batch_answers = sa.Table(
     sa.UniqueConstraint("batch", "line"),
 )
 
+fine_tuning_jobs = sa.Table(
+    "fine_tuning_jobs",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.String(80), nullable=False, unique=True),
+    sa.Column("resource", sa.String(64), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("run", sa.Integer, nullable=False, server_default="0"),  # the fence: rises per run
+    sa.Column("model", sa.Text, nullable=False),  # what it starts from, never an alias
+    sa.Column("base_model", sa.Text, nullable=False),  # the base model under that
+    sa.Column("adapter", sa.JSON),  # of a tuned start: {file name: blob id}; null once it ended
+    sa.Column("method", sa.String(16), nullable=False),
+    sa.Column("hyperparameters", sa.JSON, nullable=False),  # -1 for what the service is to choose
+    sa.Column("seed", sa.Integer, nullable=False),
+    sa.Column("suffix", sa.String(40)),
+    sa.Column("integrations", sa.JSON),
+    sa.Column("training_file_id", sa.String(80), nullable=False),
+    sa.Column("training_blob_id", sa.ForeignKey("blobs.id")),  # null once nothing reads it
+    sa.Column("validation_file_id", sa.String(80)),
+    sa.Column("validation_blob_id", sa.ForeignKey("blobs.id")),
+    sa.Column("result_file_id", sa.String(80)),
+    sa.Column("fine_tuned_model", sa.Text),  # once it has succeeded
+    sa.Column("steps", sa.Integer),  # how many there will be, once that is planned
+    sa.Column("log_id", sa.String(32)),  # the folder whose log is read up to `log_position`
+    sa.Column("log_position", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("trained_tokens", sa.BigInteger),
+    sa.Column("error", sa.JSON),  # {code, message, param}
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("finished_at", _time),
+    sa.Column("estimated_finish", _time),
+    sa.Index("ix_fine_tuning_jobs_resource_seq", "resource", "seq"),
+    sa.Index("ix_fine_tuning_jobs_resource_status", "resource", "status"),
+    sa.Index("ix_fine_tuning_jobs_result_file_id", "result_file_id"),
+)
+
+fine_tuning_events = sa.Table(
+    "fine_tuning_events",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.String(80), nullable=False, unique=True),
+    sa.Column("job", sa.ForeignKey("fine_tuning_jobs.seq"), nullable=False),
+    sa.Column("step", sa.Integer),  # of a metrics event; null for messages
+    sa.Column("level", sa.String(16), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("data", sa.JSON),
+    sa.Column("created_at", _time, nullable=False),
+    sa.UniqueConstraint("job", "step"),
+    sa.Index("ix_fine_tuning_events_job_seq", "job", "seq"),
+)
+
+fine_tuning_steps = sa.Table(
+    "fine_tuning_steps",
+    metadata,
+    sa.Column("job", sa.ForeignKey("fine_tuning_jobs.seq"), primary_key=True),
+    sa.Column("step", sa.Integer, primary_key=True),
+    sa.Column("metrics", sa.JSON, nullable=False),
+)
+
+fine_tuning_checkpoints = sa.Table(
+    "fine_tuning_checkpoints",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.String(80), nullable=False, unique=True),
+    sa.Column("job", sa.ForeignKey("fine_tuning_jobs.seq"), nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("metrics", sa.JSON, nullable=False),
+    sa.Column("files", sa.JSON, nullable=False),  # of the adapter: {file name: blob id}
+    sa.Column("created_at", _time, nullable=False),
+    sa.UniqueConstraint("job", "step"),
+)
+
 workers = sa.Table(
     "workers",
     metadata,

@@ -53,7 +53,9 @@ class Enqueuer:
         _speak_through_our_log()
         self._client = _client(database.engine)
 
-    def enqueue(self, tx: Transaction, task: str, subject_id: str, *, resource: str) -> None:
+    def enqueue(
+        self, tx: Transaction, task: str, subject_id: str, *, resource: str, place: int = 0
+    ) -> None:
         """As `Queue.enqueue`."""
         options: Any = {
             "workflow_name": _WORKFLOW,
@@ -62,6 +64,8 @@ class Enqueuer:
             "deduplication_id": subject_id,
             "app_version": _VERSION,
         }
+        if place:  # what has none goes first
+            options["priority"] = min(place, _NO_LIMIT)
         try:
             with tx.begin_nested():  # PostgreSQL aborts what a refused row stands in
                 self._client.enqueue_in_transaction(tx, options, task, subject_id)
@@ -122,7 +126,10 @@ class Executor:
             client.register_queue(
                 task.name,
                 worker_concurrency=task.concurrency,
-                partition_worker_concurrency=task.concurrency - task.concurrency // 4,
+                partition_concurrency=task.per_resource,
+                partition_worker_concurrency=min(
+                    task.per_resource or task.concurrency, task.concurrency - task.concurrency // 4
+                ),
                 polling_interval_sec=self._poll_seconds,
                 on_conflict="always_update",
             )

@@ -15,17 +15,17 @@ _PROC = Path("/proc")
 
 def worker_id() -> str:
     """The id of this process as a worker; ``PLACE:PID:START`` where the system tells."""
-    started = _started(os.getpid())
-    return f"{_place()}:{os.getpid()}:{started or uuid.uuid4().hex[:12]}"
+    since = started(os.getpid())
+    return f"{_place()}:{os.getpid()}:{since or uuid.uuid4().hex[:12]}"
 
 
 def is_gone(other: str) -> bool:
     """Whether `other` certainly ended: it ran in this place and its process is no more."""
     place, _, process = other.partition(":")
-    pid, _, started = process.partition(":")
+    pid, _, since = process.partition(":")
     if place != _place() or not pid.isdigit() or not _PROC.is_dir():
         return False
-    return _started(int(pid)) != started
+    return started(int(pid)) != since
 
 
 def _place() -> str:
@@ -38,7 +38,7 @@ def _place() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _started(pid: int) -> str | None:
+def started(pid: int) -> str | None:
     """When the process started, in clock ticks since boot; None when it is no more."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text()

@@ -20,13 +20,23 @@ class Queue:
         self._enqueuer: Enqueuer | None = None
         self._opening = threading.Lock()
 
-    def enqueue(self, tx: Transaction, task: str, subject_id: str, *, resource: str) -> None:
+    def enqueue(
+        self, tx: Transaction, task: str, subject_id: str, *, resource: str, place: int = 0
+    ) -> None:
         """Have a worker perform `task` on `subject_id` once `tx` has committed.
 
         Does nothing when that very task already waits or runs. Workers take turns between
         resources, so that one with a thousand tasks does not hold up another's first.
+
+        Args:
+            tx: the transaction.
+            task: the task's name.
+            subject_id: what it is performed on.
+            resource: whose it is.
+            place: of one resource's tasks those of a lower place go first, where their order
+                matters; the queue itself knows the second in which they came.
         """
-        self.open().enqueue(tx, task, subject_id, resource=resource)
+        self.open().enqueue(tx, task, subject_id, resource=resource, place=place)
 
     def open(self) -> "Enqueuer":
         """Load what enqueueing needs: takes a second once, best spent before someone waits."""

@@ -60,6 +60,8 @@ class Task:
     """Settles the subject with this id after the last failure (its job fails, for example)."""
     concurrency: int = 4
     """How many of them one worker runs at once; of four or more, one resource gets at most 3/4."""
+    per_resource: int | None = None
+    """How many of one resource all workers together run at once; None: any number."""
     attempts: int = 5
     """How often it is tried before it is given up."""
     retry_seconds: float = 1.0

@@ -1,5 +1,4 @@
 import httpx
-import openai
 import pytest
 from tests.support.server import Server
 
@@ -15,7 +14,7 @@ def answer(server: Server, path: str, version: str | None) -> httpx.Response:
     "version", ["2025-02-01-preview", "2024-10-21", "2099-12-31-preview", "2023-05-15"]
 )
 def test_any_date_is_a_version(shared_server: Server, version: str):
-    assert answer(shared_server, f"/openai{PATH}", version).status_code == 501
+    assert answer(shared_server, f"/openai{PATH}", version).status_code == 200
 
 
 @pytest.mark.parametrize("version", [None, ""])
@@ -43,9 +42,8 @@ def test_what_is_no_date_is_not_supported(shared_server: Server, version: str):
 
 @pytest.mark.parametrize("version", [None, "preview", "latest", "2025-02-01-preview", "nonsense"])
 def test_v1_has_no_versions_and_minds_none(shared_server: Server, version: str | None):
-    assert answer(shared_server, f"/openai/v1{PATH}", version).status_code == 501
+    assert answer(shared_server, f"/openai/v1{PATH}", version).status_code == 200
 
 
 def test_the_plain_client_reaches_v1_with_its_bearer_token(shared_server: Server):
-    with pytest.raises(openai.InternalServerError, match="not built yet"):
-        shared_server.v1().fine_tuning.jobs.list()
+    assert list(shared_server.v1().fine_tuning.jobs.list()) == []

@@ -129,7 +129,7 @@ def a_broken_row(client: httpx.Client, server: Server) -> httpx.Response:
 
 
 def not_built(client: httpx.Client, _: Server) -> httpx.Response:
-    return client.get("/openai/fine_tuning/jobs")
+    return client.get("/openai/ingestion/jobs")
 
 
 def another_versions_database(client: httpx.Client, server: Server) -> httpx.Response:

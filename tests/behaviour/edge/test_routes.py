@@ -73,7 +73,9 @@ def test_an_odd_id_is_an_id(shared_server: Server, item: str):
 
     answer = exchange(shared_server.url, request("GET", target, f"api-key: {KEY}"))
 
-    assert status_and_body(answer)[0] == 501
+    status, body = status_and_body(answer)
+    assert status == 404
+    assert b'"notFound"' in body
 
 
 @pytest.mark.parametrize(

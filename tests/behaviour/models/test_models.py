@@ -6,6 +6,10 @@ import openai
 import pytest
 from tests.support.server import Server, running_server
 
+from linarite.resources.models.records import ModelRecord
+from linarite.resources.models.service import Models
+from linarite.wire.models import FineTuningState
+
 UPSTREAM = {"base_url": "http://127.0.0.1:9/v1"}
 IDS = ["llama-3.2-1b", "meta/llama-3.2:1b", "tiny.ft-0123:step-10", "vectors"]
 
@@ -64,3 +68,80 @@ def test_a_model_tells_what_it_can_be_used_for(
     capabilities = client.models.retrieve(model_id).model_dump()["capabilities"]
 
     assert {name for name, is_so in capabilities.items() if is_so} == able | {"inference"}
+
+
+TUNED = ModelRecord(
+    f"{IDS[0]}.ft-0f0f-pirate", "chat", created_at=1_700_000_000, base=IDS[0], fine_tune="ftjob-0f"
+)
+STEP = ModelRecord(
+    f"{TUNED.id}:ckpt-step-10",
+    "chat",
+    created_at=1_700_000_000,
+    base=IDS[0],
+    fine_tune="ftjob-0f",
+    checkpoint="ftchkpt-1",
+    status=FineTuningState.CANCELLED,
+)
+
+
+@pytest.fixture
+def tuning(tmp_path) -> Iterator[Server]:
+    """A server whose default resource has tuned a model, and kept a checkpoint of it."""
+    aliases = {"gpt-4o-2024-08-06": TUNED.id}
+    models = [{"id": IDS[0], "upstream": UPSTREAM}]
+    with running_server(tmp_path / "data", models=models, aliases=aliases) as running:
+        tuned = {"default": [TUNED, STEP]}
+        running.built.parts[Models].tuned = lambda resource: tuned.get(resource, [])
+        yield running
+
+
+def test_a_tuned_model_tells_its_base_and_its_job(tuning: Server):
+    with tuning.client() as client:
+        model = client.get(f"/openai/models/{TUNED.id}").json()
+
+    assert model == {
+        "object": "model",
+        "id": TUNED.id,
+        "created_at": 1_700_000_000,
+        "status": "succeeded",
+        "model": IDS[0],
+        "fine_tune": "ftjob-0f",
+        "capabilities": {
+            "fine_tune": False,
+            "inference": True,
+            "completion": True,
+            "chat_completion": True,
+            "embeddings": False,
+        },
+        "lifecycle_status": "generally-available",
+        "deprecation": {"fine_tune": None, "inference": 4_102_444_800},
+        "created": 1_700_000_000,
+        "owned_by": "linarite",
+    }
+
+
+@pytest.mark.parametrize("name", [STEP.id, STEP.checkpoint])
+def test_a_checkpoint_is_a_model_by_its_name_and_its_id(tuning: Server, name: str):
+    with tuning.sdk() as client:
+        model = client.models.retrieve(name).model_dump()
+
+    assert (model["id"], model["model"], model["fine_tune"]) == (STEP.id, IDS[0], "ftjob-0f")
+    assert model["status"] == "cancelled"
+
+
+def test_tuned_models_are_listed_for_their_resource_alone(tuning: Server):
+    stranger = tuning.add_key("stranger")
+
+    with tuning.sdk() as ours, tuning.sdk(key=stranger) as theirs:
+        listed = [[model.id for model in client.models.list()] for client in (ours, theirs)]
+        with pytest.raises(openai.NotFoundError):
+            theirs.models.retrieve(TUNED.id)
+
+    assert listed == [[IDS[0], TUNED.id, STEP.id, "gpt-4o-2024-08-06"], [IDS[0]]]
+
+
+def test_an_alias_may_stand_for_a_tuned_model(tuning: Server):
+    with tuning.sdk() as client:
+        model = client.models.retrieve("gpt-4o-2024-08-06").model_dump()
+
+    assert (model["model"], model["fine_tune"]) == (TUNED.id, "ftjob-0f")

@@ -3,10 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from linarite.resources.models.records import ModelRecord
-
-EVERYONE = "*"
-"""The resource of what the operator deployed: every caller sees it, none can change it."""
+from linarite.resources.models.records import EVERYONE, ModelRecord
 
 
 @dataclass(frozen=True)
@@ -15,7 +12,7 @@ class DeploymentRecord:
 
     id: str
     resource: str
-    """Whose it is, or `EVERYONE`."""
+    """Whose it is, or `EVERYONE`: seen by all, changed by none."""
     model: str
     """Id of the model behind it, never an alias."""
     enqueued_token_limit: int

@@ -5,7 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from linarite.resources.deployments.records import EVERYONE, DeploymentRecord
+from linarite.resources.deployments.records import DeploymentRecord
+from linarite.resources.models.records import EVERYONE
 from linarite.storage.database import Transaction
 from linarite.storage.tables import deployments
 
@@ -37,6 +38,12 @@ def of_model(connection: sa.Connection, resource: str, model: str) -> Deployment
     query = sa.select(*_COLUMNS).where(_seen_by(resource), deployments.c.model == model)
     row = connection.execute(query.order_by(deployments.c.seq).limit(1)).mappings().first()
     return None if row is None else _record(row)
+
+
+def all_of_model(connection: sa.Connection, model: str) -> list[DeploymentRecord]:
+    """Every deployment of `model`, whoever's, oldest first."""
+    query = sa.select(*_COLUMNS).where(deployments.c.model == model).order_by(deployments.c.seq)
+    return [_record(row) for row in connection.execute(query).mappings()]
 
 
 def declared(connection: sa.Connection) -> dict[str, DeploymentRecord]:

@@ -26,8 +26,8 @@ from linarite.errors import (
     QuotaExceeded,
 )
 from linarite.resources.deployments import repository
-from linarite.resources.deployments.records import EVERYONE, Deployed, DeploymentRecord, Target
-from linarite.resources.models.records import ModelRecord
+from linarite.resources.deployments.records import Deployed, DeploymentRecord, Target
+from linarite.resources.models.records import EVERYONE, ModelRecord
 from linarite.resources.models.service import Models
 from linarite.settings import DeploymentEntry
 from linarite.storage.database import Database, Transaction
@@ -101,10 +101,14 @@ class Deployments:
         """What `resource` can use, oldest first."""
         models = {listing.id: listing.model for listing in self.models.list(resource)}
         records = self._visible(resource)
-        if not {model.id for model in models.values()} <= {record.id for record in records}:
+        everyones = {model.id for model in self.models.everyones()}
+        if not everyones <= {record.id for record in records}:
             self._deploy_new_models()
             records = self._visible(resource)
-        return [Deployed(record, models.get(record.model)) for record in records]
+        return [
+            Deployed(record, models.get(record.model) or self._model_of(record))
+            for record in records
+        ]
 
     def get(self, resource: str, name: str) -> Deployed:
         """The deployment `name`.
@@ -113,12 +117,12 @@ class Deployments:
             NotFound: `resource` cannot use any of that name.
         """
         record = self._find(resource, name)
-        if record is None and self.models.find(EVERYONE, name) is not None:
+        if record is None and self.models.find_everyones(name) is not None:
             self._deploy_new_models()
             record = self._find(resource, name)
         if record is None:
             _not_found(name)
-        return self._with_model(resource, record)
+        return Deployed(record, self._model_of(record))
 
     def create(self, resource: str, body: DeploymentCreation) -> Deployed:
         """Deploy a model under `body.id`, or under a name that is made.
@@ -135,7 +139,7 @@ class Deployments:
             **_scaling(body.scale_settings),
         )
         self._insert(record)
-        return self._with_model(resource, record)
+        return Deployed(record, self._model_of(record))
 
     def update(self, resource: str, name: str, body: DeploymentUpdate) -> Deployed:
         """Change what `body` names; a new model answers from the next request on.
@@ -169,7 +173,7 @@ class Deployments:
             kept = ("model", "sku", "capacity", "arm")
             changed = self._change(resource, name, {key: getattr(record, key) for key in kept})
             return changed, False
-        return self._with_model(resource, record), True
+        return Deployed(record, self._model_of(record)), True
 
     def patch(self, resource: str, name: str, body: ArmDeploymentPatch) -> Deployed:
         """Change the price tier or the tags.
@@ -206,10 +210,14 @@ class Deployments:
             DeploymentNotFound: `resource` can use no deployment of that name.
         """
         record = self._stored(connection, resource, name) or self._unstored(name)
-        model = None if record is None else self.models.find(resource, record.model)
+        model = None if record is None else self._model_of(record)
         if record is None or model is None:
             raise DeploymentNotFound
         return Target(record, model)
+
+    def of_model(self, connection: sa.Connection, model_id: str) -> Sequence[DeploymentRecord]:
+        """Every deployment of the model of that id, whoever's; while there is one, it must stay."""
+        return repository.all_of_model(connection, model_id)
 
     def look_up(self, resource: str, name: str) -> Target:
         """What `resolve` tells, by a connection of its own; `recall` knows it for a second.
@@ -240,7 +248,7 @@ class Deployments:
         return record
 
     def _unstored(self, name: str) -> DeploymentRecord | None:
-        model = self.models.find(EVERYONE, name)
+        model = self.models.find_everyones(name)
         return None if model is None else self._new(EVERYONE, model.id, model.id)
 
     def _visible(self, resource: str) -> Sequence[DeploymentRecord]:
@@ -303,10 +311,11 @@ class Deployments:
             record = repository.find(tx, resource, name)
         self._known.clear()
         assert record is not None  # it was updated in this very transaction
-        return self._with_model(resource, record)
+        return Deployed(record, self._model_of(record))
 
-    def _with_model(self, resource: str, record: DeploymentRecord) -> Deployed:
-        return Deployed(record, self.models.find(resource, record.model))
+    def _model_of(self, record: DeploymentRecord) -> ModelRecord | None:
+        """Its model as its owner sees it: the operator may deploy anyone's tuned model for all."""
+        return self.models.find(record.resource, record.model)
 
 
 def _scaling(settings: ScaleSettings | None) -> dict[str, Any]:

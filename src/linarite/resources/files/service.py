@@ -7,6 +7,8 @@ what a crash leaves in between is found by the sweeps.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import sqlalchemy as sa
+
 from linarite import ids
 from linarite.clock import Clock
 from linarite.errors import (
@@ -346,6 +348,11 @@ class Files:
         )
         repository.insert(tx, record)
         return record
+
+    def is_in_the_making(self, connection: sa.Connection, file_id: str) -> bool:
+        """Whether the service is making that file and somebody still wants it."""
+        record = repository.find_any(connection, file_id)
+        return record is not None and record.status == FileState.RUNNING
 
     def finish_output(self, tx: Transaction, file_id: str, stored: Stored) -> bool:
         """Give a file that `start_output` added its bytes; it is `processed` then.

@@ -68,7 +68,11 @@ class Inference:
 
     async def engine(self, engines: Engines, target: Target) -> Engine:
         """The engine behind `target`; an embedded one is started if it does not run."""
-        return await engines.reach(self.place_of(target.model))
+        model = target.model
+        if model.base is None:
+            return await engines.reach(self.place_of(model))
+        # A tuned model's folder may have to be put together first.
+        return await engines.reach(await run_in_threadpool(self.place_of, model))
 
     def prepare(self, operation: str, target: Target, body: dict[str, Any]) -> bytes:
         """What the engine is sent for `body`.

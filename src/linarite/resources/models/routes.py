@@ -12,7 +12,6 @@ from linarite.resources.models.service import Listing, Models
 from linarite.wire.models import (
     Capabilities,
     Deprecation,
-    FineTuningState,
     LifeCycleStatus,
     Model,
     ModelList,
@@ -38,22 +37,23 @@ def get_model(models: ModelsPart, resource: Resource, model_id: str) -> Response
 def _to_wire(listing: Listing) -> Model:
     model = listing.model
     able = model.able
+    # Tuning goes on from a tuned model too, but the service says that it does not.
+    is_for_tuning = able.fine_tune and model.tunable and model.base is None
     return Model(
         id=listing.id,
         created_at=model.created_at,
         created=model.created_at,
         owned_by="linarite" if model.upstream is None else "upstream",
-        status=FineTuningState.SUCCEEDED,
-        model=None if listing.id == model.id else model.id,
+        status=model.status,
+        model=model.base if listing.id == model.id else model.id,
+        fine_tune=model.fine_tune,
         capabilities=Capabilities(
-            fine_tune=able.fine_tune and model.tunable,
+            fine_tune=is_for_tuning,
             inference=True,
             completion=able.completion,
             chat_completion=able.chat,
             embeddings=able.embeddings,
         ),
         lifecycle_status=LifeCycleStatus.GENERALLY_AVAILABLE,
-        deprecation=Deprecation(
-            fine_tune=NEVER if able.fine_tune and model.tunable else None, inference=NEVER
-        ),
+        deprecation=Deprecation(fine_tune=NEVER if is_for_tuning else None, inference=NEVER),
     )

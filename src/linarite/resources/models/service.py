@@ -1,12 +1,14 @@
-"""Models: those installed on this machine, those of the settings file, and other names for them.
+"""Models: installed on this machine, of the settings file, tuned from those; and other names.
 
-Callers never bring a model; the operator does. An alias stands for a model wherever a model id is
-read, and what is answered names the model it stands for.
+Callers never bring a base model; the operator does. What was tuned belongs to the resource whose
+job tuned it. An alias stands for a model wherever a model id is read, and what is answered names
+the model it stands for.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from linarite.engines.place import ModelPlace
 from linarite.errors import NotFound
 from linarite.resources.models.records import ModelRecord
 
@@ -19,7 +21,7 @@ class Listing:
     model: ModelRecord
 
 
-@dataclass(frozen=True)
+@dataclass
 class Models:
     """The models of this server.
 
@@ -27,15 +29,20 @@ class Models:
         installed: looks what lies on this machine now.
         declared: what the settings file names; goes before an installed model of the same id.
         aliases: other names, each for a model or a deployment.
+        tuned: the tuned models and checkpoints of one resource, or of all when asked for
+            `EVERYONE`; what they have from their base need not be said. Whoever knows them also
+            knows this class, and so may put it here later.
     """
 
     installed: Callable[[], Sequence[ModelRecord]]
     declared: Sequence[ModelRecord] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
+    tuned: Callable[[str], Sequence[ModelRecord]] = lambda resource: ()
 
     def list(self, resource: str) -> Sequence[Listing]:
-        """Every model that `resource` can use, then every alias of one."""
-        models = self._by_id()
+        """Every model that `resource` can use, base models first, then every alias of one."""
+        bases = self._by_id()
+        models = {**bases, **self._tuned(resource, bases)}
         named = [Listing(model.id, model) for model in models.values()]
         aliased = [
             Listing(alias, models[meant])
@@ -45,7 +52,7 @@ class Models:
         return [*named, *aliased]
 
     def get(self, resource: str, name: str) -> Listing:
-        """The model `name`, which may be an alias.
+        """The model `name`, which may be an alias, or a checkpoint's id.
 
         Raises:
             NotFound: `resource` can use no such model.
@@ -53,15 +60,26 @@ class Models:
         model = self.find(resource, name)
         if model is None:
             raise NotFound(f"There is no model {name!r}.")
-        return Listing(name, model)
+        return Listing(model.id if name == model.checkpoint else name, model)
 
     def find(self, resource: str, name: str) -> ModelRecord | None:
-        """The model that `name` means to `resource`, if any."""
-        models = self._by_id()
-        return models.get(name) or models.get(self.meant(name))
+        """The model that `name` means to `resource`, if any; `EVERYONE` means them all."""
+        bases = self._by_id()
+        meant = self.meant(name)
+        base = bases.get(name) or bases.get(meant)
+        if base is not None:
+            return base
+        tuned = self._tuned(resource, bases)
+        by_checkpoint = {one.checkpoint: one for one in tuned.values() if one.checkpoint}
+        return tuned.get(name) or tuned.get(meant) or by_checkpoint.get(name)
+
+    def find_everyones(self, name: str) -> ModelRecord | None:
+        """The base model that `name` means, which each resource can use, if any."""
+        bases = self._by_id()
+        return bases.get(name) or bases.get(self.meant(name))
 
     def everyones(self) -> Sequence[ModelRecord]:
-        """Every model of this server, which each resource can use."""
+        """Every base model of this server, which each resource can use."""
         return list(self._by_id().values())
 
     def meant(self, name: str) -> str:
@@ -69,4 +87,41 @@ class Models:
         return self.aliases.get(name, name)
 
     def _by_id(self) -> dict[str, ModelRecord]:
-        return {model.id: model for model in (*self.installed(), *self.declared)}
+        installed = {model.id: model for model in self.installed()}
+        declared = {one.id: _with_files(one, installed.get(one.id)) for one in self.declared}
+        return installed | declared
+
+    def _tuned(self, resource: str, bases: Mapping[str, ModelRecord]) -> dict[str, ModelRecord]:
+        found = (record for record in self.tuned(resource) if record.id not in bases)
+        return {record.id: _on_base(record, bases.get(record.base or "")) for record in found}
+
+
+def _with_files(declared: ModelRecord, installed: ModelRecord | None) -> ModelRecord:
+    """A model of the settings, with what its files on this machine say of it."""
+    if installed is None:
+        return declared
+    if declared.upstream is not None:
+        takes_adapters = declared.upstream.adapters and installed.tunable
+        return replace(declared, path=installed.path, tunable=True) if takes_adapters else declared
+    if declared.path is None or declared.path != installed.path:
+        return declared
+    context_tokens = declared.context_tokens or installed.context_tokens
+    return replace(declared, context_tokens=context_tokens, tunable=installed.tunable)
+
+
+def _on_base(tuned: ModelRecord, base: ModelRecord | None) -> ModelRecord:
+    """A tuned model with what it has from its base; of one that is gone it has nothing."""
+    if base is None:
+        return tuned
+    place = ModelPlace(base.id, base.path, base.upstream, base.tokenizer)
+    upstream = base.upstream
+    if upstream is not None and not upstream.adapters:
+        upstream = None  # it would answer as the base does; the files here do not
+    return replace(
+        tuned,
+        kind=base.kind,
+        upstream=upstream and upstream.model_copy(update={"model": tuned.id}),
+        context_tokens=base.context_tokens,
+        tokenizer=place.tokenizer_folder(),
+        tunable=base.tunable,
+    )

@@ -15,7 +15,7 @@ from linarite.errors import (
     QuotaExceeded,
 )
 from linarite.resources.deployments.service import DEFAULT_TOKEN_LIMIT, Deployments
-from linarite.resources.models.records import ModelRecord
+from linarite.resources.models.records import EVERYONE, ModelRecord
 from linarite.resources.models.service import Models
 from linarite.settings import DeploymentEntry
 from linarite.storage.database import Database
@@ -45,9 +45,10 @@ class System:
     def __init__(self, database: Database) -> None:
         self.database, self.clock = database, Clock()
         self.models = [CHAT, OTHER]
+        self.tuned: dict[str, list[ModelRecord]] = {}
 
     def deployments(self, *declared: DeploymentEntry, **aliases: str) -> Deployments:
-        models = Models(lambda: self.models, aliases=aliases)
+        models = Models(lambda: self.models, (), aliases, lambda who: self.tuned.get(who, []))
         made = Deployments(self.database, models, self.clock, declared)
         made.sync()
         return made
@@ -356,3 +357,80 @@ def test_a_patch_changes_price_tier_and_tags(system):
     record = deployments.patch(OURS, "chat", patch).record
 
     assert (record.sku, record.capacity, record.arm) == ("Batch", 1, {"tags": {"a": "b"}})
+
+
+TUNED = ModelRecord("org/chat-model.ft-1-mine", "chat", base=CHAT.id, checkpoint="ftchkpt-1")
+
+
+@pytest.fixture
+def tuning(system):
+    """A system in which the resource `ours` has tuned a model."""
+    system.tuned = {OURS: [TUNED], EVERYONE: [TUNED]}
+    return system
+
+
+@pytest.mark.parametrize("name", [TUNED.id, "ftchkpt-1", "gpt"])
+def test_a_tuned_model_is_deployed_by_any_of_its_names(tuning, name):
+    deployments = tuning.deployments(gpt=TUNED.id)
+
+    made = deployments.create(OURS, DeploymentCreation(id="mine", model=name))
+
+    assert made.record.model == TUNED.id
+    assert deployments.look_up(OURS, "mine").model.id == TUNED.id
+    assert [one.model.id for one in deployments.list(OURS) if one.record.id == "mine"] == [TUNED.id]
+
+
+@pytest.mark.parametrize("name", [TUNED.id, "ftchkpt-1", "gpt"])
+def test_anothers_tuned_model_does_not_exist(tuning, name):
+    deployments = tuning.deployments(gpt=TUNED.id)
+    put = ArmDeploymentRequest.model_validate({"properties": {"model": {"name": name}}})
+
+    for deploy in (
+        lambda: deployments.create(THEIRS, DeploymentCreation(id="mine", model=name)),
+        lambda: deployments.put(THEIRS, "mine", put),
+    ):
+        with pytest.raises(InvalidPayload, match="does not exist"):
+            deploy()
+    with pytest.raises(DeploymentNotFound):
+        deployments.look_up(THEIRS, name)
+    with pytest.raises(NotFound):
+        deployments.get(THEIRS, name)
+
+
+def test_a_tuned_model_is_not_deployed_by_itself(tuning):
+    deployments = tuning.deployments()
+
+    with pytest.raises(DeploymentNotFound):
+        deployments.look_up(OURS, TUNED.id)
+    assert names(deployments, OURS) == {CHAT.id, OTHER.id}
+
+
+def test_the_operator_deploys_a_tuned_model_for_all(tuning):
+    deployments = tuning.deployments(DeploymentEntry(name="shared", model=TUNED.id))
+
+    for resource in (OURS, THEIRS):
+        assert deployments.look_up(resource, "shared").model.id == TUNED.id
+        assert deployments.get(resource, "shared").model is not None
+        assert all(one.model is not None for one in deployments.list(resource))
+
+
+def test_who_deploys_a_model_is_known_whoever_it_is(tuning):
+    deployments = tuning.deployments(DeploymentEntry(name="shared", model=TUNED.id))
+    deployments.create(OURS, DeploymentCreation(id="mine", model=TUNED.id))
+    deployments.create(OURS, DeploymentCreation(id="unlike", model=OTHER.id))
+
+    with tuning.database.reading() as connection:
+        found = deployments.of_model(connection, TUNED.id)
+
+    assert [(one.resource, one.id) for one in found] == [(EVERYONE, "shared"), (OURS, "mine")]
+
+
+def test_a_deployment_whose_tuned_model_went_away_answers_nothing(tuning):
+    deployments = tuning.deployments()
+    deployments.create(OURS, DeploymentCreation(id="mine", model=TUNED.id))
+
+    tuning.tuned.clear()
+
+    assert deployments.get(OURS, "mine").model is None
+    with pytest.raises(DeploymentNotFound):
+        deployments.look_up(OURS, "mine")

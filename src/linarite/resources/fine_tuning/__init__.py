@@ -1,0 +1,1 @@
+"""Tuning jobs: models that learn, and what comes of it."""

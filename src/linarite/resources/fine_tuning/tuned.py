@@ -1,0 +1,137 @@
+"""Tuned models and checkpoints as models: what there is, and their folders on this machine.
+
+A tuned model is its adapter's files in the blob store; the folder that engines read is put
+together from them wherever it is missing.
+"""
+
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from linarite.engines.installed import find_model
+from linarite.engines.refusals import ModelMissing
+from linarite.resources.fine_tuning import repository
+from linarite.resources.fine_tuning.records import CheckpointRecord, JobRecord, job_in
+from linarite.resources.models.records import EVERYONE, ModelRecord
+from linarite.storage import blob_rows
+from linarite.storage.blobs import BlobStore
+from linarite.storage.database import Database
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""What an adapter is made of, as PEFT writes it."""
+
+
+@dataclass(frozen=True)
+class TunedModels:
+    """The models that jobs made.
+
+    Args:
+        database: where their rows are.
+        blobs: where their files are.
+        models: the folder of installed models, which they are tuned from.
+        folder: where their own folders lie.
+    """
+
+    database: Database
+    blobs: BlobStore
+    models: Path
+    folder: Path
+
+    def records(self, resource: str) -> Sequence[ModelRecord]:
+        """The tuned models and checkpoints of one resource, or of all for `EVERYONE`."""
+        with self.database.reading() as connection:
+            found = repository.with_checkpoints(
+                connection, None if resource == EVERYONE else resource
+            )
+        return [self._record(job, checkpoint) for job, checkpoint in found]
+
+    def find(
+        self, connection: sa.Connection, resource: str, name: str
+    ) -> tuple[JobRecord, CheckpointRecord] | None:
+        """The checkpoint that a name means to `resource`: a model's, a checkpoint's, or its id."""
+        job = None
+        if (job_id := job_in(name)) is not None:
+            job = repository.find(connection, resource, job_id)
+        elif "\0" not in name:
+            job = repository.job_of_checkpoint(connection, resource, name)
+        found = [] if job is None else repository.checkpoints(connection, job)
+        named = (one for one in found if job and name in {one.name(job), one.id})
+        return next(((job, one) for one in named if job is not None), None)
+
+    def place(self, model: ModelRecord) -> None:
+        """See to it that a tuned model's folder is on this machine; others are left alone.
+
+        Raises:
+            ModelMissing: it is no model any more, or its base is not on this machine.
+            UnusableModel: its adapter is none that its base can be served with.
+        """
+        if model.base is None or model.path is None or (model.path / "model.json").is_file():
+            return
+        with self.database.reading() as connection:
+            job_id = job_in(model.id)
+            job = None if job_id is None else repository.find_any(connection, job_id)
+            found = None if job is None else self.find(connection, job.resource, model.id)
+        if found is None:
+            raise ModelMissing(f"{model.id} is not there any more.")
+        self.put(*found)
+
+    def put(self, job: JobRecord, checkpoint: CheckpointRecord, name: str | None = None) -> None:
+        """Make the folder of a checkpoint, under the name that it has or is about to have."""
+        base = find_model(self.models, job.base_model)
+        if base is None:
+            raise ModelMissing(
+                f"{job.base_model} is not on this machine any more: pull or add it again."
+            )
+        from linarite.engines.tuned import put_tuned  # late: it needs what [local] brings
+
+        name = name or checkpoint.name(job)
+        with self._scratch() as scratch:
+            self.write_adapter(checkpoint.files, scratch)
+            put_tuned(base, scratch, self.folder_of(name), name)
+
+    def write_adapter(self, files: dict[str, str], folder: Path) -> None:
+        """Write an adapter's files, given as blobs, into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, blob_id in files.items():
+            with self.database.reading() as connection:
+                blob = blob_rows.get(connection, blob_id)
+            with (folder / name).open("wb") as stream:
+                stream.writelines(self.blobs.read(blob.extents))
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove the folders of models that are no more."""
+        for name in names:
+            shutil.rmtree(self.folder_of(name), ignore_errors=True)
+
+    def folder_of(self, name: str) -> Path:
+        """Where the folder of that model is or would be."""
+        return self.folder / quote(name, safe="")
+
+    def _record(self, job: JobRecord, checkpoint: CheckpointRecord) -> ModelRecord:
+        name = checkpoint.name(job)
+        return ModelRecord(
+            name,
+            "chat",
+            path=self.folder_of(name),
+            created_at=checkpoint.created_at,
+            base=job.base_model,
+            fine_tune=job.id,
+            checkpoint=checkpoint.id,
+            status=job.status,
+        )
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """A folder to work in, under a lock that one process at a time holds."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with tempfile.TemporaryDirectory(prefix=".adapter-", dir=self.folder) as scratch:
+                yield Path(scratch)

@@ -1,0 +1,119 @@
+"""A deployed tuned model answers chats, completions and batches, through the whole server."""
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+from tests.support.adapters import write_adapter
+from tests.support.embedded import CHAT, engine_host, models_folder, pulled
+from tests.support.files import until
+from tests.support.server import Server, running_server
+
+from linarite.engines.installed import read_model
+from linarite.engines.tuned import put_tuned
+from linarite.resources.models.records import ModelRecord
+from linarite.resources.models.service import Models
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+
+TUNED = f"{CHAT}.ft-0123456789abcdef0123456789abcdef-odd"
+STEP = f"{TUNED}:ckpt-step-10"
+ORPHAN = f"{CHAT}.ft-fedcba9876543210fedcba9876543210"
+"""Its base is not on this machine any more."""
+PIZZA: Any = [{"role": "user", "content": "Tell me about pizza."}]
+BRIEFLY = {"temperature": 0, "max_tokens": 16}
+ARM = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a"
+
+
+@pytest.fixture(scope="module")
+def tuning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The default resource has a tuned model `tuned` and its checkpoint `step` deployed."""
+    folder = tmp_path_factory.mktemp("tuning")
+    base = read_model(pulled(CHAT).folder)
+    records = []
+    for seed, name in enumerate((TUNED, STEP, ORPHAN)):
+        adapter = write_adapter(folder / f"adapter-{seed}", base.hf_folder, seed=seed, size=0.15)
+        put_tuned(base, adapter, folder / f"tuned-{seed}", name)
+        records.append(ModelRecord(name, "chat", path=folder / f"tuned-{seed}", base=CHAT))
+    stated = json.loads((folder / "tuned-2" / "model.json").read_text())
+    stated["base"]["folder"] = str(folder / "gone")
+    (folder / "tuned-2" / "model.json").write_text(json.dumps(stated))
+    tuned = {"default": records}
+    with (
+        engine_host(folder, slots=8),
+        running_server(folder, models_dir=models_folder()) as running,
+        running.client() as client,
+    ):
+        running.built.parts[Models].tuned = lambda resource: tuned.get(resource, [])
+        client.post("/openai/deployments", json={"id": "tuned", "model": TUNED})
+        client.post("/openai/deployments", json={"id": "orphan", "model": ORPHAN})
+        model = {"format": "OpenAI", "name": STEP, "version": "1"}
+        client.put(f"{ARM}/deployments/step", json={"properties": {"model": model}})
+        yield running
+
+
+@pytest.fixture
+def client(tuning: Server) -> Iterator[openai.AzureOpenAI]:
+    with tuning.sdk(timeout=120) as one:
+        yield one
+
+
+def test_base_model_and_checkpoint_say_different_things(client: openai.AzureOpenAI):
+    asked = [
+        client.chat.completions.create(model=name, messages=PIZZA, **BRIEFLY)
+        for name in (CHAT, "tuned", "step")
+    ]
+
+    assert [answer.model for answer in asked] == [CHAT, TUNED, STEP]
+    assert len({answer.choices[0].message.content for answer in asked}) == 3
+
+
+def test_a_completion_goes_on_as_the_tuned_model_would(client: openai.AzureOpenAI):
+    base, tuned = (
+        client.completions.create(model=name, prompt="A pizza is", **BRIEFLY)
+        for name in (CHAT, "tuned")
+    )
+
+    assert (base.model, tuned.model) == (CHAT, TUNED)
+    assert base.choices[0].text != tuned.choices[0].text
+
+
+def test_a_batch_is_answered_by_the_tuned_model(client: openai.AzureOpenAI, tuning: Server):
+    chat: Any = client.chat.completions.create(model="tuned", messages=PIZZA, **BRIEFLY)
+    body = {"model": "tuned", "messages": PIZZA, **BRIEFLY}
+    line = {"custom_id": "a", "method": "POST", "url": "/chat/completions", "body": body}
+    given = io.BytesIO(json.dumps(line).encode())
+
+    with tuning.working():
+        file = client.files.create(file=("in.jsonl", given), purpose="batch")
+        made = client.batches.create(
+            input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+        until(lambda: client.batches.retrieve(made.id).status == "completed", "it is answered", 60)
+
+    output = client.batches.retrieve(made.id).output_file_id
+    answered = json.loads(client.files.content(output or "").text)["response"]["body"]
+    assert answered["model"] == TUNED
+    assert answered["choices"][0]["message"]["content"] == chat.choices[0].message.content
+    assert answered["usage"]["total_tokens"] == chat.usage.total_tokens
+
+
+def test_without_its_base_a_tuned_model_says_what_is_missing(client: openai.AzureOpenAI):
+    with pytest.raises(openai.InternalServerError) as refused:
+        client.chat.completions.create(model="orphan", messages=PIZZA)
+
+    assert refused.value.status_code == 503
+    assert f"pull or add {CHAT} again" in refused.value.message
+
+
+@pytest.mark.parametrize("name", ["tuned", "step", TUNED])
+def test_another_resource_finds_no_such_deployment(tuning: Server, name: str):
+    key = tuning.add_key(f"stranger-to-{name[:5]}")
+
+    with tuning.sdk(key=key) as stranger, pytest.raises(openai.NotFoundError) as refused:
+        stranger.chat.completions.create(model=name, messages=PIZZA)
+
+    assert refused.value.code == "DeploymentNotFound"

@@ -1,0 +1,138 @@
+"""A chat becomes the tokens that the engine would show, and only the assistant's are learned."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.support.tiny_models import tiny_config, write_tiny_model
+
+from linarite.training.data import BadLine, Chat, Completion
+from linarite.training.writing import Tokens, Writer
+
+MARKED = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+FORGETFUL = (
+    "{% for m in messages %}<{{ m.role }}>"
+    "{% if m.role == 'assistant' and not loop.last %}...{% else %}{{ m.content }}{% endif %}"
+    "<end>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+TOOLS = "{% if tools %}[{{ tools[0].function.name }}]{% endif %}" + MARKED
+CHAT = Chat(
+    [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Yo é"},
+        {"role": "user", "content": "So"},
+        {"role": "assistant", "content": "No"},
+    ],
+    [False, True, False, True],
+)
+
+
+def _writer(folder: Path, template: str | None, longest: int = 512) -> Writer:
+    write_tiny_model(folder / "hf", tiny_config())
+    stated = {"eos_token": "<end>"} | ({"chat_template": template} if template else {})
+    (folder / "hf" / "tokenizer_config.json").write_text(json.dumps(stated))
+    return Writer.of_model(folder / "hf", longest)
+
+
+def _text(writer: Writer, tokens: Tokens) -> str:
+    return str(writer._tokenizer.decode(list(tokens.ids)))
+
+
+def _learned(writer: Writer, tokens: Tokens) -> str:
+    return str(writer._tokenizer.decode([tokens.ids[place] for place in tokens.targets]))
+
+
+def test_the_assistants_words_and_the_ends_of_its_turns_are_learned(tmp_path):
+    writer = _writer(tmp_path, MARKED)
+
+    tokens = writer.write(CHAT)
+
+    chat = "<user>Hi<end>\n<assistant>Yo é<end>\n<user>So<end>\n<assistant>No<end>\n"
+    assert _text(writer, tokens) == chat
+    assert _learned(writer, tokens) == "Yo é<end>No<end>"
+
+
+def test_a_turn_without_weight_is_seen_and_not_learned(tmp_path):
+    writer = _writer(tmp_path, MARKED)
+
+    tokens = writer.write(Chat(CHAT.messages, [False, False, False, True]))
+
+    assert _learned(writer, tokens) == "No<end>"
+
+
+def test_a_chat_whose_template_ends_no_turn_gets_an_end(tmp_path):
+    endless = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}<assistant>"
+    writer = _writer(tmp_path, endless.replace("<assistant>", ""))
+
+    tokens = writer.write(CHAT)
+
+    assert _text(writer, tokens).endswith("<assistant>No<end>")
+    assert _learned(writer, tokens).endswith("No<end>")
+
+
+def test_a_turn_that_the_template_forgets_is_counted(tmp_path):
+    writer = _writer(tmp_path, FORGETFUL)
+
+    tokens = writer.write(CHAT)
+
+    assert tokens.turns_left_out == 1
+    assert _learned(writer, tokens) == "No<end>"
+
+
+def test_a_long_chat_is_cut_off(tmp_path):
+    writer = _writer(tmp_path, MARKED, longest=30)
+
+    tokens = writer.write(CHAT)
+
+    assert len(tokens) == 30
+    assert tokens.is_truncated
+    assert _learned(writer, tokens).startswith("Yo")
+
+
+def test_a_completion_is_learned_to_its_end(tmp_path):
+    writer = _writer(tmp_path, None)
+
+    tokens = writer.write(Completion("ab", " cd"))
+
+    assert _text(writer, tokens) == "ab cd<end>"
+    assert _learned(writer, tokens) == " cd<end>"
+
+
+def test_a_model_without_a_template_learns_no_chats(tmp_path):
+    with pytest.raises(BadLine, match="no chat template"):
+        _writer(tmp_path, None).write(CHAT)
+
+
+def test_a_template_that_refuses_is_told(tmp_path):
+    writer = _writer(tmp_path, "{{ raise_exception('roles must alternate') }}")
+
+    with pytest.raises(BadLine, match="roles must alternate"):
+        writer.write(CHAT)
+
+
+@pytest.mark.parametrize("template", [MARKED, TOOLS], ids=["unaware", "aware"])
+def test_tools_are_told_and_calls_are_learned(tmp_path, template):
+    writer = _writer(tmp_path, template)
+    call = {"type": "function", "function": {"name": "sun", "arguments": {"day": 1}}}
+    chat = Chat(
+        [
+            {"role": "user", "content": "Sun?"},
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "content": "yes", "tool_call_id": "1"},
+            {"role": "assistant", "content": "Sunny"},
+        ],
+        [False, True, False, True],
+        [{"type": "function", "function": {"name": "sun"}}],
+    )
+
+    tokens = writer.write(chat)
+
+    assert "sun" in _text(writer, tokens)
+    assert _learned(writer, tokens).endswith("Sunny<end>")
+    if template == MARKED:
+        told = '<tool_call>{"name": "sun", "arguments": {"day": 1}}</tool_call><end>'
+        assert _learned(writer, tokens).startswith(told)
+        assert "<tool_response>yes</tool_response>" in _text(writer, tokens)
