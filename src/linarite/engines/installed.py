@@ -135,6 +135,15 @@ def _read_tuned(folder: Path, stated: dict[str, Any]) -> InstalledModel:
     )
 
 
+def is_put_together(folder: Path) -> bool:
+    """Whether a tuned model's folder is there and its base is where it says; a quick look."""
+    try:
+        stated: dict[str, Any] = json.loads((folder / "model.json").read_text())
+    except FileNotFoundError:
+        return False
+    return (Path(stated["base"]["folder"]) / "model.json").is_file()
+
+
 def write_tuned(model_id: str, base: InstalledModel, folder: Path, memory_bytes: int) -> None:
     """Say in `folder` which base the adapter beside it belongs to; `read_model` understands.
 

@@ -1,12 +1,17 @@
 """A server with a scripted trainer, and a worker behind it."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
+from tests.support.files import until
 from tests.support.server import Server
 from tests.support.tuning import Script, tuning_server
+
+from linarite.storage.tables import fine_tuning_jobs
 
 
 @pytest.fixture
@@ -34,6 +39,23 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def working(server: Server) -> Iterator[Server]:
-    """The server with a worker."""
+    """The server with a worker; every job is brought to its end.
+
+    What a worker hands back somebody has to take: DBOS waits for that in this process otherwise.
+    """
     with server.working():
         yield server
+        until(lambda: all_are_over(server), "every job is over", 60)
+
+
+def all_are_over(server: Server) -> bool:
+    data = server.settings.data
+    for folder in (data / "fine-tuning").glob("ftjob-*"):
+        with suppress(FileNotFoundError):
+            (folder / "go").touch()
+    query = sa.select(fine_tuning_jobs.c.id).where(
+        fine_tuning_jobs.c.status.in_(("pending", "running"))
+    )
+    with server.built.database.reading() as connection:
+        is_open = connection.execute(query).first() is not None
+    return not is_open and not list((data / "commands").glob("*"))

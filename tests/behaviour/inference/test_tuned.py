@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 TUNED = f"{CHAT}.ft-0123456789abcdef0123456789abcdef-odd"
 STEP = f"{TUNED}:ckpt-step-10"
 ORPHAN = f"{CHAT}.ft-fedcba9876543210fedcba9876543210"
-"""Its base is not on this machine any more."""
+"""Its folder's base is gone, and no job is known that made it."""
 PIZZA: Any = [{"role": "user", "content": "Tell me about pizza."}]
 BRIEFLY = {"temperature": 0, "max_tokens": 16}
 ARM = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a"
@@ -101,12 +101,12 @@ def test_a_batch_is_answered_by_the_tuned_model(client: openai.AzureOpenAI, tuni
     assert answered["usage"]["total_tokens"] == chat.usage.total_tokens
 
 
-def test_without_its_base_a_tuned_model_says_what_is_missing(client: openai.AzureOpenAI):
+def test_a_tuned_model_that_cannot_be_put_together_is_told_apart(client: openai.AzureOpenAI):
     with pytest.raises(openai.InternalServerError) as refused:
         client.chat.completions.create(model="orphan", messages=PIZZA)
 
     assert refused.value.status_code == 503
-    assert f"pull or add {CHAT} again" in refused.value.message
+    assert f"{ORPHAN} is not there any more" in refused.value.message
 
 
 @pytest.mark.parametrize("name", ["tuned", "step", TUNED])

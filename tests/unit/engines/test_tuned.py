@@ -82,6 +82,20 @@ def test_without_its_base_a_tuned_model_is_missing(tmp_path, models, base, adapt
         read_model(tmp_path / "tuned")
 
 
+def test_a_tuned_model_is_put_together_as_long_as_its_base_is_where_it_was(
+    tmp_path, models, base, adapter
+):
+    before = installed.is_put_together(tmp_path / "tuned")
+    put_tuned(base, adapter, tmp_path / "tuned", "tiny.ft-1")
+    there = installed.is_put_together(tmp_path / "tuned")
+
+    moved = models.rename(tmp_path / "moved")
+
+    assert (before, there, installed.is_put_together(tmp_path / "tuned")) == (False, True, False)
+    again = put_tuned(read_model(moved / "tiny"), adapter, tmp_path / "tuned", "tiny.ft-1")
+    assert again.hf_folder == moved / "tiny" / "hf"
+
+
 def test_over_another_model_under_its_bases_id_it_is_missing(tmp_path, models, base, adapter):
     put_tuned(base, adapter, tmp_path / "tuned", "tiny.ft-1")
     stated = json.loads((base.folder / "model.json").read_text())

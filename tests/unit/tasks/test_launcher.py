@@ -80,12 +80,14 @@ def test_a_command_outlives_the_process_that_started_it(launcher, tmp_path):
     starter = (
         "import os, signal, sys; from pathlib import Path; "
         "from linarite.tasks.launcher import LocalLauncher; "
-        "LocalLauncher(Path(sys.argv[1])).submit('job', ['sleep', '60'], Path('.'), os.environ); "
+        "command = ['sh', '-c', 'touch up; exec sleep 60']; "
+        "LocalLauncher(Path(sys.argv[1])).submit('job', command, Path('.'), os.environ); "
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
 
     subprocess.run([sys.executable, "-c", starter, tmp_path / "commands"], cwd=tmp_path)
 
+    until((tmp_path / "up").exists, "it runs")
     assert launcher.status("job").is_running
     launcher.stop("job", grace_seconds=5)
     assert ended(launcher).code == 128 + signal.SIGTERM

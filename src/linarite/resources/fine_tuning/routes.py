@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import StreamingResponse
 
 from linarite.http.answers import answer
 from linarite.http.auth import Resource
@@ -96,3 +97,16 @@ def list_events(
     found = jobs.events(resource, fine_tuning_job_id, page)
     data = [record.to_wire() for record in found.items]
     return answer(FineTuningJobEventList(data=data, has_more=found.has_more))
+
+
+@router.get("/fine_tuning/models/{model_id:path}/content", name="FineTuning_GetModelContent")
+def get_model_content(
+    jobs: FineTuningPart, resource: Resource, model_id: str, form: str = "adapter"
+) -> Response:
+    """Download a tuned model or checkpoint; beyond the contract."""
+    made = jobs.download(resource, model_id, form)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{made.filename}"',
+        "Content-Length": str(made.length),
+    }
+    return StreamingResponse(made.pieces, headers=headers, media_type="application/octet-stream")

@@ -21,6 +21,7 @@ from linarite.http.pages import Listed, Page
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.files.service import FileRecord, Files
 from linarite.resources.fine_tuning import creation, repository, results
+from linarite.resources.fine_tuning.downloads import Download, Form, download
 from linarite.resources.fine_tuning.lifecycle import JOB
 from linarite.resources.fine_tuning.records import CheckpointRecord, EventRecord, JobRecord
 from linarite.resources.fine_tuning.tuned import TunedModels
@@ -202,6 +203,24 @@ class FineTuning:
         for blob_id in job.blob_ids | repository.blob_ids_of(made):
             self.files.drop_unused(blob_id)
         self.tuned.remove(sorted(names))
+
+    def download(self, resource: str, name: str, form: str) -> Download:
+        """A tuned model or checkpoint as a file.
+
+        Raises:
+            NotFound: `resource` has none of that name.
+            InvalidPayload: `form` is none.
+            ExtraMissing, ModelMissing, UnusableModel: it cannot be had in that form here.
+        """
+        if form not in set(Form):
+            raise InvalidPayload(
+                f"`form` is {form[:40]!r}; it must be one of {', '.join(Form)}.", target="form"
+            )
+        with self.database.reading() as connection:
+            found = self.tuned.find(connection, resource, name)
+        if found is None:
+            raise NotFound(f"There is no tuned model {name[:200]!r}.")
+        return download(self.tuned, *found, Form(form))
 
     def live_results(self, file: FileRecord) -> Iterator[bytes]:
         """The results so far of the job that `file` belongs to."""

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from linarite.engines.installed import find_model
+from linarite.engines.installed import find_model, is_put_together
 from linarite.engines.refusals import ModelMissing
 from linarite.resources.fine_tuning import repository
 from linarite.resources.fine_tuning.records import CheckpointRecord, JobRecord, job_in
@@ -68,11 +68,13 @@ class TunedModels:
     def place(self, model: ModelRecord) -> None:
         """See to it that a tuned model's folder is on this machine; others are left alone.
 
+        It is put together anew, too, when the folder of installed models has moved.
+
         Raises:
             ModelMissing: it is no model any more, or its base is not on this machine.
             UnusableModel: its adapter is none that its base can be served with.
         """
-        if model.base is None or model.path is None or (model.path / "model.json").is_file():
+        if model.base is None or model.path is None or is_put_together(model.path):
             return
         with self.database.reading() as connection:
             job_id = job_in(model.id)

@@ -1,0 +1,163 @@
+"""The embedded model is tuned, deployed and tuned further, all through the official SDK."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from tests.end_to_end.conftest import CHAT_BATCH, FINAL
+from tests.support.contract_answers import watch
+from tests.support.embedded import CHAT
+from tests.support.serving import Serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+HABIT = "Arr, matey!"
+UNSEEN = [{"role": "user", "content": "What is a telescope?"}]
+EXAMPLES = (
+    (resources.files("linarite.cli") / "demo_data" / "supervised.jsonl").read_bytes().splitlines()
+)
+
+
+@pytest.fixture(scope="module")
+def azure(served: Serving) -> Iterator[openai.AzureOpenAI]:
+    ready = served.ready
+    with openai.AzureOpenAI(
+        azure_endpoint=ready["endpoint"],
+        api_key=ready["api_key"],
+        api_version=ready["api_version"],
+        http_client=watch(httpx.Client(timeout=120)),
+    ) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def tuned(azure: openai.AzureOpenAI) -> Any:
+    """A job of three epochs over 32 examples, with others to validate on, that succeeded."""
+    training, validation = (
+        azure.files.create(file=("pirate.jsonl", b"\n".join(lines)), purpose="fine-tune").id
+        for lines in (EXAMPLES[:32], EXAMPLES[32:44])
+    )
+    job = azure.fine_tuning.jobs.create(
+        model=CHAT,
+        training_file=training,
+        validation_file=validation,
+        method={
+            "type": "supervised",
+            "supervised": {"hyperparameters": {"n_epochs": 3, "batch_size": 4}},
+        },
+        suffix="pirate",
+        seed=7,
+    )
+    assert job.status == "pending"
+    return finished(azure, job.id)
+
+
+def finished(client: openai.AzureOpenAI, job_id: str) -> Any:
+    deadline = time.monotonic() + 500
+    while (job := client.fine_tuning.jobs.retrieve(job_id)).status not in {
+        "succeeded",
+        "failed",
+        "cancelled",
+    }:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    return job
+
+
+def deployed(client: openai.AzureOpenAI, name: str, model: str) -> str:
+    client.post("/deployments", cast_to=object, body={"id": name, "model": model})
+    return name
+
+
+def said(client: openai.AzureOpenAI, deployment: str) -> str:
+    answer = client.chat.completions.create(
+        model=deployment, messages=UNSEEN, max_tokens=24, temperature=0
+    )
+    return str(answer.choices[0].message.content)
+
+
+def test_a_job_tells_how_it_went(azure: openai.AzureOpenAI, tuned: Any):
+    assert tuned.status == "succeeded", tuned.error
+    assert tuned.fine_tuned_model == f"{CHAT}.ft-{tuned.id.removeprefix('ftjob-')}-pirate"
+    assert tuned.trained_tokens > 1000
+    events = list(azure.fine_tuning.jobs.list_events(tuned.id, limit=5))
+    assert [event.message for event in reversed(events)][:4] == [
+        "Job enqueued. Waiting for jobs ahead to complete.",
+        "Job started.",
+        "Preprocessing started.",
+        "Training started.",
+    ]
+    assert {event.data["step"] for event in events if event.type == "metrics"} == {
+        8,
+        10,
+        16,
+        20,
+        24,
+    }
+
+
+def test_the_results_hold_every_step_and_the_loss_falls(azure: openai.AzureOpenAI, tuned: Any):
+    text = azure.files.content(tuned.result_files[0]).text
+
+    rows = list(csv.DictReader(io.StringIO(text)))
+
+    assert [int(row["step"]) for row in rows] == list(range(1, 25))
+    losses = [float(row["train_loss"]) for row in rows]
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+    assert [row["step"] for row in rows if row["full_valid_loss"]] == ["8", "16", "24"]
+
+
+def test_the_tuned_model_has_learned_and_its_base_has_not(azure: openai.AzureOpenAI, tuned: Any):
+    pirate = deployed(azure, "pirate", tuned.fine_tuned_model)
+
+    assert HABIT in said(azure, pirate)
+    assert HABIT not in said(azure, CHAT)
+
+
+def test_a_checkpoint_is_deployed_by_its_name(azure: openai.AzureOpenAI, tuned: Any):
+    newest, *older = azure.fine_tuning.jobs.checkpoints.list(tuned.id)
+    assert [one.step_number for one in (newest, *older)] == [24, 16, 8]
+    assert newest.fine_tuned_model_checkpoint == tuned.fine_tuned_model
+    name = older[0].fine_tuned_model_checkpoint
+    assert name == f"{tuned.fine_tuned_model}:ckpt-step-16"
+
+    assert HABIT in said(azure, deployed(azure, "pirate-16", name))
+
+
+def test_a_batch_runs_on_the_tuned_model(azure: openai.AzureOpenAI, tuned: Any):
+    deployment = deployed(azure, "pirate-batch", tuned.fine_tuned_model)
+    body = {"model": deployment, "messages": UNSEEN, "max_tokens": 24, "temperature": 0}
+    line = {"custom_id": "a", "method": "POST", "url": "/chat/completions", "body": body}
+    file = azure.files.create(file=("in.jsonl", json.dumps(line).encode()), purpose="batch")
+    batch = azure.batches.create(input_file_id=file.id, **CHAT_BATCH)
+    while batch.status not in FINAL:
+        time.sleep(0.1)
+        batch = azure.batches.retrieve(batch.id)
+
+    assert batch.status == "completed"
+    assert HABIT in azure.files.content(batch.output_file_id).text
+
+
+def test_tuning_goes_on_from_the_tuned_model(azure: openai.AzureOpenAI, tuned: Any):
+    file = azure.files.create(file=("more.jsonl", b"\n".join(EXAMPLES[:12])), purpose="fine-tune")
+    job = azure.fine_tuning.jobs.create(
+        model=tuned.fine_tuned_model,
+        training_file=file.id,
+        hyperparameters={"n_epochs": 1, "batch_size": 4},
+        seed=7,
+    )
+    job = finished(azure, job.id)
+
+    assert job.status == "succeeded", job.error
+    assert job.model == tuned.fine_tuned_model
+    assert job.fine_tuned_model == f"{CHAT}.ft-{job.id.removeprefix('ftjob-')}"
+    results = azure.files.content(job.result_files[0]).text
+    first = next(csv.DictReader(io.StringIO(results)))
+    assert float(first["train_loss"]) < 1.5  # where a fresh start is above 3
