@@ -9,11 +9,11 @@ from linarite.tasks.worker import Worker
 _STOP_SECONDS = 6.0
 
 
-def run(built: Built, stop: threading.Event) -> bool:
+def run(built: Built, stop: threading.Event) -> None:
     """Work until `stop` is set, then hand back what is not done.
 
-    Returns:
-        Whether every task let go in time; where not, the process must end at once.
+    The process must end at once then: a task that did not let go must not outlive its hand-back,
+    and threads that wait for one that was handed back would keep the process.
 
     Raises:
         WrongSchema: the database is of another version.
@@ -23,4 +23,4 @@ def run(built: Built, stop: threading.Event) -> bool:
     worker = Worker(built.database, built.tasks, built.schedules, built.settings.tasks)
     worker.start()
     stop.wait()
-    return worker.stop(within_seconds=_STOP_SECONDS)
+    worker.stop(within_seconds=_STOP_SECONDS)

@@ -61,8 +61,8 @@ def run_worker(settings: Settings) -> None:
 
     stop = threading.Event()
     _on_stop(stop.set)
-    if not worker.run(bootstrap.build(settings), stop):
-        os._exit(0)  # a task that did not let go must not outlive its hand-back
+    worker.run(bootstrap.build(settings), stop)
+    os._exit(0)
 
 
 def run_engines(settings: Settings) -> None:
