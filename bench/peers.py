@@ -76,6 +76,20 @@ def ogx(folder: Path, engine_url: str, *, is_tuned: bool) -> Iterator[Peer]:
         yield Peer(name, f"http://127.0.0.1:{port}/v1", "vllm/scripted", process)
 
 
+def trl() -> Path:
+    """A folder for PYTHONPATH with TRL, to be used with our own PyTorch, transformers and PEFT."""
+    folder = _INSTALLED / "trl"
+    pins = _PINS / "trl.txt"
+    stamp = folder / "installed.txt"
+    if not stamp.exists() or stamp.read_text() != pins.read_text():
+        print(f"installing trl into {folder.relative_to(ROOT)} …", flush=True)
+        uv = str(Path(sys.executable).parent / "uv")
+        command = [uv, "pip", "install", "--quiet", "--python", sys.executable]
+        _checked([*command, "--target", str(folder), "--no-deps", "--requirement", str(pins)])
+        stamp.write_text(pins.read_text())
+    return folder
+
+
 def _installed(name: str, *versions: str) -> Path:
     """The folder of a peer's commands, which it is installed into when it is not there."""
     environment = _INSTALLED / name

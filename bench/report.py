@@ -14,6 +14,7 @@ SCRIPTS = {
     "api_latency": "API reads with 200,000 files",
     "start": "Start",
     "chat_under_batch": "A chat while a batch runs",
+    "tuning": "Tuning",
 }
 _PAGE = results.ROOT / "docs" / "benchmarks.md"
 _BEGIN, _END = "<!-- results -->", "<!-- end of results -->"
