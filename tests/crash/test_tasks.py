@@ -48,14 +48,15 @@ def test_a_living_worker_takes_over_from_one_killed_on_its_machine_at_once(toys:
 
 
 def test_a_stopped_worker_hands_its_tasks_back_at_once(toys: Toys) -> None:
-    first = toys.start_worker("--steps", "25")
+    options = ("--steps", "25", "--seconds", "0.3")  # a second worker starts within them
+    first = toys.start_worker(*options)
     toys.put("one", "two")
     toys.wait_for(lambda _: toys.steps_of("one") != [] and toys.steps_of("two") != [])
-    second = toys.start_worker("--steps", "25", "--dead-after", "600")
+    second = toys.start_worker(*options, "--dead-after", "600")
 
     first.send_signal(signal.SIGTERM)
     first.wait(10)
-    toys.wait_for_end("one", "two", seconds=10)
+    toys.wait_for_end("one", "two", seconds=20)
 
     down = toys.events("down")[0]
     taken = [e.at for e in toys.events("begins") if e.pid == second.pid]
