@@ -8,11 +8,11 @@ what they promise.
 import json
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from dbos import DBOS, DBOSClient, DBOSConfig, Serializer
 from dbos._context import current_owner_xid
 from dbos._error import DBOSQueueDeduplicatedError
@@ -25,6 +25,9 @@ _APPLICATION = "linarite"
 _WORKFLOW = "perform"
 _VERSION = "1"  # of arguments and meaning of `perform`, not of the program: updates keep tasks
 _NO_LIMIT = 2**31 - 1
+_REST_SECONDS = 0.01  # of a queue's thread before it waits for work
+
+_log = structlog.get_logger("linarite.tasks")
 
 
 class _Json(Serializer):
@@ -100,10 +103,10 @@ class Executor:
         self._database = database
         self._worker_id = worker_id
         self._tasks = tasks
-        self._poll_seconds = poll_seconds
         self._perform = perform
         self._dbos: Any = None
         self._engine = _engine(database)
+        self._look = _Look(database, [task.name for task in tasks], poll_seconds)
 
     def launch(self) -> None:
         """Begin to take tasks."""
@@ -130,7 +133,7 @@ class Executor:
                 partition_worker_concurrency=min(
                     task.per_resource or task.concurrency, task.concurrency - task.concurrency // 4
                 ),
-                polling_interval_sec=self._poll_seconds,
+                polling_interval_sec=_REST_SECONDS,
                 on_conflict="always_update",
             )
         client.destroy()
@@ -140,26 +143,27 @@ class Executor:
     def _look_before_polling(self) -> None:
         """Ask for work by one cheap query before DBOS asks by its dear ones.
 
-        At ten polls a second and queue these would take a tenth of a core while nothing happens,
-        which an engine beside them needs; so the queues share one answer for most of the time
-        between two polls. DBOS passes over a queue that has no scopes; it reads a
-        queue's configuration anew at each poll, which no other worker may change anyway.
+        DBOS has a thread for every queue, which would poll by itself; at ten times a second that
+        takes a tenth of a core while nothing happens, which an engine beside them needs. So each
+        sleeps until the look finds work for it. DBOS passes over a queue that has no scopes; it
+        reads a queue's configuration anew at each poll, which no other worker may change anyway.
         """
         store = self._dbos._sys_db
         scopes_of = store.dequeue_scopes
         configured = {task.name: store.get_queue(task.name) for task in self._tasks}
-        look = _Look(self._database, list(configured), 0.8 * self._poll_seconds)
 
         def scopes_with_work(queue_name: str) -> Any:
-            return scopes_of(queue_name) if look.has_work(queue_name) else []
+            return scopes_of(queue_name) if self._look.wait_for_work(queue_name) else []
 
         store.dequeue_scopes = scopes_with_work
         store.get_queue = configured.get
+        self._look.start()
 
     def stop_taking(self) -> None:
         """Take no more tasks; those taken go on."""
         for event in self._dbos.background_thread_stop_events:
             event.set()
+        self._look.stop()
 
     def close(self) -> None:
         """Let go of everything, tasks that still run included."""
@@ -180,35 +184,62 @@ class Executor:
         DBOS.delete_workflows(list(workflow_ids))
 
     def _register(self) -> None:
-        perform = self._perform
+        perform, look = self._perform, self._look
 
         # counting starts is the runner's, so that a task that outlives many workers is settled
         @DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=_NO_LIMIT)
         def workflow(task: str, subject_id: str) -> None:
             workflow_id = str(DBOS.workflow_id)
             perform(task, subject_id, workflow_id, current_owner_xid(workflow_id))
+            look.hurry()  # it may have put down the task that comes next
 
 
 class _Look:
-    """Which queues have work, asked of the database at most every so many seconds."""
+    """Looks which queues have work, for all of the queues' threads, which wait for it here."""
 
     def __init__(self, database: Database, queue_names: Sequence[str], seconds: float) -> None:
         self._database = database
         self._query = rows.queues_with_work(database, queue_names)
         self._seconds = seconds
-        self._looked = float("-inf")
+        self._hurried = threading.Event()
         self._found: set[str] = set()
-        self._lock = threading.Lock()
+        self._is_stopped = False
+        self._changed = threading.Condition()
 
-    def has_work(self, queue_name: str) -> bool:
-        """Whether a task waited in this queue at the last look."""
-        with self._lock:
-            now = time.monotonic()
-            if now - self._looked >= self._seconds:
+    def start(self) -> None:
+        """Begin to look, every so many seconds."""
+        threading.Thread(target=self._look_on, name="look", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more, and let everyone go who waits."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
+        self._hurried.set()
+
+    def hurry(self) -> None:
+        """Look at once."""
+        self._hurried.set()
+
+    def wait_for_work(self, queue_name: str) -> bool:
+        """Wait until a look finds work in this queue, once for each look; False at the stop."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_stopped or queue_name in self._found)
+            self._found.discard(queue_name)
+            return not self._is_stopped
+
+    def _look_on(self) -> None:
+        while not self._is_stopped:
+            self._hurried.clear()
+            try:
                 with self._database.reading() as connection:
-                    self._found = set(connection.execute(self._query).scalars())
-                self._looked = now
-            return queue_name in self._found
+                    found = set(connection.execute(self._query).scalars())
+                with self._changed:
+                    self._found = found
+                    self._changed.notify_all()
+            except sa.exc.SQLAlchemyError:  # the next look tries again
+                _log.exception("cannot look for work")
+            self._hurried.wait(self._seconds)
 
 
 def _client(engine: sa.Engine) -> DBOSClient:

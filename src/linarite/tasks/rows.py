@@ -81,7 +81,7 @@ def locked_owner(database: Database, tx: Transaction, workflow_id: str) -> str |
     return tx.execute(query).scalar_one_or_none()
 
 
-def queues_with_work(database: Database, queue_names: Sequence[str]) -> sa.CompoundSelect[Any]:
+def queues_with_work(database: Database, queue_names: Sequence[str]) -> sa.TextClause:
     """Asks for the names of those queues in which a task waits; made once, as it is asked often."""
     status = workflow_status(database)
     in_flight = sa.text("status IN ('ENQUEUED', 'PENDING')")  # SQLite finds the index by it
@@ -90,7 +90,9 @@ def queues_with_work(database: Database, queue_names: Sequence[str]) -> sa.Compo
         waits = status.c.queue_name == name, status.c.status == "ENQUEUED", in_flight
         return sa.select(sa.literal(name)).where(sa.exists().where(*waits))
 
-    return sa.union_all(*map(waiting, queue_names))
+    query = sa.union_all(*map(waiting, queue_names))
+    # as text: recognizing so big an expression in the cache takes longer than the query
+    return sa.text(str(query.compile(database.engine, compile_kwargs={"literal_binds": True})))
 
 
 def busy_executors(database: Database) -> set[str]:
