@@ -11,7 +11,7 @@ import structlog
 from linarite.resources.batches.answers import Answer
 from linarite.resources.batches.records import Fenced
 
-_WRITE_SECONDS = 0.25
+_WRITE_SECONDS = 0.5
 _LOOK_SECONDS = 0.5
 _DATABASE_PATIENCE_SECONDS = 60.0
 
