@@ -13,7 +13,7 @@ from typing import Any
 from bench.servers import Linarite
 
 _BOUNDARY = "linarite-bench-a3f1"
-_PIECE = 1 << 20
+_PIECE = 1 << 18  # the first bigger writes of a process into new files wait for big pages
 
 Send = Callable[[socket], None]
 
