@@ -15,6 +15,7 @@ import numpy as np
 from linarite.engines.capabilities import PARAMETERS, Capabilities, first_unable
 from linarite.engines.sampling import Sampling
 from linarite.errors import InferenceRefused
+from linarite.wire import inference
 
 DEFAULT_CHAT_TOKENS = 1024
 """The longest answer of a chat that names no `max_tokens`."""
@@ -235,14 +236,9 @@ def embedding_answer(
 
 def error_body(error: InferenceRefused) -> dict[str, Any]:
     """OpenAI's form of a refusal."""
-    return {
-        "error": {
-            "message": error.message,
-            "type": error.kind,
-            "param": error.param,
-            "code": error.openai_code,
-        }
-    }
+    return inference.error_body(
+        error.message, kind=error.kind, code=error.openai_code, param=error.param
+    )
 
 
 def _refuse_what_it_cannot(body: Mapping[str, Any], able: Capabilities, known: set[str]) -> None:

@@ -25,6 +25,7 @@ from linarite.errors import (
 )
 from linarite.http.faults import invalid_parameters
 from linarite.wire.errors import Error, ErrorResponse
+from linarite.wire.inference import error_body
 
 log = structlog.get_logger()
 
@@ -64,13 +65,9 @@ def _contract_body(error: LinariteError) -> bytes:
 
 
 def _openai_body(error: InferenceRefused) -> bytes:
-    said = {
-        "message": error.message,
-        "type": error.kind,
-        "param": error.param,
-        "code": error.openai_code,
-    }
-    return orjson.dumps({"error": said})
+    return orjson.dumps(
+        error_body(error.message, kind=error.kind, code=error.openai_code, param=error.param)
+    )
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from linarite.wire.shapes import Incoming, Int64, Metadata, NonEmptyStr, Outgoing
+from linarite.wire.shapes import Incoming, Int64, Metadata
 
 MAX_MESSAGES = 2_048
 MAX_TOOLS = 128
@@ -185,16 +185,8 @@ class EmbeddingRequest(Incoming):
     user: str | None = None
 
 
-class InferenceError(Outgoing):
-    """One fault in OpenAI's form; `code` and `param` are null where there is none."""
-
-    message: NonEmptyStr
-    type: str = "invalid_request_error"
-    param: str | None = None
-    code: str | None = None
-
-
-class InferenceErrorResponse(Outgoing):
-    """The body of every failed answer of inference."""
-
-    error: InferenceError
+def error_body(
+    message: str, *, kind: str = "server_error", code: str | None = None, param: str | None = None
+) -> JsonObject:
+    """The body of every failed answer of inference: OpenAI's form, in which nulls are written."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}

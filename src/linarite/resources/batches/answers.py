@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from linarite.wire.inference import error_body
+
 CANCELLED = ("batch_cancelled", "This request was not executed because the batch was cancelled.")
 EXPIRED = (
     "batch_expired",
@@ -83,13 +85,6 @@ def _line_id() -> str:
 def _request_id() -> str:
     digits = f"{random.getrandbits(128):032x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
-
-
-def error_body(
-    message: str, *, kind: str = "server_error", code: str | None = None, param: str | None = None
-) -> dict[str, Any]:
-    """A failure in OpenAI's form, for requests that no engine gave one for."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def one_line(body: bytes) -> bytes:

@@ -32,6 +32,7 @@ from linarite.resources.batches.retry import (
     verdict,
 )
 from linarite.tasks.task import HandedBack
+from linarite.wire.inference import error_body
 
 _TICK_SECONDS = 0.1
 _MOST_RESTING = 4_096
@@ -275,7 +276,7 @@ class Dispatch:
 
     async def _ask(self, ask: Ask) -> None:
         if ask.body is None:
-            body = answers.error_body("This line can no longer be read.", code="input_modified")
+            body = error_body("This line can no longer be read.", code="input_modified")
             self._keep(answers.refused(ask.number, ask.custom_id, 500, body))
             return
         self._asked += 1
@@ -312,7 +313,7 @@ class Dispatch:
 
     def _lost(self, ask: Ask, lost: EngineLost, began: float, *, alone: bool) -> None:
         now = time.monotonic()
-        body = answers.error_body(f"The engine gave no answer: {lost}", code="engine_unreachable")
+        body = error_body(f"The engine gave no answer: {lost}", code="engine_unreachable")
         ask.last = (503, body)
         counted = self._counts(ask, now)  # before the pace forgets when others were answered
         self._pace.lost(now, began)
@@ -353,7 +354,7 @@ class Dispatch:
 
     def _refuse(self, ask: Ask, refusal: LinariteError) -> None:
         if isinstance(refusal, InferenceRefused):
-            body = answers.error_body(
+            body = error_body(
                 refusal.message, kind=refusal.kind, code=refusal.openai_code, param=refusal.param
             )
         else:

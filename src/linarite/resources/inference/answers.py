@@ -15,7 +15,7 @@ import structlog
 
 from linarite.engines.client import Reply
 from linarite.errors import InferenceRefused
-from linarite.wire.inference import InferenceError, InferenceErrorResponse
+from linarite.wire.inference import error_body
 
 log = structlog.get_logger()
 
@@ -126,13 +126,11 @@ def failure(
 
 def as_json(refused: InferenceRefused) -> bytes:
     """The body that a refusal travels as."""
-    error = InferenceError(
-        message=refused.message,
-        type=refused.kind,
-        param=refused.param,
-        code=refused.openai_code,
+    return orjson.dumps(
+        error_body(
+            refused.message, kind=refused.kind, code=refused.openai_code, param=refused.param
+        )
     )
-    return InferenceErrorResponse(error=error).to_json()
 
 
 def _told(reply: Reply, secret: str | None) -> InferenceRefused:

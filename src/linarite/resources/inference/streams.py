@@ -12,17 +12,16 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from linarite.engines.refusals import EngineFailure
+from linarite.wire.inference import error_body
 
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
-_BROKEN_OFF = {
-    "message": "The engine of this model ended while it answered; try again.",
-    "type": "server_error",
-    "param": None,
-    "code": "serviceUnavailable",
-}
+_BROKEN_OFF = error_body(
+    "The engine of this model ended while it answered; try again.",
+    code="serviceUnavailable",
+)
 
 
 async def while_there(receive: Receive, work: Awaitable[T]) -> T:
@@ -86,6 +85,6 @@ class PassedStream(Response):
         except EngineFailure as failure:
             log.warning("an engine broke off its stream", reason=failure.message)
             # The blank line ends an event that was cut short.
-            event = b"\n\ndata: " + orjson.dumps({"error": _BROKEN_OFF}) + b"\n\n"
+            event = b"\n\ndata: " + orjson.dumps(_BROKEN_OFF) + b"\n\n"
             await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
