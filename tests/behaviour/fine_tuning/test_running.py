@@ -226,6 +226,18 @@ def test_a_job_goes_on_from_a_tuned_model_and_from_a_checkpoint(client, script, 
     for name in (first["fine_tuned_model"], older["fine_tuned_model_checkpoint"], older["id"]):
         script.set(epochs=1, steps_per_epoch=2, wait_at=2)
         job = a_job(client, model=name)
+def test_a_job_that_is_deleted_as_soon_as_it_was_cancelled_leaves_nothing(client, script, server):
+    script.set(wait_at=0)
+    job = f"{JOBS}/{a_job(client)['id']}"
+    folders = [server.settings.data / name for name in ("fine-tuning", "commands")]
+    until(lambda: list(folders[0].glob("*/lock")), "the trainer runs")
+
+    statuses = [client.post(f"{job}/cancel").status_code, client.delete(job).status_code]
+
+    assert statuses == [200, 204]
+    until(lambda: not any(list(folder.iterdir()) for folder in folders), "nothing is left", 5)
+
+
         folder = server.settings.data / "fine-tuning" / job["id"]
         until((folder / "log.jsonl").exists, "the trainer runs")
         files = {path.name for path in (folder / "adapter").iterdir()}

@@ -94,7 +94,8 @@ class Work:
                 self._train(job, ticket)
             self._tidy(job_id, ticket)
         except Fenced:
-            return
+            if self._ending.find(job_id) is None:  # deleted while it was being stopped
+                self._remove(job_id)
         except HandedBack:
             self._training.launcher.stop(job_id, grace_seconds=_HAND_BACK_SECONDS, kill=False)
             raise
@@ -107,7 +108,7 @@ class Work:
         if job is not None and not JOB.is_final(job.status):
             self._ending.fail(job, _server_fault(error))
         self._ending.clean(job_id)
-        self._folder(job_id).remove()
+        self._remove(job_id)
 
     def _begin(self, job_id: str, ticket: Ticket) -> JobRecord | None:
         """Take the job, and start it if it waited."""
@@ -210,14 +211,13 @@ class Work:
 
     def _tidy(self, job_id: str, ticket: Ticket) -> None:
         """Stop what still trains, keep what it had finished, and remove what was needed for it."""
-        launcher, folder = self._training.launcher, self._folder(job_id)
-        launcher.stop(job_id, grace_seconds=0)
+        folder = self._folder(job_id)
+        self._training.launcher.stop(job_id, grace_seconds=0)
         job = self._ending.find(job_id)
         if job is not None and job.status == FineTuningState.CANCELLED and folder.is_whole:
             self._keep_the_rest(job, folder, ticket)
         self._ending.clean(job_id)
-        folder.remove()
-        launcher.forget(job_id)
+        self._remove(job_id)
 
     def _keep_the_rest(self, job: JobRecord, folder: JobFolder, ticket: Ticket) -> None:
         """What a cancelled job told before it was stopped: its steps and checkpoints."""
@@ -242,6 +242,12 @@ class _Deaths:
 
     def __init__(self) -> None:
         self._step: int | None = None
+    def _remove(self, job_id: str) -> None:
+        """Leave nothing of the training itself: no process, no folder, no note of the command."""
+        self._training.launcher.stop(job_id, grace_seconds=0)
+        self._folder(job_id).remove()
+        self._training.launcher.forget(job_id)
+
         self._count = 0
 
     @property
