@@ -2,7 +2,8 @@
 
 Each piece of the log becomes one transaction with the position after it, so that a successor goes
 on where the last one was: nothing is told twice, nothing is left out. An adapter's bytes are
-durable before the row that names them.
+durable before the row that names them. A training that begins anew, as on another machine, tells
+again what is known; that stays as it is.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,6 +97,7 @@ class Following:
         with self.jobs.database.transaction() as tx:
             self.ticket.guard(tx)
             if piece.begins is not None and job.result_file_id is None:
+            self._leave_out_told(tx, job, piece)
                 piece.values["result_file_id"] = self._begin(tx, job, piece)
             job = repository.note(tx, job, log_position=piece.end, **piece.values)
             repository.add_steps(tx, job, piece.steps)
@@ -111,6 +113,13 @@ class Following:
 
     def _begin(self, tx: Transaction, job: JobRecord, piece: Piece) -> str:
         """Start the results file; tells that the training has begun."""
+    def _leave_out_told(self, tx: Transaction, job: JobRecord, piece: Piece) -> None:
+        messages = [event.message for event in piece.events if event.step is None]
+        told = repository.told(tx, job, messages) if messages else set()
+        piece.events = [
+            event for event in piece.events if event.step is not None or event.message not in told
+        ]
+
         file = self.jobs.files.start_output(
             tx,
             resource=job.resource,
@@ -122,11 +131,14 @@ class Following:
         return file.id
 
     def _store(self, job: JobRecord, entry: Entry | None) -> dict[str, Stored]:
-        """Store the files of a checkpoint that has no row; none when its folder is gone again."""
+        """Store the files of a checkpoint that has no row; none when its folder is gone again.
+
+        One before the newest was there already, and may have been dropped since.
+        """
         if entry is None:
             return {}
         with self.jobs.database.reading() as connection:
-            if repository.has_checkpoint(connection, job, entry.fields["step"]):
+            if entry.fields["step"] <= repository.last_checkpoint(connection, job):
                 return {}
         folder = self.folder.path / entry.fields["folder"]
         if not all((folder / name).is_file() for name in ADAPTER_FILES):

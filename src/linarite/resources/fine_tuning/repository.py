@@ -163,6 +163,14 @@ def add_steps(tx: Transaction, job: JobRecord, steps: Mapping[int, Mapping[str, 
         values = {"job": job.seq, "step": step, "metrics": dict(metrics)}
         tx.execute(_insert_or_ignore(tx, fine_tuning_steps, values))
 
+def told(connection: sa.Connection, job: JobRecord, messages: Sequence[str]) -> set[str]:
+    """Those of `messages` that an event of the job says."""
+    query = sa.select(fine_tuning_events.c.message).where(
+        fine_tuning_events.c.job == job.seq, fine_tuning_events.c.message.in_(messages)
+    )
+    return set(connection.execute(query).scalars())
+
+
 
 def metrics_of(connection: sa.Connection, job: JobRecord, step: int) -> dict[str, Any]:
     """The metrics of one step; none when it is not known."""
@@ -204,12 +212,11 @@ def add_checkpoint(tx: Transaction, job: JobRecord, record: CheckpointRecord) ->
     tx.execute(sa.insert(fine_tuning_checkpoints).values(job=job.seq, **values))
 
 
-def has_checkpoint(connection: sa.Connection, job: JobRecord, step: int) -> bool:
-    """Whether a job has a checkpoint of that step."""
-    query = sa.select(fine_tuning_checkpoints.c.seq).where(
-        fine_tuning_checkpoints.c.job == job.seq, fine_tuning_checkpoints.c.step == step
-    )
-    return connection.execute(query).first() is not None
+def last_checkpoint(connection: sa.Connection, job: JobRecord) -> int:
+    """The step of a job's newest checkpoint; 0 when there is none."""
+    query = sa.select(sa.func.max(fine_tuning_checkpoints.c.step))
+    query = query.where(fine_tuning_checkpoints.c.job == job.seq)
+    return connection.execute(query).scalar() or 0
 
 
 def remove_checkpoint(tx: Transaction, record: CheckpointRecord) -> None:
