@@ -56,10 +56,10 @@ class Trainer:
         if "fail" in script and "fail_at" not in script:
             self._tell("failed", **script["fail"])
             return 0
-        per_epoch = script.get("steps_per_epoch", 5)
-        epochs = self.spec["hyperparameters"]["n_epochs"] or script.get("epochs", 2)
         if script.get("wait_at") == 0 and not self._wait(0):
             return 75
+        per_epoch = script.get("steps_per_epoch", 5)
+        epochs = self.spec["hyperparameters"]["n_epochs"] or script.get("epochs", 2)
         steps = epochs * per_epoch
         self._tell("plan", hyperparameters=self._plan(epochs), steps=steps, examples=10)
         while step < steps:

@@ -218,14 +218,6 @@ def test_a_running_job_is_cancelled_within_seconds(client, script, server):
     assert (again.status_code, again.headers["x-should-retry"]) == (409, "false")
 
 
-def test_a_job_goes_on_from_a_tuned_model_and_from_a_checkpoint(client, script, server):
-    script.set(epochs=2, steps_per_epoch=2)
-    first = ended(client, a_job(client)["id"])
-    _, older = checkpoints_of(client, first["id"])
-
-    for name in (first["fine_tuned_model"], older["fine_tuned_model_checkpoint"], older["id"]):
-        script.set(epochs=1, steps_per_epoch=2, wait_at=2)
-        job = a_job(client, model=name)
 def test_a_job_that_is_deleted_as_soon_as_it_was_cancelled_leaves_nothing(client, script, server):
     script.set(wait_at=0)
     job = f"{JOBS}/{a_job(client)['id']}"
@@ -238,6 +230,14 @@ def test_a_job_that_is_deleted_as_soon_as_it_was_cancelled_leaves_nothing(client
     until(lambda: not any(list(folder.iterdir()) for folder in folders), "nothing is left", 5)
 
 
+def test_a_job_goes_on_from_a_tuned_model_and_from_a_checkpoint(client, script, server):
+    script.set(epochs=2, steps_per_epoch=2)
+    first = ended(client, a_job(client)["id"])
+    _, older = checkpoints_of(client, first["id"])
+
+    for name in (first["fine_tuned_model"], older["fine_tuned_model_checkpoint"], older["id"]):
+        script.set(epochs=1, steps_per_epoch=2, wait_at=2)
+        job = a_job(client, model=name)
         folder = server.settings.data / "fine-tuning" / job["id"]
         until((folder / "log.jsonl").exists, "the trainer runs")
         files = {path.name for path in (folder / "adapter").iterdir()}

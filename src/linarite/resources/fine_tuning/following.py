@@ -96,8 +96,8 @@ class Following:
         dropped: set[str] = set()
         with self.jobs.database.transaction() as tx:
             self.ticket.guard(tx)
-            if piece.begins is not None and job.result_file_id is None:
             self._leave_out_told(tx, job, piece)
+            if piece.begins is not None and job.result_file_id is None:
                 piece.values["result_file_id"] = self._begin(tx, job, piece)
             job = repository.note(tx, job, log_position=piece.end, **piece.values)
             repository.add_steps(tx, job, piece.steps)
@@ -111,8 +111,6 @@ class Following:
             self.jobs.files.drop_unused(blob_id)
         return job
 
-    def _begin(self, tx: Transaction, job: JobRecord, piece: Piece) -> str:
-        """Start the results file; tells that the training has begun."""
     def _leave_out_told(self, tx: Transaction, job: JobRecord, piece: Piece) -> None:
         messages = [event.message for event in piece.events if event.step is None]
         told = repository.told(tx, job, messages) if messages else set()
@@ -120,6 +118,8 @@ class Following:
             event for event in piece.events if event.step is not None or event.message not in told
         ]
 
+    def _begin(self, tx: Transaction, job: JobRecord, piece: Piece) -> str:
+        """Start the results file; tells that the training has begun."""
         file = self.jobs.files.start_output(
             tx,
             resource=job.resource,

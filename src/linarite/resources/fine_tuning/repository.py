@@ -149,6 +149,14 @@ def add_events(tx: Transaction, job: JobRecord, events: Sequence[EventRecord]) -
         tx.execute(_insert_or_ignore(tx, fine_tuning_events, {"job": job.seq, **values}))
 
 
+def told(connection: sa.Connection, job: JobRecord, messages: Sequence[str]) -> set[str]:
+    """Those of `messages` that an event of the job says."""
+    query = sa.select(fine_tuning_events.c.message).where(
+        fine_tuning_events.c.job == job.seq, fine_tuning_events.c.message.in_(messages)
+    )
+    return set(connection.execute(query).scalars())
+
+
 def events_page(connection: sa.Connection, job: JobRecord, wanted: Page) -> Listed[EventRecord]:
     """A page of a job's events; raises InvalidPayload when `wanted.after` is none of them."""
     is_its = fine_tuning_events.c.job == job.seq
@@ -162,14 +170,6 @@ def add_steps(tx: Transaction, job: JobRecord, steps: Mapping[int, Mapping[str, 
     for step, metrics in steps.items():
         values = {"job": job.seq, "step": step, "metrics": dict(metrics)}
         tx.execute(_insert_or_ignore(tx, fine_tuning_steps, values))
-
-def told(connection: sa.Connection, job: JobRecord, messages: Sequence[str]) -> set[str]:
-    """Those of `messages` that an event of the job says."""
-    query = sa.select(fine_tuning_events.c.message).where(
-        fine_tuning_events.c.job == job.seq, fine_tuning_events.c.message.in_(messages)
-    )
-    return set(connection.execute(query).scalars())
-
 
 
 def metrics_of(connection: sa.Connection, job: JobRecord, step: int) -> dict[str, Any]:

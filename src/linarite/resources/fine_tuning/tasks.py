@@ -229,6 +229,12 @@ class Work:
             position = job.log_position
             job, _ = following.advance(job, quietly=True)
 
+    def _remove(self, job_id: str) -> None:
+        """Leave nothing of the training itself: no process, no folder, no note of the command."""
+        self._training.launcher.stop(job_id, grace_seconds=0)
+        self._folder(job_id).remove()
+        self._training.launcher.forget(job_id)
+
     def _folder(self, job_id: str) -> JobFolder:
         return JobFolder(self._training.folder / job_id)
 
@@ -242,12 +248,6 @@ class _Deaths:
 
     def __init__(self) -> None:
         self._step: int | None = None
-    def _remove(self, job_id: str) -> None:
-        """Leave nothing of the training itself: no process, no folder, no note of the command."""
-        self._training.launcher.stop(job_id, grace_seconds=0)
-        self._folder(job_id).remove()
-        self._training.launcher.forget(job_id)
-
         self._count = 0
 
     @property
