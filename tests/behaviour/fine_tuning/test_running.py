@@ -250,6 +250,23 @@ def test_a_job_goes_on_from_a_tuned_model_and_from_a_checkpoint(client, script, 
         assert files == {"adapter_config.json", "adapter_model.safetensors"}
 
 
+def test_a_result_that_was_deployed_as_a_checkpoint_stays_deployed(client, script, server):
+    script.set(epochs=1, steps_per_epoch=2, wait_at=3)
+    job = f"{JOBS}/{a_job(client)['id']}"
+    until(lambda: client.get(f"{job}/checkpoints").json()["data"], "the last epoch is over")
+    [step] = client.get(f"{job}/checkpoints").json()["data"]
+    name = step["fine_tuned_model_checkpoint"]
+    client.post("/openai/deployments", json={"id": "mine", "model": name})
+
+    (server.settings.data / "fine-tuning" / step["fine_tuning_job_id"] / "go").touch()
+    model = ended(client, step["fine_tuning_job_id"])["fine_tuned_model"]
+
+    assert name == f"{model}:ckpt-step-2"
+    assert client.get("/openai/deployments/mine").json()["status"] == "succeeded"
+    assert client.get(f"/openai/models/{name}").json()["id"] == model
+    assert client.delete(job).status_code == 409
+
+
 def test_a_tuned_model_is_listed_for_its_resource_alone(client, script, server):
     script.set(epochs=1, steps_per_epoch=1)
     job = ended(client, a_job(client)["id"])

@@ -166,7 +166,7 @@ class Following:
         """Let go of the oldest checkpoints, but for deployed ones; gives their blobs."""
         dropped = set()
         for old in repository.checkpoints(tx, job)[_CHECKPOINTS_KEPT:]:
-            if self.jobs.deployments.of_model(tx, old.name(job)):
+            if any(self.jobs.deployments.of_model(tx, name) for name in old.names(job)):
                 continue
             repository.remove_checkpoint(tx, old)
             for blob_id in old.files.values():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from enum import Enum, auto
 from typing import Any
 
 import sqlalchemy as sa
@@ -37,17 +38,31 @@ def insert(tx: Transaction, values: Mapping[str, Any]) -> JobRecord:
     return _job(tx.execute(statement).mappings().one())
 
 
-def find(connection: sa.Connection, resource: str, job_id: str) -> JobRecord | None:
+class Lock(Enum):
+    """What others cannot do with a row until the transaction ends. SQLite has one writer anyway."""
+
+    SHARED = auto()
+    """Change it."""
+    ALONE = auto()
+    """Change it, or hold it."""
+
+
+def find(
+    connection: sa.Connection, resource: str, job_id: str, *, lock: Lock | None = None
+) -> JobRecord | None:
     """The job of that resource."""
-    query = sa.select(*_JOB).where(
-        fine_tuning_jobs.c.id == job_id, fine_tuning_jobs.c.resource == resource
-    )
-    return _one_job(connection, query)
+    job = find_any(connection, job_id, lock=lock)
+    return job if job is not None and job.resource == resource else None
 
 
-def find_any(connection: sa.Connection, job_id: str) -> JobRecord | None:
+def find_any(
+    connection: sa.Connection, job_id: str, *, lock: Lock | None = None
+) -> JobRecord | None:
     """The job with that id, whosever it is: for tasks, which know no caller."""
-    return _one_job(connection, sa.select(*_JOB).where(fine_tuning_jobs.c.id == job_id))
+    query = sa.select(*_JOB).where(fine_tuning_jobs.c.id == job_id)
+    if lock is not None:
+        query = query.with_for_update(read=lock is Lock.SHARED)
+    return _one_job(connection, query)
 
 
 def of_file(connection: sa.Connection, file_id: str) -> JobRecord | None:
@@ -244,17 +259,12 @@ def checkpoints_page(
     return listed([CheckpointRecord(**row) for row in rows], wanted)
 
 
-def job_of_checkpoint(
-    connection: sa.Connection, resource: str, checkpoint_id: str
-) -> JobRecord | None:
-    """The job of that resource that a checkpoint is of."""
+def job_of_checkpoint(connection: sa.Connection, checkpoint_id: str) -> JobRecord | None:
+    """The job that a checkpoint is of."""
     query = (
         sa.select(*_JOB)
         .join(fine_tuning_checkpoints, fine_tuning_checkpoints.c.job == fine_tuning_jobs.c.seq)
-        .where(
-            fine_tuning_checkpoints.c.id == checkpoint_id,
-            fine_tuning_jobs.c.resource == resource,
-        )
+        .where(fine_tuning_checkpoints.c.id == checkpoint_id)
     )
     return _one_job(connection, query)
 

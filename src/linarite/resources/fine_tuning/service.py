@@ -24,6 +24,7 @@ from linarite.resources.fine_tuning import creation, repository, results
 from linarite.resources.fine_tuning.downloads import Download, Form, download
 from linarite.resources.fine_tuning.lifecycle import JOB
 from linarite.resources.fine_tuning.records import CheckpointRecord, EventRecord, JobRecord
+from linarite.resources.fine_tuning.repository import Lock
 from linarite.resources.fine_tuning.tuned import TunedModels
 from linarite.resources.models.service import Models
 from linarite.settings import FineTuningSettings
@@ -192,9 +193,9 @@ class FineTuning:
         Contract: FineTuning_Delete, 204.
         """
         with self.database.transaction() as tx:
-            job = _found(tx, resource, job_id)
+            job = _found(tx, resource, job_id, lock=Lock.ALONE)
             made = repository.checkpoints(tx, job)
-            names = {job.tuned_model, *(one.name(job) for one in made)}
+            names = {job.tuned_model}.union(*(one.names(job) for one in made))
             self._refuse_deployed(tx, names)
             self._remove(tx, job)
             for checkpoint in made:
@@ -308,8 +309,10 @@ class FineTuning:
                 )
 
 
-def _found(connection: sa.Connection, resource: str, job_id: str) -> JobRecord:
-    job = None if "\0" in job_id else repository.find(connection, resource, job_id)
+def _found(
+    connection: sa.Connection, resource: str, job_id: str, *, lock: Lock | None = None
+) -> JobRecord:
+    job = None if "\0" in job_id else repository.find(connection, resource, job_id, lock=lock)
     if job is None:
         raise NotFound(f"There is no fine-tuning job {job_id[:100]!r}.")
     return job
