@@ -10,6 +10,7 @@ raises it, and the other's writes find no row.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from linarite.engines.installed import find_model
@@ -183,16 +184,13 @@ class Work:
             validation = None
             if job.validation_blob_id is not None:
                 validation = blob_rows.get(connection, job.validation_blob_id)
-        adapter = None
-        if job.adapter is not None:
-            adapter = folder.path.with_name(f".{job.id}.adapter")
-            jobs.tuned.write_adapter(job.adapter, adapter)
+        adapter = job.adapter
         folder.make(
             job,
             base.folder,
             jobs.blobs.read(training.extents),
             None if validation is None else jobs.blobs.read(validation.extents),
-            adapter,
+            None if adapter is None else partial(jobs.tuned.write_adapter, adapter),
         )
 
     def _submit(self, job: JobRecord, folder: JobFolder) -> None:
