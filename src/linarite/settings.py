@@ -83,7 +83,7 @@ class LimitSettings(_Section):
     small_file_bytes: Annotated[int, Field(gt=0)] = 8 * MB
     """Files up to this size are validated before the upload is answered."""
     stored_bytes: Annotated[int, Field(gt=0)] = 200 * GB
-    """How many bytes one resource may keep, open uploads included."""
+    """How many bytes one resource may keep, open uploads and tuned models included."""
     free_space_bytes: Annotated[int, Field(ge=0)] = 1 * GB
     """No new bytes are taken while the disk has less than this free."""
     min_expires_after_seconds: Annotated[int, Field(gt=0)] = 3600

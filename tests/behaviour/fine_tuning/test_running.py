@@ -4,7 +4,10 @@ import csv
 import io
 
 import pytest
+import sqlalchemy as sa
+import structlog
 from tests.support.files import until
+from tests.support.server import Server
 from tests.support.tuning import (
     BASE,
     JOBS,
@@ -18,6 +21,8 @@ from tests.support.tuning import (
     job_now,
     messages_of,
 )
+
+from linarite.storage.tables import usage
 
 pytestmark = pytest.mark.usefixtures("working")
 
@@ -332,3 +337,22 @@ def test_a_job_that_has_ended_leaves_nothing_but_its_models(client, script, serv
     assert list((data / "commands").iterdir()) == []
     [folder] = [path for path in (data / "tuned").iterdir() if not path.name.startswith(".")]
     assert (folder / "model.json").is_file()
+
+
+def test_a_model_counts_in_what_its_resource_keeps(client, script, server):
+    script.set(epochs=4, steps_per_epoch=1)
+    job = ended(client, a_job(client)["id"])
+    until(lambda: not list((server.settings.data / "commands").iterdir()), "all is tidy")
+
+    with_models = _kept(server)
+    client.delete(f"{JOBS}/{job['id']}")
+
+    adapter = script.path.parent / "adapter"
+    assert with_models - _kept(server) == 3 * sum(one.stat().st_size for one in adapter.iterdir())
+    files = client.get("/openai/files").json()["data"]
+    assert _kept(server) == sum(file["bytes"] for file in files)
+
+
+def _kept(server: Server) -> int:
+    with server.built.database.reading() as connection:
+        return int(connection.execute(sa.select(usage.c.bytes)).scalar_one())

@@ -93,7 +93,7 @@ class Following:
     def _keep(self, job: JobRecord, piece: Piece) -> JobRecord:
         stored = self._store(job, piece.checkpoint)
         unnamed = [one.extent.key for one in stored.values()]
-        dropped: set[str] = set()
+        dropped: list[CheckpointRecord] = []
         with self.jobs.database.transaction() as tx:
             self.ticket.guard(tx)
             self._leave_out_told(tx, job, piece)
@@ -107,7 +107,7 @@ class Following:
                 dropped = self._prune(tx, job)
                 unnamed.clear()
         self.jobs.blobs.delete(unnamed)
-        for blob_id in dropped:
+        for blob_id in repository.blob_ids_of(dropped):
             self.jobs.files.drop_unused(blob_id)
         return job
 
@@ -160,18 +160,18 @@ class Following:
         for name, one in stored.items():
             blob = blob_rows.keep_stored(tx, one, user=record.user, now=entry.at)
             record.files[name] = blob.id
+            self.jobs.files.charge(tx, job.resource, blob.bytes, is_refused=False)
         repository.add_checkpoint(tx, job, record)
 
-    def _prune(self, tx: Transaction, job: JobRecord) -> set[str]:
-        """Let go of the oldest checkpoints, but for deployed ones; gives their blobs."""
-        dropped = set()
+    def _prune(self, tx: Transaction, job: JobRecord) -> list[CheckpointRecord]:
+        """Let go of the oldest checkpoints, but for deployed ones; gives them."""
+        dropped = []
         for old in repository.checkpoints(tx, job)[_CHECKPOINTS_KEPT:]:
             if any(self.jobs.deployments.of_model(tx, name) for name in old.names(job)):
                 continue
             repository.remove_checkpoint(tx, old)
-            for blob_id in old.files.values():
-                blob_rows.release(tx, blob_id, old.user)
-                dropped.add(blob_id)
+            self.jobs.release(tx, job, old)
+            dropped.append(old)
         return dropped
 
 

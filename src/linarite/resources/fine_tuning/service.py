@@ -88,12 +88,13 @@ class FineTuning:
             InvalidPayload: that model cannot be tuned, a file is not a processed one for
                 fine-tuning, or something is out of its range.
             NotFound: there is no such file.
-            QuotaExceeded: as many jobs wait as may.
+            QuotaExceeded: as many jobs are there, or wait, as may; or there is no room for more.
             ServiceUnavailable: training is not part of this installation.
 
         Contract: FineTuning_Create, 201 FineTuningJob.
         """
         creation.check_names(body)
+        self.files.check_room(resource, 1)
         values: dict[str, Any] = {
             "id": ids.job_id(),
             "resource": resource,
@@ -199,8 +200,7 @@ class FineTuning:
             self._refuse_deployed(tx, names)
             self._remove(tx, job)
             for checkpoint in made:
-                for blob_id in checkpoint.files.values():
-                    blob_rows.release(tx, blob_id, checkpoint.user)
+                self.release(tx, job, checkpoint)
         for blob_id in job.blob_ids | repository.blob_ids_of(made):
             self.files.drop_unused(blob_id)
         self.tuned.remove(sorted(names))
@@ -237,6 +237,12 @@ class FineTuning:
         if job.blob_ids:
             repository.let_go(tx, job)
         return job.blob_ids
+
+    def release(self, tx: Transaction, job: JobRecord, checkpoint: CheckpointRecord) -> None:
+        """End a checkpoint's use of its files, and its resource's charge for them."""
+        for blob_id in checkpoint.files.values():
+            self.files.discharge(tx, job.resource, blob_rows.get(tx, blob_id).bytes)
+            blob_rows.release(tx, blob_id, checkpoint.user)
 
     def event(
         self, message: str, level: LogLevel = LogLevel.INFO, *, at: int | None = None
