@@ -28,6 +28,7 @@ from linarite.storage.objects import Stored
 from linarite.tasks.task import Ticket
 from linarite.wire.files import Purpose
 from linarite.wire.fine_tuning import LogLevel
+from linarite.wire.shapes import INT32_MAX
 
 TRAINING = "Training started."
 
@@ -209,7 +210,7 @@ def _read(job: JobRecord, entries: Sequence[Entry]) -> Piece:
 def _read_step(job: JobRecord, entry: Entry, piece: Piece) -> None:
     step, metrics = entry.fields["step"], entry.fields["metrics"]
     piece.steps[step] = metrics
-    piece.values["estimated_finish"] = entry.fields["finish_at"]
+    piece.values["estimated_finish"] = min(entry.fields["finish_at"], INT32_MAX)
     if step % _EVENT_EVERY_STEPS == 0 or job.ends_epoch(step):
         piece.events.append(
             EventRecord(

@@ -79,12 +79,11 @@ def page(connection: sa.Connection, resource: str, wanted: Page) -> Listed[JobRe
     return listed([_job(row) for row in connection.execute(query).mappings()], wanted)
 
 
-def count_pending(connection: sa.Connection, resource: str) -> int:
-    """How many jobs of a resource wait."""
-    query = sa.select(sa.func.count()).where(
-        fine_tuning_jobs.c.resource == resource,
-        fine_tuning_jobs.c.status == FineTuningState.PENDING,
-    )
+def count(connection: sa.Connection, resource: str, status: FineTuningState | None = None) -> int:
+    """How many jobs a resource has, all or those of one status."""
+    query = sa.select(sa.func.count()).where(fine_tuning_jobs.c.resource == resource)
+    if status is not None:
+        query = query.where(fine_tuning_jobs.c.status == status)
     return connection.execute(query).scalar_one()
 
 

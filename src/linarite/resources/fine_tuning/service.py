@@ -299,7 +299,12 @@ class FineTuning:
             )
 
     def _refuse_too_many(self, tx: Transaction, resource: str) -> None:
-        waiting = repository.count_pending(tx, resource)
+        most, there = self.files.limits.fine_tuning_jobs, repository.count(tx, resource)
+        if most is not None and there >= most:
+            raise QuotaExceeded(
+                f"This resource has {there} tuning jobs, which is the most; delete some first."
+            )
+        waiting = repository.count(tx, resource, FineTuningState.PENDING)
         if waiting >= self.settings.queued:
             raise QuotaExceeded(
                 f"{waiting} jobs of this resource wait already, which is the most; cancel one or "
