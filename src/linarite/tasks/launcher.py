@@ -26,11 +26,16 @@ from linarite.tasks import presence
 KILLED = 128 + signal.SIGKILL
 """The code of a command that was killed, as shells tell it."""
 
-# The shell outlives SIGTERM so as to tell how the command took it; the command gets it too.
+# The shell notes itself before the command runs, for whoever started it may die this very moment.
+# It outlives SIGTERM so as to tell how the command took it; the command gets it too.
 _SCRIPT = """
 trap : TERM
-cd "$1" || exit 1
 place=$2
+read -r stat 2> /dev/null < "/proc/$$/stat" || stat=
+since=$(set -- ${stat##*) }; shift 19 && echo "$1")
+printf %s "$$ $since" > "$place/process.own"
+mv "$place/process.own" "$place/process"
+cd "$1" || exit 1
 shift 2
 "$@"
 code=$?

@@ -93,6 +93,22 @@ def test_a_command_outlives_the_process_that_started_it(launcher, tmp_path):
     assert ended(launcher).code == 128 + signal.SIGTERM
 
 
+def test_a_command_is_known_whose_starter_died_as_soon_as_it_ran(launcher, tmp_path):
+    starter = (
+        "import os, sys; from pathlib import Path; "
+        "from linarite.tasks.launcher import LocalLauncher; "
+        "spawn = os.posix_spawn; "
+        "os.posix_spawn = lambda *a, **more: (spawn(*a, **more), os._exit(9)); "
+        "LocalLauncher(Path(sys.argv[1])).submit('job', ['sleep', '60'], Path('.'), os.environ)"
+    )
+
+    subprocess.run([sys.executable, "-c", starter, tmp_path / "commands"], cwd=tmp_path)
+
+    until(lambda: launcher.status("job").is_running, "it is known")
+    launcher.stop("job", grace_seconds=5)
+    assert ended(launcher).code == 128 + signal.SIGTERM
+
+
 def test_a_stopped_command_may_tell_how_it_took_it(launcher, tmp_path):
     submit(launcher, tmp_path, POLITE)
     until((tmp_path / "up").exists, "it runs")
