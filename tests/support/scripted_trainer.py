@@ -14,7 +14,7 @@ in place before they are told, a state that it goes on from, 75 after SIGTERM. S
                               more than there are: before its end
     deaths                    {moment: how often}: kill -9 of itself there, once told; moments are
                               start, step N, torn N, checkpoint N (before it is told), end
-    exit                      an exit code to end with at once, telling nothing
+    exit                      an exit code to end with at once, telling nothing in its log
 """
 
 import fcntl
@@ -45,6 +45,7 @@ class Trainer:
     def run(self) -> int:
         script = self.script
         if "exit" in script:
+            sys.stderr.write("Leaving.\n")
             return int(script["exit"])
         self._cut_torn_line()
         if self._has_ended():

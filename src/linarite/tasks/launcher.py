@@ -45,6 +45,7 @@ mv "$place/rc.part" "$place/rc"
 _LOOK_SECONDS = 0.05
 _DEATH_SECONDS = 5.0
 _OUTPUT_MODE = 0o600
+_SAID_BYTES = 4_000
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ class Launcher(Protocol):
             grace_seconds: how long it may take; 0 kills it at once.
             kill: False lets it take longer than that by itself.
         """
+
+    def said(self, name: str) -> str:
+        """The end of what a command printed."""
 
     def forget(self, name: str) -> None:
         """Remove what is known of a command that has ended."""
@@ -128,6 +132,15 @@ class LocalLauncher:
         _ended_within(place, _DEATH_SECONDS)
         if not (place / "rc").exists():
             _write(place / "rc", str(KILLED))
+
+    def said(self, name: str) -> str:
+        """As `Launcher.said`."""
+        try:
+            with (self._root / name / "output").open("rb") as stream:
+                stream.seek(max(0, stream.seek(0, os.SEEK_END) - _SAID_BYTES))
+                return stream.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
 
     def forget(self, name: str) -> None:
         """As `Launcher.forget`."""

@@ -197,10 +197,13 @@ def test_an_integration_that_is_not_there_is_a_warning(client, script):
 def test_a_trainer_that_dies_again_and_again_fails_the_job(client, script):
     script.set(exit=3)
 
-    job = ended(client, a_job(client)["id"])
+    with structlog.testing.capture_logs() as logged:
+        job = ended(client, a_job(client)["id"])
 
     assert job["error"]["code"] == "server_error"
     assert "exit code 3" in job["error"]["message"]
+    [died] = [line for line in logged if line["event"] == "training died"]
+    assert (died["job"], died["output"]) == (job["id"], "Leaving.\n" * 5)
 
 
 def test_a_running_job_is_cancelled_within_seconds(client, script, server):

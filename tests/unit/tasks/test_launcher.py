@@ -57,7 +57,17 @@ def test_a_command_runs_in_its_folder_and_tells_its_code(launcher, tmp_path):
 
     assert ended(launcher) == Status(is_running=False, code=7)
     assert Path((tmp_path / "where").read_text().strip()) == tmp_path
-    assert (tmp_path / "commands" / "job" / "output").read_text() == "said it\n"
+    assert launcher.said("job") == "said it\n"
+
+
+def test_the_end_of_what_a_command_printed_is_known(launcher, tmp_path):
+    assert launcher.said("job") == ""
+
+    submit(launcher, tmp_path, ["sh", "-c", "seq 2000; echo why >&2"])
+    ended(launcher)
+
+    assert launcher.said("job").endswith("1999\n2000\nwhy\n")
+    assert len(launcher.said("job")) <= 4_000
 
 
 def test_a_command_that_never_was_has_ended_without_a_code(launcher):

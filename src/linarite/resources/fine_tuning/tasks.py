@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import structlog
+
 from linarite.engines.installed import find_model
 from linarite.errors import LinariteError
 from linarite.resources.fine_tuning import repository
@@ -34,6 +36,8 @@ NOT_FOLLOWED = (
     "This server does not send runs to Weights & Biases yet; the job runs without it, and its "
     "results file has every step."
 )
+
+_log = structlog.get_logger("linarite.fine_tuning")
 
 _LOOK_SECONDS = 0.25
 _HAND_BACK_SECONDS = 4.0
@@ -146,6 +150,8 @@ class Work:
                 step = repository.last_step(connection, job)
             if not status.is_running and job.log_position == position:
                 if deaths.are_too_many(step, status.code):
+                    said = self._training.launcher.said(job.id)
+                    _log.error("training died", job=job.id, code=status.code, output=said)
                     self._ending.fail(job, _why_it_died(status.code))
                     return
                 ticket.wait(deaths.pause_seconds)
@@ -272,7 +278,7 @@ def _why_it_died(code: int | None) -> Failure:
     return Failure(
         "server_error",
         f"The training ended {_DEATHS} times without getting further (exit code {code}); the "
-        "server's log may say why.",
+        "server's log has what it said.",
     )
 
 
