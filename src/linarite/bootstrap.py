@@ -138,6 +138,7 @@ def build(settings: Settings) -> Built:
             *file_tasks.schedules(files),
             *upload_tasks.schedules(uploads),
             *batch_work.schedules(),
+            *tuning_work.schedules(),
         ],
     )
 

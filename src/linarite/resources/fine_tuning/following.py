@@ -110,6 +110,7 @@ class Following:
         self.jobs.blobs.delete(unnamed)
         for blob_id in repository.blob_ids_of(dropped):
             self.jobs.files.drop_unused(blob_id)
+        self.jobs.tuned.remove([name for old in dropped for name in old.names(job)])
         return job
 
     def _leave_out_told(self, tx: Transaction, job: JobRecord, piece: Piece) -> None:
@@ -142,9 +143,11 @@ class Following:
             if entry.fields["step"] <= repository.last_checkpoint(connection, job):
                 return {}
         folder = self.folder.path / entry.fields["folder"]
-        if not all((folder / name).is_file() for name in ADAPTER_FILES):
+        write = self.jobs.blobs.write_all
+        try:
+            return {name: write(_pieces(folder / name)) for name in ADAPTER_FILES}
+        except FileNotFoundError:  # also while it is read: the training goes on meanwhile
             return {}
-        return {name: self.jobs.blobs.write_all(_pieces(folder / name)) for name in ADAPTER_FILES}
 
     def _add_checkpoint(
         self, tx: Transaction, job: JobRecord, entry: Entry, stored: Mapping[str, Stored]

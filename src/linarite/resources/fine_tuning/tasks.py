@@ -26,7 +26,7 @@ from linarite.resources.fine_tuning.records import EventRecord, Fenced, JobRecor
 from linarite.resources.fine_tuning.service import RUN, FineTuning
 from linarite.storage import blob_rows
 from linarite.tasks.launcher import KILLED, Launcher
-from linarite.tasks.task import HandedBack, Task, Ticket
+from linarite.tasks.task import HandedBack, Schedule, Task, Ticket
 from linarite.wire.fine_tuning import LogLevel
 from linarite.wire.models import FineTuningState
 
@@ -41,6 +41,7 @@ _log = structlog.get_logger("linarite.fine_tuning")
 
 _LOOK_SECONDS = 0.25
 _HAND_BACK_SECONDS = 4.0
+_SWEEP_EVERY_SECONDS = 3600.0
 _DEATHS = 5
 _INTERRUPTED, _DOUBLE = 75, 76
 """Exit codes of the command: it was asked to end and can go on; another copy is at it."""
@@ -90,6 +91,14 @@ class Work:
                 per_resource=settings.running,
             )
         ]
+
+    def schedules(self) -> list[Schedule]:
+        """What comes round: the folders of models that are no more."""
+        return [Schedule("fine_tuning.sweep", _SWEEP_EVERY_SECONDS, self.sweep)]
+
+    def sweep(self, _ticket: Ticket) -> None:
+        """Remove what a process that died left among the folders of tuned models."""
+        self._jobs.tuned.sweep(older_than_seconds=_SWEEP_EVERY_SECONDS)
 
     def run(self, job_id: str, ticket: Ticket) -> None:
         """Train until the job has ended, by itself or by being cancelled; then tidy up."""

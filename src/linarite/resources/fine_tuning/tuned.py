@@ -4,9 +4,11 @@ A tuned model is its adapter's files in the blob store; the folder that engines 
 together from them wherever it is missing.
 """
 
+import contextlib
 import fcntl
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -128,6 +130,19 @@ class TunedModels:
         """Remove the folders of models that are no more."""
         for name in names:
             shutil.rmtree(self.folder_of(name), ignore_errors=True)
+
+    def sweep(self, *, older_than_seconds: float) -> None:
+        """Remove the folders that belong to no model: of one that was dropped, or left half-made.
+
+        Args:
+            older_than_seconds: younger ones may be about to become a model's.
+        """
+        known = {record.path for record in self.records(EVERYONE)}
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):
+                is_old = time.time() - path.stat().st_mtime > older_than_seconds
+                if path.is_dir() and path not in known and is_old:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def folder_of(self, name: str) -> Path:
         """Where the folder of that model is or would be."""
