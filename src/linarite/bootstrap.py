@@ -138,6 +138,7 @@ def build(settings: Settings) -> Built:
             *file_tasks.schedules(files),
             *upload_tasks.schedules(uploads),
             *batch_work.schedules(),
+            *tuning_work.schedules(),
         ],
     )
 
@@ -145,7 +146,7 @@ def build(settings: Settings) -> Built:
 def _models(settings: Settings, tuned: TunedModels) -> Models:
     folder = models_folder(settings)
     declared = [_declared(entry, folder) for entry in settings.models]
-    return Models(partial(_installed, folder), declared, settings.aliases, tuned.records)
+    return Models(partial(_installed, folder), declared, settings.aliases, tuned)
 
 
 def _installed(folder: Path) -> list[ModelRecord]:

@@ -78,12 +78,14 @@ class LimitSettings(_Section):
     """How many inputs of batches that never expire; none: any number."""
     batch_files_expiring: Annotated[int, Field(gt=0)] | None = None
     """How many that expire; none: any number."""
+    fine_tuning_jobs: Annotated[int, Field(gt=0)] | None = None
+    """How many tuning jobs one resource may have, ended ones included; none: any number."""
     json_body_bytes: Annotated[int, Field(gt=0)] = 64 * MB
     """The longest JSON body."""
     small_file_bytes: Annotated[int, Field(gt=0)] = 8 * MB
     """Files up to this size are validated before the upload is answered."""
     stored_bytes: Annotated[int, Field(gt=0)] = 200 * GB
-    """How many bytes one resource may keep, open uploads included."""
+    """How many bytes one resource may keep, open uploads and tuned models included."""
     free_space_bytes: Annotated[int, Field(ge=0)] = 1 * GB
     """No new bytes are taken while the disk has less than this free."""
     min_expires_after_seconds: Annotated[int, Field(gt=0)] = 3600
@@ -105,6 +107,7 @@ _AZURE_LIMITS: dict[str, int] = {
     "fine_tune_files": 50,
     "batch_files": 500,
     "batch_files_expiring": 10_000,
+    "fine_tuning_jobs": 100,
     "min_expires_after_seconds": 1_209_600,
 }
 

@@ -10,10 +10,11 @@ in place before they are told, a state that it goes on from, 75 after SIGTERM. S
     messages                  [[level, text], …] before the plan
     fail                      {code, message, param} instead of a plan
     fail_at                   the step after which `fail` is told instead
-    wait_at                   the step before which it waits for FOLDER/go
+    wait_at                   the step before which it waits for FOLDER/go; 0: before the plan, one
+                              more than there are: before its end
     deaths                    {moment: how often}: kill -9 of itself there, once told; moments are
                               start, step N, torn N, checkpoint N (before it is told), end
-    exit                      an exit code to end with at once, telling nothing
+    exit                      an exit code to end with at once, telling nothing in its log
 """
 
 import fcntl
@@ -44,6 +45,7 @@ class Trainer:
     def run(self) -> int:
         script = self.script
         if "exit" in script:
+            sys.stderr.write("Leaving.\n")
             return int(script["exit"])
         self._cut_torn_line()
         if self._has_ended():
@@ -56,6 +58,8 @@ class Trainer:
         if "fail" in script and "fail_at" not in script:
             self._tell("failed", **script["fail"])
             return 0
+        if script.get("wait_at") == 0 and not self._wait(0):
+            return 75
         per_epoch = script.get("steps_per_epoch", 5)
         epochs = self.spec["hyperparameters"]["n_epochs"] or script.get("epochs", 2)
         steps = epochs * per_epoch
@@ -72,6 +76,8 @@ class Trainer:
                 self._checkpoint(step, step // per_epoch)
             if step % script.get("state_every", 1) == 0:
                 self._keep_state(step)
+        if script.get("wait_at") == steps + 1 and not self._wait(steps + 1):
+            return 75
         self._die("end")
         self._tell("succeeded", trained_tokens=steps * 1_044)
         return 0

@@ -26,11 +26,16 @@ from linarite.tasks import presence
 KILLED = 128 + signal.SIGKILL
 """The code of a command that was killed, as shells tell it."""
 
-# The shell outlives SIGTERM so as to tell how the command took it; the command gets it too.
+# The shell notes itself before the command runs, for whoever started it may die this very moment.
+# It outlives SIGTERM so as to tell how the command took it; the command gets it too.
 _SCRIPT = """
 trap : TERM
-cd "$1" || exit 1
 place=$2
+read -r stat 2> /dev/null < "/proc/$$/stat" || stat=
+since=$(set -- ${stat##*) }; shift 19 && echo "$1")
+printf %s "$$ $since" > "$place/process.own"
+mv "$place/process.own" "$place/process"
+cd "$1" || exit 1
 shift 2
 "$@"
 code=$?
@@ -40,6 +45,7 @@ mv "$place/rc.part" "$place/rc"
 _LOOK_SECONDS = 0.05
 _DEATH_SECONDS = 5.0
 _OUTPUT_MODE = 0o600
+_SAID_BYTES = 4_000
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,9 @@ class Launcher(Protocol):
             grace_seconds: how long it may take; 0 kills it at once.
             kill: False lets it take longer than that by itself.
         """
+
+    def said(self, name: str) -> str:
+        """The end of what a command printed."""
 
     def forget(self, name: str) -> None:
         """Remove what is known of a command that has ended."""
@@ -123,6 +132,15 @@ class LocalLauncher:
         _ended_within(place, _DEATH_SECONDS)
         if not (place / "rc").exists():
             _write(place / "rc", str(KILLED))
+
+    def said(self, name: str) -> str:
+        """As `Launcher.said`."""
+        try:
+            with (self._root / name / "output").open("rb") as stream:
+                stream.seek(max(0, stream.seek(0, os.SEEK_END) - _SAID_BYTES))
+                return stream.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
 
     def forget(self, name: str) -> None:
         """As `Launcher.forget`."""

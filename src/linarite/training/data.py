@@ -15,6 +15,8 @@ from linarite.training.faults import TrainingFailure
 LEAST_EXAMPLES = 10
 _FAULTS_SHOWN = 5
 _FAULTS_SOUGHT = 100
+_FAULT_CHARACTERS = 300
+"""Of what is shown of one fault: it may quote the line, and a line may be long."""
 _BOM = b"\xef\xbb\xbf"
 _ROLES = {"developer": "system", "function": "tool"}
 _KNOWN_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -113,9 +115,11 @@ def read_examples(
         except NothingToLearn:
             left_out += 1
         except BadLine as fault:
-            faults.append((number, str(fault)))
-            if len(faults) == _FAULTS_SOUGHT:
-                break
+            faults.append((number, _shown(str(fault))))
+        except RecursionError:  # a tool or a call may be of any depth
+            faults.append((number, "it is nested too deeply."))
+        if len(faults) == _FAULTS_SOUGHT:
+            break
     file.refuse(faults)
     least = 1 if file.is_validation else LEAST_EXAMPLES
     if (count := len(examples) + left_out) < least:
@@ -125,6 +129,10 @@ def read_examples(
             "invalid_n_examples",
         )
     return examples, left_out
+
+
+def _shown(fault: str) -> str:
+    return fault if len(fault) <= _FAULT_CHARACTERS else f"{fault[:_FAULT_CHARACTERS]}…"
 
 
 def _texts(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -138,7 +146,7 @@ def _texts(path: Path) -> Iterator[tuple[int, bytes]]:
 def _object(text: bytes) -> Message:
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadLine(f"it is not valid JSON ({error}).") from None
     if not isinstance(value, dict):
         raise BadLine("it is not a JSON object.")
@@ -272,12 +280,10 @@ def _call(call: object, path: str) -> Message:
 
 
 def _tools(owner: Message) -> Sequence[Mapping[str, Any]]:
-    tools = owner.get("tools")
-    if tools is None and owner.get("functions") is not None:
-        legacy = owner["functions"]
-        tools = [{"type": "function", "function": one} for one in legacy or ()]
-    if tools is None:
+    key = "functions" if owner.get("tools") is None else "tools"
+    given = owner.get(key)
+    if given is None:
         return ()
-    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise BadLine('"tools" must be a list of objects.')
-    return tools
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+        raise BadLine(f'"{key}" must be a list of objects.')
+    return given if key == "tools" else [{"type": "function", "function": one} for one in given]

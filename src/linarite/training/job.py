@@ -19,7 +19,7 @@ from linarite.training.journal import Journal
 from linarite.training.loop import Training
 from linarite.training.method import Check, Method
 from linarite.training.model import TunedModel
-from linarite.training.plan import Plan, make_plan
+from linarite.training.plan import Plan, make_plan, trained_tokens
 from linarite.training.spec import Spec
 from linarite.training.supervised import Supervised
 from linarite.training.writing import Tokens, Writer
@@ -58,7 +58,7 @@ def train(folder: Path, spec: Spec, journal: Journal, check: Check, *, keep_seco
         folder, plan, model, method, journal, check, base=base, keep_seconds=keep_seconds
     )
     run.run()
-    journal.succeeded(trained_tokens=plan.n_epochs * sum(method.lengths))
+    journal.succeeded(trained_tokens(plan, method.lengths))
 
 
 class _Reader:
@@ -137,6 +137,7 @@ def _prepare(
         width=int(config["hidden_size"]),
         seed=spec.seed,
     )
+    trained_tokens(plan, [len(example) for example in examples])
     model = TunedModel.load(spec.base / "hf", spec.adapter, spec.seed)
     if not journal.has_plan:
         journal.plan(plan.hyperparameters(), plan.steps, plan.examples)

@@ -122,6 +122,8 @@ class Training:
 
     def _tell(self, step: int, train: Mapping[str, float]) -> Position:
         metrics = {**train, **self._judged(step)}
+        if not all(math.isfinite(value) for value in metrics.values()):
+            raise self._diverged(step)
         epoch = self._plan.epoch(step)
         seconds_left = self._pace.done(step, self._batch(step))
         self._journal.step(step, epoch, metrics, seconds_left)

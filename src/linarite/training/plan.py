@@ -12,6 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from linarite.training.faults import TrainingFailure
 from linarite.training.spec import MethodName, Wishes
 
 DECAY = 0.1
@@ -28,6 +29,7 @@ _AUTO_EPOCHS = 3
 _FEW_STEPS, _MANY_STEPS, _MOST_AUTO_EPOCHS = 100, 25_000, 25
 _BATCH_SHARE, _MOST_BATCH = 0.002, 256
 _VALID_EVERY = 10
+_MOST_TOKENS = 2_000_000_000
 _GROUP = 16
 """Batches whose examples are sorted by length together."""
 
@@ -125,6 +127,23 @@ def make_plan(method: MethodName, wishes: Wishes, *, examples: int, width: int, 
         l2_multiplier=_AUTO_L2 if wishes.l2_multiplier is None else wishes.l2_multiplier,
         base_rate=rate * (_DPO_SHARE if method == "dpo" else 1.0),
     )
+
+
+def trained_tokens(plan: Plan, lengths: Sequence[int]) -> int:
+    """Tokens of all passes over examples of these lengths.
+
+    Raises:
+        TrainingFailure: they are more than a job may have, as at the service.
+    """
+    tokens = plan.n_epochs * sum(lengths)
+    if tokens > _MOST_TOKENS:
+        raise TrainingFailure(
+            "too_many_tokens",
+            f"The training data have {sum(lengths)} tokens, {tokens} in {plan.n_epochs} epochs; a "
+            f"job may have {_MOST_TOKENS}. Train on fewer examples, or for fewer epochs.",
+            "hyperparameters",
+        )
+    return tokens
 
 
 def _auto_epochs(examples: int) -> int:

@@ -197,6 +197,24 @@ def test_as_many_jobs_wait_as_may(tmp_path):
     assert second["status"] == "pending"
 
 
+def test_a_resource_has_at_most_as_many_jobs_as_the_settings_say(tmp_path):
+    limits = {"fine_tuning_jobs": 1}
+    with tuning_server(tmp_path, limits=limits) as (server, _), server.client() as client:
+        job = f"{JOBS}/{a_job(client)['id']}"
+        client.post(f"{job}/cancel")
+        refused = create(client)
+        client.delete(job)
+
+        assert error_of(refused)[:2] == (403, "quotaExceeded")
+        assert create(client).status_code == 201
+
+
+def test_a_resource_that_keeps_all_that_it_may_tunes_nothing(tmp_path):
+    limits = {"stored_bytes": len(examples())}
+    with tuning_server(tmp_path, limits=limits) as (server, _), server.client() as client:
+        assert error_of(create(client))[:2] == (403, "quotaExceeded")
+
+
 def test_the_same_file_may_train_and_validate(client):
     file_id = a_training_file(client, examples(12))
 

@@ -2,11 +2,14 @@
 
 import io
 import json
+import os
 import zipfile
 
 import pytest
 from tests.support.files import error_of
 from tests.support.tuning import a_job, checkpoints_of, ended
+
+from linarite.resources.fine_tuning.service import FineTuning
 
 pytestmark = pytest.mark.usefixtures("working")
 
@@ -44,6 +47,20 @@ def test_a_merged_model_is_a_whole_folder(client, models):
 
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(files)
     assert json.loads(files["config.json"])["num_hidden_layers"] == 2
+
+
+def test_folders_of_no_model_are_swept_once_they_are_old(client, models, server):
+    tuned = server.built.parts[FineTuning].tuned
+    content(client, models[1], form="merged")
+    there = {path.name for path in tuned.folder.iterdir()}
+    for name in (".download-1", "gone.ft-1", ".adapter-young"):
+        (tuned.folder / name).mkdir()
+    for path in tuned.folder.iterdir():
+        os.utime(path, (0, 0) if path.name != ".adapter-young" else None)
+
+    tuned.sweep(older_than_seconds=3600)
+
+    assert {path.name for path in tuned.folder.iterdir()} == {*there, ".adapter-young"}
 
 
 def test_nothing_of_a_download_is_left(client, models, server):

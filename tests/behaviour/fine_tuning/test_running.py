@@ -4,7 +4,10 @@ import csv
 import io
 
 import pytest
+import sqlalchemy as sa
+import structlog
 from tests.support.files import until
+from tests.support.server import Server
 from tests.support.tuning import (
     BASE,
     JOBS,
@@ -18,6 +21,8 @@ from tests.support.tuning import (
     job_now,
     messages_of,
 )
+
+from linarite.storage.tables import usage
 
 pytestmark = pytest.mark.usefixtures("working")
 
@@ -192,10 +197,13 @@ def test_an_integration_that_is_not_there_is_a_warning(client, script):
 def test_a_trainer_that_dies_again_and_again_fails_the_job(client, script):
     script.set(exit=3)
 
-    job = ended(client, a_job(client)["id"])
+    with structlog.testing.capture_logs() as logged:
+        job = ended(client, a_job(client)["id"])
 
     assert job["error"]["code"] == "server_error"
     assert "exit code 3" in job["error"]["message"]
+    [died] = [line for line in logged if line["event"] == "training died"]
+    assert (died["job"], died["output"]) == (job["id"], "Leaving.\n" * 5)
 
 
 def test_a_running_job_is_cancelled_within_seconds(client, script, server):
@@ -218,6 +226,18 @@ def test_a_running_job_is_cancelled_within_seconds(client, script, server):
     assert (again.status_code, again.headers["x-should-retry"]) == (409, "false")
 
 
+def test_a_job_that_is_deleted_as_soon_as_it_was_cancelled_leaves_nothing(client, script, server):
+    script.set(wait_at=0)
+    job = f"{JOBS}/{a_job(client)['id']}"
+    folders = [server.settings.data / name for name in ("fine-tuning", "commands")]
+    until(lambda: list(folders[0].glob("*/lock")), "the trainer runs")
+
+    statuses = [client.post(f"{job}/cancel").status_code, client.delete(job).status_code]
+
+    assert statuses == [200, 204]
+    until(lambda: not any(list(folder.iterdir()) for folder in folders), "nothing is left", 5)
+
+
 def test_a_job_goes_on_from_a_tuned_model_and_from_a_checkpoint(client, script, server):
     script.set(epochs=2, steps_per_epoch=2)
     first = ended(client, a_job(client)["id"])
@@ -236,6 +256,23 @@ def test_a_job_goes_on_from_a_tuned_model_and_from_a_checkpoint(client, script, 
         assert job["model"] == resolved
         assert job["fine_tuned_model"].startswith(f"{BASE}.ft-")
         assert files == {"adapter_config.json", "adapter_model.safetensors"}
+
+
+def test_a_result_that_was_deployed_as_a_checkpoint_stays_deployed(client, script, server):
+    script.set(epochs=1, steps_per_epoch=2, wait_at=3)
+    job = f"{JOBS}/{a_job(client)['id']}"
+    until(lambda: client.get(f"{job}/checkpoints").json()["data"], "the last epoch is over")
+    [step] = client.get(f"{job}/checkpoints").json()["data"]
+    name = step["fine_tuned_model_checkpoint"]
+    client.post("/openai/deployments", json={"id": "mine", "model": name})
+
+    (server.settings.data / "fine-tuning" / step["fine_tuning_job_id"] / "go").touch()
+    model = ended(client, step["fine_tuning_job_id"])["fine_tuned_model"]
+
+    assert name == f"{model}:ckpt-step-2"
+    assert client.get("/openai/deployments/mine").json()["status"] == "succeeded"
+    assert client.get(f"/openai/models/{name}").json()["id"] == model
+    assert client.delete(job).status_code == 409
 
 
 def test_a_tuned_model_is_listed_for_its_resource_alone(client, script, server):
@@ -303,3 +340,22 @@ def test_a_job_that_has_ended_leaves_nothing_but_its_models(client, script, serv
     assert list((data / "commands").iterdir()) == []
     [folder] = [path for path in (data / "tuned").iterdir() if not path.name.startswith(".")]
     assert (folder / "model.json").is_file()
+
+
+def test_a_model_counts_in_what_its_resource_keeps(client, script, server):
+    script.set(epochs=4, steps_per_epoch=1)
+    job = ended(client, a_job(client)["id"])
+    until(lambda: not list((server.settings.data / "commands").iterdir()), "all is tidy")
+
+    with_models = _kept(server)
+    client.delete(f"{JOBS}/{job['id']}")
+
+    adapter = script.path.parent / "adapter"
+    assert with_models - _kept(server) == 3 * sum(one.stat().st_size for one in adapter.iterdir())
+    files = client.get("/openai/files").json()["data"]
+    assert _kept(server) == sum(file["bytes"] for file in files)
+
+
+def _kept(server: Server) -> int:
+    with server.built.database.reading() as connection:
+        return int(connection.execute(sa.select(usage.c.bytes)).scalar_one())

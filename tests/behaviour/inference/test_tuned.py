@@ -11,18 +11,17 @@ from tests.support.adapters import write_adapter
 from tests.support.embedded import CHAT, engine_host, models_folder, pulled
 from tests.support.files import until
 from tests.support.server import Server, running_server
+from tests.support.tuned import add_tuned
 
 from linarite.engines.installed import read_model
-from linarite.engines.tuned import put_tuned
-from linarite.resources.models.records import ModelRecord
-from linarite.resources.models.service import Models
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
-TUNED = f"{CHAT}.ft-0123456789abcdef0123456789abcdef-odd"
+HEX = "0123456789abcdef" * 2
+TUNED = f"{CHAT}.ft-{HEX}-odd"
 STEP = f"{TUNED}:ckpt-step-10"
-ORPHAN = f"{CHAT}.ft-fedcba9876543210fedcba9876543210"
-"""Its folder's base is gone, and no job is known that made it."""
+ORPHAN = f"gone.ft-{HEX[::-1]}"
+"""Its base is not on this machine."""
 PIZZA: Any = [{"role": "user", "content": "Tell me about pizza."}]
 BRIEFLY = {"temperature": 0, "max_tokens": 16}
 ARM = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a"
@@ -32,22 +31,18 @@ ARM = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/a
 def tuning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The default resource has a tuned model `tuned` and its checkpoint `step` deployed."""
     folder = tmp_path_factory.mktemp("tuning")
-    base = read_model(pulled(CHAT).folder)
-    records = []
-    for seed, name in enumerate((TUNED, STEP, ORPHAN)):
-        adapter = write_adapter(folder / f"adapter-{seed}", base.hf_folder, seed=seed, size=0.15)
-        put_tuned(base, adapter, folder / f"tuned-{seed}", name)
-        records.append(ModelRecord(name, "chat", path=folder / f"tuned-{seed}", base=CHAT))
-    stated = json.loads((folder / "tuned-2" / "model.json").read_text())
-    stated["base"]["folder"] = str(folder / "gone")
-    (folder / "tuned-2" / "model.json").write_text(json.dumps(stated))
-    tuned = {"default": records}
+    hf_folder = read_model(pulled(CHAT).folder).hf_folder
+    step, odd = (
+        write_adapter(folder / f"adapter-{seed}", hf_folder, seed=seed, size=0.15)
+        for seed in range(2)
+    )
     with (
         engine_host(folder, slots=8),
         running_server(folder, models_dir=models_folder()) as running,
         running.client() as client,
     ):
-        running.built.parts[Models].tuned = lambda resource: tuned.get(resource, [])
+        add_tuned(running, f"ftjob-{HEX}", CHAT, {10: step, 20: odd}, suffix="odd")
+        add_tuned(running, f"ftjob-{HEX[::-1]}", "gone", {10: odd})
         client.post("/openai/deployments", json={"id": "tuned", "model": TUNED})
         client.post("/openai/deployments", json={"id": "orphan", "model": ORPHAN})
         model = {"format": "OpenAI", "name": STEP, "version": "1"}
@@ -106,7 +101,7 @@ def test_a_tuned_model_that_cannot_be_put_together_is_told_apart(client: openai.
         client.chat.completions.create(model="orphan", messages=PIZZA)
 
     assert refused.value.status_code == 503
-    assert f"{ORPHAN} is not there any more" in refused.value.message
+    assert "gone is not on this machine any more" in refused.value.message
 
 
 @pytest.mark.parametrize("name", ["tuned", "step", TUNED])

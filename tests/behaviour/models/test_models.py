@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import openai
 import pytest
 from tests.support.server import Server, running_server
+from tests.support.tuned import add_tuned
 
-from linarite.resources.models.records import ModelRecord
-from linarite.resources.models.service import Models
 from linarite.wire.models import FineTuningState
 
 UPSTREAM = {"base_url": "http://127.0.0.1:9/v1"}
@@ -70,42 +69,34 @@ def test_a_model_tells_what_it_can_be_used_for(
     assert {name for name, is_so in capabilities.items() if is_so} == able | {"inference"}
 
 
-TUNED = ModelRecord(
-    f"{IDS[0]}.ft-0f0f-pirate", "chat", created_at=1_700_000_000, base=IDS[0], fine_tune="ftjob-0f"
-)
-STEP = ModelRecord(
-    f"{TUNED.id}:ckpt-step-10",
-    "chat",
-    created_at=1_700_000_000,
-    base=IDS[0],
-    fine_tune="ftjob-0f",
-    checkpoint="ftchkpt-1",
-    status=FineTuningState.CANCELLED,
-)
+HEX = "0123456789abcdef" * 2
+TUNED = f"{IDS[0]}.ft-{HEX}-pirate"
+STEP = f"{IDS[0]}.ft-{HEX[::-1]}:ckpt-step-10"
 
 
 @pytest.fixture
 def tuning(tmp_path) -> Iterator[Server]:
-    """A server whose default resource has tuned a model, and kept a checkpoint of it."""
-    aliases = {"gpt-4o-2024-08-06": TUNED.id}
+    """A server whose default resource has tuned a model, and kept a checkpoint of another."""
+    aliases = {"gpt-4o-2024-08-06": TUNED}
     models = [{"id": IDS[0], "upstream": UPSTREAM}]
     with running_server(tmp_path / "data", models=models, aliases=aliases) as running:
-        tuned = {"default": [TUNED, STEP]}
-        running.built.parts[Models].tuned = lambda resource: tuned.get(resource, [])
+        add_tuned(running, f"ftjob-{HEX}", IDS[0], {20: None}, suffix="pirate")
+        cancelled = FineTuningState.CANCELLED
+        add_tuned(running, f"ftjob-{HEX[::-1]}", IDS[0], {10: None}, status=cancelled)
         yield running
 
 
 def test_a_tuned_model_tells_its_base_and_its_job(tuning: Server):
     with tuning.client() as client:
-        model = client.get(f"/openai/models/{TUNED.id}").json()
+        model = client.get(f"/openai/models/{TUNED}").json()
 
     assert model == {
         "object": "model",
-        "id": TUNED.id,
+        "id": TUNED,
         "created_at": 1_700_000_000,
         "status": "succeeded",
         "model": IDS[0],
-        "fine_tune": "ftjob-0f",
+        "fine_tune": f"ftjob-{HEX}",
         "capabilities": {
             "fine_tune": False,
             "inference": True,
@@ -120,13 +111,19 @@ def test_a_tuned_model_tells_its_base_and_its_job(tuning: Server):
     }
 
 
-@pytest.mark.parametrize("name", [STEP.id, STEP.checkpoint])
-def test_a_checkpoint_is_a_model_by_its_name_and_its_id(tuning: Server, name: str):
+def test_a_checkpoint_is_a_model_by_its_name_and_its_id(tuning: Server):
     with tuning.sdk() as client:
-        model = client.models.retrieve(name).model_dump()
+        [checkpoint] = client.fine_tuning.jobs.checkpoints.list(f"ftjob-{HEX[::-1]}")
+        models = [client.models.retrieve(name).model_dump() for name in (STEP, checkpoint.id)]
 
-    assert (model["id"], model["model"], model["fine_tune"]) == (STEP.id, IDS[0], "ftjob-0f")
-    assert model["status"] == "cancelled"
+    for model in models:
+        told = (model["id"], model["model"], model["fine_tune"], model["status"])
+        assert told == (STEP, IDS[0], f"ftjob-{HEX[::-1]}", "cancelled")
+
+
+def test_a_result_goes_on_by_the_name_that_it_had_as_a_checkpoint(tuning: Server):
+    with tuning.sdk() as client:
+        assert client.models.retrieve(f"{TUNED}:ckpt-step-20").id == TUNED
 
 
 def test_tuned_models_are_listed_for_their_resource_alone(tuning: Server):
@@ -135,13 +132,13 @@ def test_tuned_models_are_listed_for_their_resource_alone(tuning: Server):
     with tuning.sdk() as ours, tuning.sdk(key=stranger) as theirs:
         listed = [[model.id for model in client.models.list()] for client in (ours, theirs)]
         with pytest.raises(openai.NotFoundError):
-            theirs.models.retrieve(TUNED.id)
+            theirs.models.retrieve(TUNED)
 
-    assert listed == [[IDS[0], TUNED.id, STEP.id, "gpt-4o-2024-08-06"], [IDS[0]]]
+    assert listed == [[IDS[0], TUNED, STEP, "gpt-4o-2024-08-06"], [IDS[0]]]
 
 
 def test_an_alias_may_stand_for_a_tuned_model(tuning: Server):
     with tuning.sdk() as client:
         model = client.models.retrieve("gpt-4o-2024-08-06").model_dump()
 
-    assert (model["model"], model["fine_tune"]) == (TUNED.id, "ftjob-0f")
+    assert (model["model"], model["fine_tune"]) == (TUNED, f"ftjob-{HEX}")

@@ -57,7 +57,17 @@ def test_a_command_runs_in_its_folder_and_tells_its_code(launcher, tmp_path):
 
     assert ended(launcher) == Status(is_running=False, code=7)
     assert Path((tmp_path / "where").read_text().strip()) == tmp_path
-    assert (tmp_path / "commands" / "job" / "output").read_text() == "said it\n"
+    assert launcher.said("job") == "said it\n"
+
+
+def test_the_end_of_what_a_command_printed_is_known(launcher, tmp_path):
+    assert launcher.said("job") == ""
+
+    submit(launcher, tmp_path, ["sh", "-c", "seq 2000; echo why >&2"])
+    ended(launcher)
+
+    assert launcher.said("job").endswith("1999\n2000\nwhy\n")
+    assert len(launcher.said("job")) <= 4_000
 
 
 def test_a_command_that_never_was_has_ended_without_a_code(launcher):
@@ -89,6 +99,22 @@ def test_a_command_outlives_the_process_that_started_it(launcher, tmp_path):
 
     until((tmp_path / "up").exists, "it runs")
     assert launcher.status("job").is_running
+    launcher.stop("job", grace_seconds=5)
+    assert ended(launcher).code == 128 + signal.SIGTERM
+
+
+def test_a_command_is_known_whose_starter_died_as_soon_as_it_ran(launcher, tmp_path):
+    starter = (
+        "import os, sys; from pathlib import Path; "
+        "from linarite.tasks.launcher import LocalLauncher; "
+        "spawn = os.posix_spawn; "
+        "os.posix_spawn = lambda *a, **more: (spawn(*a, **more), os._exit(9)); "
+        "LocalLauncher(Path(sys.argv[1])).submit('job', ['sleep', '60'], Path('.'), os.environ)"
+    )
+
+    subprocess.run([sys.executable, "-c", starter, tmp_path / "commands"], cwd=tmp_path)
+
+    until(lambda: launcher.status("job").is_running, "it is known")
     launcher.stop("job", grace_seconds=5)
     assert ended(launcher).code == 128 + signal.SIGTERM
 

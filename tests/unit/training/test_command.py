@@ -173,9 +173,21 @@ def test_data_at_fault_fail_the_job(base, tmp_path, lines, code, words):
     assert words in told["message"]
 
 
-def test_a_loss_that_is_no_number_fails_the_job(base, tmp_path):
+@pytest.mark.parametrize(
+    ("validation", "batch_size"),
+    [([], 2), (chats(5, start=90), 20)],
+    ids=["while learning", "while judging"],
+)
+def test_a_loss_that_is_no_number_fails_the_job(base, tmp_path, validation, batch_size):
+    """The whole data in one step: what it did to the weights is seen by the validation first."""
     folder = write_job(
-        tmp_path / "job", base, chats(20), n_epochs=3, batch_size=2, learning_rate_multiplier=1e30
+        tmp_path / "job",
+        base,
+        chats(20),
+        validation,
+        n_epochs=3,
+        batch_size=batch_size,
+        learning_rate_multiplier=1e30,
     )
 
     command.main([str(folder)])

@@ -52,6 +52,28 @@ def test_faults_are_told_by_line_and_the_many_are_counted(tmp_path):
     assert (told.value.code, told.value.param) == ("invalid_training_file", "training_file")
 
 
+def _calling(name: str, arguments: str) -> dict[str, object]:
+    call = {"id": "1", "function": {"name": name, "arguments": arguments}}
+    return {"messages": [USER, {"role": "assistant", "tool_calls": [call]}]}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (_calling("f", "[" * 9_000 + "]" * 9_000), "Line 11: it is nested too deeply."),
+        (_calling("f" * 300_000, "{"), "Line 11: messages[1] calls fff"),
+        ({**chats(1)[0], "functions": 5}, 'Line 11: "functions" must be a list of objects.'),
+    ],
+    ids=["deep", "long", "no list"],
+)
+def test_a_line_that_is_beyond_measure_is_told_in_short(tmp_path, line, words):
+    with pytest.raises(TrainingFailure) as told:
+        read_examples(_file(tmp_path, _lines([*chats(10), line])), supervised)
+
+    assert words in told.value.message
+    assert len(told.value.message) < 500
+
+
 def test_a_validation_file_needs_one_example(tmp_path):
     examples, _ = read_examples(_file(tmp_path, _lines(chats(1)), is_validation=True), supervised)
     assert len(examples) == 1

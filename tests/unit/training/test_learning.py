@@ -8,6 +8,7 @@ import torch
 from tests.support.training_jobs import chats, curve, log_of, preferences, write_job
 
 from linarite.training import command
+from linarite.training.dpo import Dpo, Pair
 from linarite.training.model import TunedModel
 from linarite.training.supervised import Supervised
 from linarite.training.writing import Tokens
@@ -154,6 +155,30 @@ def test_preferences_raise_the_margin_of_pairs_that_were_not_seen(base, tmp_path
     margins = curve(folder, "full_valid_reward_margin")
     assert 0 < margins[0] < margins[-1]
     assert curve(folder, "full_valid_reward_accuracy")[-1] == 1.0
+
+
+class _Tight(TunedModel):
+    """A model with memory for forty tokens at a time."""
+
+    saves_memory = False
+
+    def piece_budget(self) -> int:
+        return 40
+
+    def learns(self, *, saves_memory: bool) -> None:
+        self.saves_memory = saves_memory
+        super().learns(saves_memory=saves_memory)
+
+
+@pytest.mark.parametrize("longer", ["chosen", "rejected"])
+def test_a_pair_with_one_long_end_is_learned_in_less_memory(base, longer):
+    model = _Tight.load(base / "hf", None, seed=1)
+    ends = {end: Tokens(array("i", [1] * 4), array("i", [3])) for end in ("chosen", "rejected")}
+    ends[longer] = Tokens(array("i", [1] * 30), array("i", [29]))
+
+    Dpo(model, [Pair(**ends)], [], torch.zeros(1, 2), beta=0.1).learn([0], _never)
+
+    assert model.saves_memory
 
 
 def test_a_training_goes_on_from_an_adapter(base, tmp_path):

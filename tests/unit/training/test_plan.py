@@ -2,7 +2,8 @@
 
 import pytest
 
-from linarite.training.plan import batches_of_epoch, make_plan, pieces
+from linarite.training.faults import TrainingFailure
+from linarite.training.plan import batches_of_epoch, make_plan, pieces, trained_tokens
 from linarite.training.spec import Wishes
 
 
@@ -34,6 +35,14 @@ def test_what_was_asked_for_is_done():
         "l2_multiplier": 0.1,
     }
     assert (plan.steps_per_epoch, plan.steps) == (7, 28)
+
+
+def test_a_job_has_at_most_two_billion_tokens():
+    plan = _plan(10, n_epochs=50)
+
+    assert trained_tokens(plan, [4_000_000] * 10) == 2_000_000_000
+    with pytest.raises(TrainingFailure, match="2000000050 in 50 epochs"):
+        trained_tokens(plan, [4_000_001] + [4_000_000] * 9)
 
 
 def test_the_rate_rises_and_falls_and_is_lower_for_wide_models_and_preferences():

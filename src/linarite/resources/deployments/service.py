@@ -132,14 +132,14 @@ class Deployments:
             ItemDoesAlreadyExist: the name is taken.
             QuotaExceeded: `resource` has made as many as it may.
         """
-        record = self._new(resource, body.id or ids.deployment_id(), body.model)
+        model = self._model(resource, body.model)
         record = replace(
-            record,
+            self._new(resource, body.id or ids.deployment_id(), model),
             enqueued_token_limit=body.enqueued_token_limit or DEFAULT_TOKEN_LIMIT,
             **_scaling(body.scale_settings),
         )
-        self._insert(record)
-        return Deployed(record, self._model_of(record))
+        self._insert(record, model)
+        return Deployed(record, model)
 
     def update(self, resource: str, name: str, body: DeploymentUpdate) -> Deployed:
         """Change what `body` names; a new model answers from the next request on.
@@ -149,11 +149,12 @@ class Deployments:
             InvalidPayload: there is no such model.
         """
         changes: dict[str, Any] = _scaling(body.scale_settings)
-        if body.model is not None:
-            changes["model"] = self._model(resource, body.model, "$.model").id
+        model = None if body.model is None else self._model(resource, body.model)
+        if model is not None:
+            changes["model"] = model.id
         if body.enqueued_token_limit is not None:
             changes["enqueued_token_limit"] = body.enqueued_token_limit
-        return self._change(resource, name, changes)
+        return self._change(resource, name, changes, model)
 
     def put(self, resource: str, name: str, body: ArmDeploymentRequest) -> tuple[Deployed, bool]:
         """Make the deployment `name` what `body` says; tells also whether it is new.
@@ -163,17 +164,20 @@ class Deployments:
             InvalidPayload: there is no such model.
             QuotaExceeded: `resource` has made as many as it may.
         """
-        asked = self._new(resource, name, body.properties.model.name, "$.properties.model.name")
+        model = self._model(resource, body.properties.model.name, "$.properties.model.name")
         record = replace(
-            asked, sku=body.sku.name, capacity=body.sku.capacity or 1, arm=_arm_only(body)
+            self._new(resource, name, model),
+            sku=body.sku.name,
+            capacity=body.sku.capacity or 1,
+            arm=_arm_only(body),
         )
         try:
-            self._insert(record)
+            self._insert(record, model)
         except ItemDoesAlreadyExist:
             kept = ("model", "sku", "capacity", "arm")
-            changed = self._change(resource, name, {key: getattr(record, key) for key in kept})
-            return changed, False
-        return Deployed(record, self._model_of(record)), True
+            changes = {key: getattr(record, key) for key in kept}
+            return self._change(resource, name, changes, model), False
+        return Deployed(record, model), True
 
     def patch(self, resource: str, name: str, body: ArmDeploymentPatch) -> Deployed:
         """Change the price tier or the tags.
@@ -249,7 +253,7 @@ class Deployments:
 
     def _unstored(self, name: str) -> DeploymentRecord | None:
         model = self.models.find_everyones(name)
-        return None if model is None else self._new(EVERYONE, model.id, model.id)
+        return None if model is None else self._new(EVERYONE, model.id, model)
 
     def _visible(self, resource: str) -> Sequence[DeploymentRecord]:
         with self.database.reading() as connection:
@@ -265,36 +269,37 @@ class Deployments:
             present = repository.declared(tx)
             for model in self.models.everyones():
                 if model.id not in present:
-                    repository.insert(tx, self._new(EVERYONE, model.id, model.id))
+                    repository.insert(tx, self._new(EVERYONE, model.id, model))
 
     def _wanted(self) -> dict[str, DeploymentRecord]:
         wanted = {
-            model.id: self._new(EVERYONE, model.id, model.id) for model in self.models.everyones()
+            model.id: self._new(EVERYONE, model.id, model) for model in self.models.everyones()
         }
         for entry in self.declared:
-            record = self._new(EVERYONE, entry.name, entry.model, f"deployments.{entry.name}.model")
+            model = self._model(EVERYONE, entry.model, f"deployments.{entry.name}.model")
+            record = self._new(EVERYONE, entry.name, model)
             wanted[entry.name] = replace(record, enqueued_token_limit=entry.enqueued_token_limit)
         return wanted
 
-    def _new(
-        self, resource: str, name: str, model: str, target: str = "$.model"
-    ) -> DeploymentRecord:
+    def _new(self, resource: str, name: str, model: ModelRecord) -> DeploymentRecord:
         now = self.clock.now()
-        model_id = self._model(resource, model, target).id
-        return DeploymentRecord(name, resource, model_id, DEFAULT_TOKEN_LIMIT, now, now)
+        return DeploymentRecord(name, resource, model.id, DEFAULT_TOKEN_LIMIT, now, now)
 
-    def _model(self, resource: str, model: str, target: str) -> ModelRecord:
-        found = self.models.find(resource, model)
+    def _model(self, resource: str, name: str, target: str = "$.model") -> ModelRecord:
+        found = self.models.find(resource, name)
         if found is None:
-            raise InvalidPayload(
-                f"The model {model!r} does not exist; GET /openai/models lists those that do.",
-                target=target,
-            )
+            raise _no_model(name, target)
         return found
 
-    def _insert(self, record: DeploymentRecord) -> None:
+    def _hold(self, tx: Transaction, model: ModelRecord) -> None:
+        """Raise InvalidPayload if the model was deleted since it was found; it stays otherwise."""
+        if not self.models.hold(tx, model):
+            raise _no_model(model.id)
+
+    def _insert(self, record: DeploymentRecord, model: ModelRecord) -> None:
         try:
             with self.database.transaction() as tx:
+                self._hold(tx, model)
                 if repository.find(tx, record.resource, record.id) is not None:
                     _taken(record.id)
                 if repository.count(tx, record.resource) >= self.most:
@@ -303,9 +308,18 @@ class Deployments:
         except IntegrityError:  # another transaction was first
             _taken(record.id)
 
-    def _change(self, resource: str, name: str, changes: Mapping[str, Any]) -> Deployed:
+    def _change(
+        self,
+        resource: str,
+        name: str,
+        changes: Mapping[str, Any],
+        model: ModelRecord | None = None,
+    ) -> Deployed:
+        """Change a deployment; `model` is its new one, if it gets one."""
         values = {**changes, "updated_at": self.clock.now()}
         with self.database.transaction() as tx:
+            if model is not None:
+                self._hold(tx, model)
             if not repository.update(tx, resource, name, values):
                 _refuse_change(tx, name)
             record = repository.find(tx, resource, name)
@@ -316,6 +330,13 @@ class Deployments:
     def _model_of(self, record: DeploymentRecord) -> ModelRecord | None:
         """Its model as its owner sees it: the operator may deploy anyone's tuned model for all."""
         return self.models.find(record.resource, record.model)
+
+
+def _no_model(name: str, target: str = "$.model") -> InvalidPayload:
+    return InvalidPayload(
+        f"The model {name!r} does not exist; GET /openai/models lists those that do.",
+        target=target,
+    )
 
 
 def _scaling(settings: ScaleSettings | None) -> dict[str, Any]:

@@ -49,8 +49,9 @@ def discharge(tx: Transaction, resource: str, fewer_bytes: int) -> None:
 def exceeded(used: int, more: int, limit: int) -> QuotaExceeded:
     """The refusal of `more` bytes."""
     return QuotaExceeded(
-        f"{used} of the {limit} bytes that this resource may keep are in use (open uploads "
-        f"included), and this needs {more} more; delete files or cancel uploads first."
+        f"{used} of the {limit} bytes that this resource may keep are in use (open uploads and "
+        f"tuned models included), and this needs {more} more; delete files or tuning jobs, or "
+        "cancel uploads first."
     )
 
 

@@ -239,9 +239,16 @@ class Files:
             self.queue.enqueue(tx, VALIDATE, record.id, resource=new.resource)
         return record
 
-    def charge(self, tx: Transaction, resource: str, more_bytes: int) -> None:
-        """Charge a resource for bytes that it keeps or will send; raises QuotaExceeded."""
-        limit = self.limits.stored_bytes if more_bytes > 0 else None
+    def charge(
+        self, tx: Transaction, resource: str, more_bytes: int, *, is_refused: bool = True
+    ) -> None:
+        """Charge a resource for bytes that it keeps or will send.
+
+        Raises:
+            QuotaExceeded: it has no room for them; not where `is_refused` is False, as for what
+                was worked for already.
+        """
+        limit = self.limits.stored_bytes if more_bytes > 0 and is_refused else None
         quota.charge(tx, resource, more_bytes, limit=limit)
 
     def discharge(self, tx: Transaction, resource: str, fewer_bytes: int) -> None:

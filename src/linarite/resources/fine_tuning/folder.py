@@ -7,16 +7,16 @@ log.jsonl       what the command tells, one JSON object a line
 checkpoints/    adapters at the ends of epochs
 """
 
-import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from linarite.engines.installed import sync
 from linarite.resources.fine_tuning.records import JobRecord
 from linarite.wire.fine_tuning import AUTO
 
@@ -64,7 +64,7 @@ class JobFolder:
         base: Path,
         training: Iterable[bytes],
         validation: Iterable[bytes] | None,
-        adapter: Path | None,
+        write_adapter: Callable[[Path], None] | None,
     ) -> None:
         """Make the folder, all at once.
 
@@ -73,19 +73,20 @@ class JobFolder:
             base: the installed model's folder.
             training: the training file, in pieces.
             validation: the validation file, if there is one.
-            adapter: the adapter that a tuned start has; it is moved.
+            write_adapter: writes the adapter that a tuned start has into a folder.
         """
-        scratch = self.path.with_name(f".{self.path.name}.part")
+        scratch = self._scratch
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(mode=0o700, parents=True)
         _write(scratch / "id", [uuid.uuid4().hex.encode()])
         _write(scratch / _TRAINING, training)
         if validation is not None:
             _write(scratch / _VALIDATION, validation)
-        if adapter is not None:
-            shutil.move(adapter, scratch / _ADAPTER)
-        spec = self._spec(job, base, validation is not None, adapter is not None)
+        if write_adapter is not None:
+            write_adapter(scratch / _ADAPTER)
+        spec = self._spec(job, base, validation is not None, write_adapter is not None)
         _write(scratch / "spec.json", [orjson.dumps(spec, option=orjson.OPT_INDENT_2)])
+        sync(scratch)
         shutil.rmtree(self.path, ignore_errors=True)
         scratch.rename(self.path)
 
@@ -105,8 +106,13 @@ class JobFolder:
         return entries
 
     def remove(self) -> None:
-        """Remove it with all that is in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove it with all that is in it, and what was to become it."""
+        for path in (self.path, self._scratch):
+            shutil.rmtree(path, ignore_errors=True)
+
+    @property
+    def _scratch(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.part")
 
     def _spec(
         self, job: JobRecord, base: Path, has_validation: bool, has_adapter: bool
@@ -130,5 +136,3 @@ class JobFolder:
 def _write(path: Path, pieces: Iterable[bytes]) -> None:
     with path.open("wb") as stream:
         stream.writelines(pieces)
-        stream.flush()
-        os.fsync(stream.fileno())

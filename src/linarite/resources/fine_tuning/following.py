@@ -2,7 +2,8 @@
 
 Each piece of the log becomes one transaction with the position after it, so that a successor goes
 on where the last one was: nothing is told twice, nothing is left out. An adapter's bytes are
-durable before the row that names them.
+durable before the row that names them. A training that begins anew, as on another machine, tells
+again what is known; that stays as it is.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from linarite.storage.objects import Stored
 from linarite.tasks.task import Ticket
 from linarite.wire.files import Purpose
 from linarite.wire.fine_tuning import LogLevel
+from linarite.wire.shapes import INT32_MAX
 
 TRAINING = "Training started."
 
@@ -92,9 +94,10 @@ class Following:
     def _keep(self, job: JobRecord, piece: Piece) -> JobRecord:
         stored = self._store(job, piece.checkpoint)
         unnamed = [one.extent.key for one in stored.values()]
-        dropped: set[str] = set()
+        dropped: list[CheckpointRecord] = []
         with self.jobs.database.transaction() as tx:
             self.ticket.guard(tx)
+            self._leave_out_told(tx, job, piece)
             if piece.begins is not None and job.result_file_id is None:
                 piece.values["result_file_id"] = self._begin(tx, job, piece)
             job = repository.note(tx, job, log_position=piece.end, **piece.values)
@@ -105,9 +108,17 @@ class Following:
                 dropped = self._prune(tx, job)
                 unnamed.clear()
         self.jobs.blobs.delete(unnamed)
-        for blob_id in dropped:
+        for blob_id in repository.blob_ids_of(dropped):
             self.jobs.files.drop_unused(blob_id)
+        self.jobs.tuned.remove([name for old in dropped for name in old.names(job)])
         return job
+
+    def _leave_out_told(self, tx: Transaction, job: JobRecord, piece: Piece) -> None:
+        messages = [event.message for event in piece.events if event.step is None]
+        told = repository.told(tx, job, messages) if messages else set()
+        piece.events = [
+            event for event in piece.events if event.step is not None or event.message not in told
+        ]
 
     def _begin(self, tx: Transaction, job: JobRecord, piece: Piece) -> str:
         """Start the results file; tells that the training has begun."""
@@ -122,16 +133,21 @@ class Following:
         return file.id
 
     def _store(self, job: JobRecord, entry: Entry | None) -> dict[str, Stored]:
-        """Store the files of a checkpoint that has no row; none when its folder is gone again."""
+        """Store the files of a checkpoint that has no row; none when its folder is gone again.
+
+        One before the newest was there already, and may have been dropped since.
+        """
         if entry is None:
             return {}
         with self.jobs.database.reading() as connection:
-            if repository.has_checkpoint(connection, job, entry.fields["step"]):
+            if entry.fields["step"] <= repository.last_checkpoint(connection, job):
                 return {}
         folder = self.folder.path / entry.fields["folder"]
-        if not all((folder / name).is_file() for name in ADAPTER_FILES):
+        write = self.jobs.blobs.write_all
+        try:
+            return {name: write(_pieces(folder / name)) for name in ADAPTER_FILES}
+        except FileNotFoundError:  # also while it is read: the training goes on meanwhile
             return {}
-        return {name: self.jobs.blobs.write_all(_pieces(folder / name)) for name in ADAPTER_FILES}
 
     def _add_checkpoint(
         self, tx: Transaction, job: JobRecord, entry: Entry, stored: Mapping[str, Stored]
@@ -148,18 +164,18 @@ class Following:
         for name, one in stored.items():
             blob = blob_rows.keep_stored(tx, one, user=record.user, now=entry.at)
             record.files[name] = blob.id
+            self.jobs.files.charge(tx, job.resource, blob.bytes, is_refused=False)
         repository.add_checkpoint(tx, job, record)
 
-    def _prune(self, tx: Transaction, job: JobRecord) -> set[str]:
-        """Let go of the oldest checkpoints, but for deployed ones; gives their blobs."""
-        dropped = set()
+    def _prune(self, tx: Transaction, job: JobRecord) -> list[CheckpointRecord]:
+        """Let go of the oldest checkpoints, but for deployed ones; gives them."""
+        dropped = []
         for old in repository.checkpoints(tx, job)[_CHECKPOINTS_KEPT:]:
-            if self.jobs.deployments.of_model(tx, old.name(job)):
+            if any(self.jobs.deployments.of_model(tx, name) for name in old.names(job)):
                 continue
             repository.remove_checkpoint(tx, old)
-            for blob_id in old.files.values():
-                blob_rows.release(tx, blob_id, old.user)
-                dropped.add(blob_id)
+            self.jobs.release(tx, job, old)
+            dropped.append(old)
         return dropped
 
 
@@ -197,7 +213,7 @@ def _read(job: JobRecord, entries: Sequence[Entry]) -> Piece:
 def _read_step(job: JobRecord, entry: Entry, piece: Piece) -> None:
     step, metrics = entry.fields["step"], entry.fields["metrics"]
     piece.steps[step] = metrics
-    piece.values["estimated_finish"] = entry.fields["finish_at"]
+    piece.values["estimated_finish"] = min(entry.fields["finish_at"], INT32_MAX)
     if step % _EVENT_EVERY_STEPS == 0 or job.ends_epoch(step):
         piece.events.append(
             EventRecord(

@@ -183,6 +183,10 @@ class CheckpointRecord:
         is_result = job.fine_tuned_model is not None and self.step == job.steps
         return job.tuned_model if is_result else f"{job.tuned_model}:ckpt-step-{self.step}"
 
+    def names(self, job: JobRecord) -> set[str]:
+        """Every model name that it goes by; a result keeps the one that it had as a checkpoint."""
+        return {self.name(job), f"{job.tuned_model}:ckpt-step-{self.step}"}
+
     def to_wire(self, job: JobRecord) -> FineTuningJobCheckpoint:
         """The checkpoint of `job` as the contract shows it."""
         return FineTuningJobCheckpoint(

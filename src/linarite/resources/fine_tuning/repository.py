@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from enum import Enum, auto
 from typing import Any
 
 import sqlalchemy as sa
@@ -37,17 +38,31 @@ def insert(tx: Transaction, values: Mapping[str, Any]) -> JobRecord:
     return _job(tx.execute(statement).mappings().one())
 
 
-def find(connection: sa.Connection, resource: str, job_id: str) -> JobRecord | None:
+class Lock(Enum):
+    """What others cannot do with a row until the transaction ends. SQLite has one writer anyway."""
+
+    SHARED = auto()
+    """Change it."""
+    ALONE = auto()
+    """Change it, or hold it."""
+
+
+def find(
+    connection: sa.Connection, resource: str, job_id: str, *, lock: Lock | None = None
+) -> JobRecord | None:
     """The job of that resource."""
-    query = sa.select(*_JOB).where(
-        fine_tuning_jobs.c.id == job_id, fine_tuning_jobs.c.resource == resource
-    )
-    return _one_job(connection, query)
+    job = find_any(connection, job_id, lock=lock)
+    return job if job is not None and job.resource == resource else None
 
 
-def find_any(connection: sa.Connection, job_id: str) -> JobRecord | None:
+def find_any(
+    connection: sa.Connection, job_id: str, *, lock: Lock | None = None
+) -> JobRecord | None:
     """The job with that id, whosever it is: for tasks, which know no caller."""
-    return _one_job(connection, sa.select(*_JOB).where(fine_tuning_jobs.c.id == job_id))
+    query = sa.select(*_JOB).where(fine_tuning_jobs.c.id == job_id)
+    if lock is not None:
+        query = query.with_for_update(read=lock is Lock.SHARED)
+    return _one_job(connection, query)
 
 
 def of_file(connection: sa.Connection, file_id: str) -> JobRecord | None:
@@ -64,12 +79,11 @@ def page(connection: sa.Connection, resource: str, wanted: Page) -> Listed[JobRe
     return listed([_job(row) for row in connection.execute(query).mappings()], wanted)
 
 
-def count_pending(connection: sa.Connection, resource: str) -> int:
-    """How many jobs of a resource wait."""
-    query = sa.select(sa.func.count()).where(
-        fine_tuning_jobs.c.resource == resource,
-        fine_tuning_jobs.c.status == FineTuningState.PENDING,
-    )
+def count(connection: sa.Connection, resource: str, status: FineTuningState | None = None) -> int:
+    """How many jobs a resource has, all or those of one status."""
+    query = sa.select(sa.func.count()).where(fine_tuning_jobs.c.resource == resource)
+    if status is not None:
+        query = query.where(fine_tuning_jobs.c.status == status)
     return connection.execute(query).scalar_one()
 
 
@@ -149,6 +163,14 @@ def add_events(tx: Transaction, job: JobRecord, events: Sequence[EventRecord]) -
         tx.execute(_insert_or_ignore(tx, fine_tuning_events, {"job": job.seq, **values}))
 
 
+def told(connection: sa.Connection, job: JobRecord, messages: Sequence[str]) -> set[str]:
+    """Those of `messages` that an event of the job says."""
+    query = sa.select(fine_tuning_events.c.message).where(
+        fine_tuning_events.c.job == job.seq, fine_tuning_events.c.message.in_(messages)
+    )
+    return set(connection.execute(query).scalars())
+
+
 def events_page(connection: sa.Connection, job: JobRecord, wanted: Page) -> Listed[EventRecord]:
     """A page of a job's events; raises InvalidPayload when `wanted.after` is none of them."""
     is_its = fine_tuning_events.c.job == job.seq
@@ -204,12 +226,11 @@ def add_checkpoint(tx: Transaction, job: JobRecord, record: CheckpointRecord) ->
     tx.execute(sa.insert(fine_tuning_checkpoints).values(job=job.seq, **values))
 
 
-def has_checkpoint(connection: sa.Connection, job: JobRecord, step: int) -> bool:
-    """Whether a job has a checkpoint of that step."""
-    query = sa.select(fine_tuning_checkpoints.c.seq).where(
-        fine_tuning_checkpoints.c.job == job.seq, fine_tuning_checkpoints.c.step == step
-    )
-    return connection.execute(query).first() is not None
+def last_checkpoint(connection: sa.Connection, job: JobRecord) -> int:
+    """The step of a job's newest checkpoint; 0 when there is none."""
+    query = sa.select(sa.func.max(fine_tuning_checkpoints.c.step))
+    query = query.where(fine_tuning_checkpoints.c.job == job.seq)
+    return connection.execute(query).scalar() or 0
 
 
 def remove_checkpoint(tx: Transaction, record: CheckpointRecord) -> None:
@@ -237,17 +258,12 @@ def checkpoints_page(
     return listed([CheckpointRecord(**row) for row in rows], wanted)
 
 
-def job_of_checkpoint(
-    connection: sa.Connection, resource: str, checkpoint_id: str
-) -> JobRecord | None:
-    """The job of that resource that a checkpoint is of."""
+def job_of_checkpoint(connection: sa.Connection, checkpoint_id: str) -> JobRecord | None:
+    """The job that a checkpoint is of."""
     query = (
         sa.select(*_JOB)
         .join(fine_tuning_checkpoints, fine_tuning_checkpoints.c.job == fine_tuning_jobs.c.seq)
-        .where(
-            fine_tuning_checkpoints.c.id == checkpoint_id,
-            fine_tuning_jobs.c.resource == resource,
-        )
+        .where(fine_tuning_checkpoints.c.id == checkpoint_id)
     )
     return _one_job(connection, query)
 

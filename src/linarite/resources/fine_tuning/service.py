@@ -24,6 +24,7 @@ from linarite.resources.fine_tuning import creation, repository, results
 from linarite.resources.fine_tuning.downloads import Download, Form, download
 from linarite.resources.fine_tuning.lifecycle import JOB
 from linarite.resources.fine_tuning.records import CheckpointRecord, EventRecord, JobRecord
+from linarite.resources.fine_tuning.repository import Lock
 from linarite.resources.fine_tuning.tuned import TunedModels
 from linarite.resources.models.service import Models
 from linarite.settings import FineTuningSettings
@@ -87,12 +88,13 @@ class FineTuning:
             InvalidPayload: that model cannot be tuned, a file is not a processed one for
                 fine-tuning, or something is out of its range.
             NotFound: there is no such file.
-            QuotaExceeded: as many jobs wait as may.
+            QuotaExceeded: as many jobs are there, or wait, as may; or there is no room for more.
             ServiceUnavailable: training is not part of this installation.
 
         Contract: FineTuning_Create, 201 FineTuningJob.
         """
         creation.check_names(body)
+        self.files.check_room(resource, 1)
         values: dict[str, Any] = {
             "id": ids.job_id(),
             "resource": resource,
@@ -192,14 +194,13 @@ class FineTuning:
         Contract: FineTuning_Delete, 204.
         """
         with self.database.transaction() as tx:
-            job = _found(tx, resource, job_id)
+            job = _found(tx, resource, job_id, lock=Lock.ALONE)
             made = repository.checkpoints(tx, job)
-            names = {job.tuned_model, *(one.name(job) for one in made)}
+            names = {job.tuned_model}.union(*(one.names(job) for one in made))
             self._refuse_deployed(tx, names)
             self._remove(tx, job)
             for checkpoint in made:
-                for blob_id in checkpoint.files.values():
-                    blob_rows.release(tx, blob_id, checkpoint.user)
+                self.release(tx, job, checkpoint)
         for blob_id in job.blob_ids | repository.blob_ids_of(made):
             self.files.drop_unused(blob_id)
         self.tuned.remove(sorted(names))
@@ -236,6 +237,12 @@ class FineTuning:
         if job.blob_ids:
             repository.let_go(tx, job)
         return job.blob_ids
+
+    def release(self, tx: Transaction, job: JobRecord, checkpoint: CheckpointRecord) -> None:
+        """End a checkpoint's use of its files, and its resource's charge for them."""
+        for blob_id in checkpoint.files.values():
+            self.files.discharge(tx, job.resource, blob_rows.get(tx, blob_id).bytes)
+            blob_rows.release(tx, blob_id, checkpoint.user)
 
     def event(
         self, message: str, level: LogLevel = LogLevel.INFO, *, at: int | None = None
@@ -292,7 +299,12 @@ class FineTuning:
             )
 
     def _refuse_too_many(self, tx: Transaction, resource: str) -> None:
-        waiting = repository.count_pending(tx, resource)
+        most, there = self.files.limits.fine_tuning_jobs, repository.count(tx, resource)
+        if most is not None and there >= most:
+            raise QuotaExceeded(
+                f"This resource has {there} tuning jobs, which is the most; delete some first."
+            )
+        waiting = repository.count(tx, resource, FineTuningState.PENDING)
         if waiting >= self.settings.queued:
             raise QuotaExceeded(
                 f"{waiting} jobs of this resource wait already, which is the most; cancel one or "
@@ -308,8 +320,10 @@ class FineTuning:
                 )
 
 
-def _found(connection: sa.Connection, resource: str, job_id: str) -> JobRecord:
-    job = None if "\0" in job_id else repository.find(connection, resource, job_id)
+def _found(
+    connection: sa.Connection, resource: str, job_id: str, *, lock: Lock | None = None
+) -> JobRecord:
+    job = None if "\0" in job_id else repository.find(connection, resource, job_id, lock=lock)
     if job is None:
         raise NotFound(f"There is no fine-tuning job {job_id[:100]!r}.")
     return job

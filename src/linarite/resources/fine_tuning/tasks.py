@@ -10,7 +10,10 @@ raises it, and the other's writes find no row.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import structlog
 
 from linarite.engines.installed import find_model
 from linarite.errors import LinariteError
@@ -23,7 +26,7 @@ from linarite.resources.fine_tuning.records import EventRecord, Fenced, JobRecor
 from linarite.resources.fine_tuning.service import RUN, FineTuning
 from linarite.storage import blob_rows
 from linarite.tasks.launcher import KILLED, Launcher
-from linarite.tasks.task import HandedBack, Task, Ticket
+from linarite.tasks.task import HandedBack, Schedule, Task, Ticket
 from linarite.wire.fine_tuning import LogLevel
 from linarite.wire.models import FineTuningState
 
@@ -34,8 +37,11 @@ NOT_FOLLOWED = (
     "results file has every step."
 )
 
+_log = structlog.get_logger("linarite.fine_tuning")
+
 _LOOK_SECONDS = 0.25
 _HAND_BACK_SECONDS = 4.0
+_SWEEP_EVERY_SECONDS = 3600.0
 _DEATHS = 5
 _INTERRUPTED, _DOUBLE = 75, 76
 """Exit codes of the command: it was asked to end and can go on; another copy is at it."""
@@ -86,6 +92,14 @@ class Work:
             )
         ]
 
+    def schedules(self) -> list[Schedule]:
+        """What comes round: the folders of models that are no more."""
+        return [Schedule("fine_tuning.sweep", _SWEEP_EVERY_SECONDS, self.sweep)]
+
+    def sweep(self, _ticket: Ticket) -> None:
+        """Remove what a process that died left among the folders of tuned models."""
+        self._jobs.tuned.sweep(older_than_seconds=_SWEEP_EVERY_SECONDS)
+
     def run(self, job_id: str, ticket: Ticket) -> None:
         """Train until the job has ended, by itself or by being cancelled; then tidy up."""
         job = self._begin(job_id, ticket)
@@ -94,7 +108,8 @@ class Work:
                 self._train(job, ticket)
             self._tidy(job_id, ticket)
         except Fenced:
-            return
+            if self._ending.find(job_id) is None:  # deleted while it was being stopped
+                self._remove(job_id)
         except HandedBack:
             self._training.launcher.stop(job_id, grace_seconds=_HAND_BACK_SECONDS, kill=False)
             raise
@@ -107,7 +122,7 @@ class Work:
         if job is not None and not JOB.is_final(job.status):
             self._ending.fail(job, _server_fault(error))
         self._ending.clean(job_id)
-        self._folder(job_id).remove()
+        self._remove(job_id)
 
     def _begin(self, job_id: str, ticket: Ticket) -> JobRecord | None:
         """Take the job, and start it if it waited."""
@@ -144,6 +159,8 @@ class Work:
                 step = repository.last_step(connection, job)
             if not status.is_running and job.log_position == position:
                 if deaths.are_too_many(step, status.code):
+                    said = self._training.launcher.said(job.id)
+                    _log.error("training died", job=job.id, code=status.code, output=said)
                     self._ending.fail(job, _why_it_died(status.code))
                     return
                 ticket.wait(deaths.pause_seconds)
@@ -182,16 +199,13 @@ class Work:
             validation = None
             if job.validation_blob_id is not None:
                 validation = blob_rows.get(connection, job.validation_blob_id)
-        adapter = None
-        if job.adapter is not None:
-            adapter = folder.path.with_name(f".{job.id}.adapter")
-            jobs.tuned.write_adapter(job.adapter, adapter)
+        adapter = job.adapter
         folder.make(
             job,
             base.folder,
             jobs.blobs.read(training.extents),
             None if validation is None else jobs.blobs.read(validation.extents),
-            adapter,
+            None if adapter is None else partial(jobs.tuned.write_adapter, adapter),
         )
 
     def _submit(self, job: JobRecord, folder: JobFolder) -> None:
@@ -210,14 +224,13 @@ class Work:
 
     def _tidy(self, job_id: str, ticket: Ticket) -> None:
         """Stop what still trains, keep what it had finished, and remove what was needed for it."""
-        launcher, folder = self._training.launcher, self._folder(job_id)
-        launcher.stop(job_id, grace_seconds=0)
+        folder = self._folder(job_id)
+        self._training.launcher.stop(job_id, grace_seconds=0)
         job = self._ending.find(job_id)
         if job is not None and job.status == FineTuningState.CANCELLED and folder.is_whole:
             self._keep_the_rest(job, folder, ticket)
         self._ending.clean(job_id)
-        folder.remove()
-        launcher.forget(job_id)
+        self._remove(job_id)
 
     def _keep_the_rest(self, job: JobRecord, folder: JobFolder, ticket: Ticket) -> None:
         """What a cancelled job told before it was stopped: its steps and checkpoints."""
@@ -228,6 +241,12 @@ class Work:
         while job.log_position != position:
             position = job.log_position
             job, _ = following.advance(job, quietly=True)
+
+    def _remove(self, job_id: str) -> None:
+        """Leave nothing of the training itself: no process, no folder, no note of the command."""
+        self._training.launcher.stop(job_id, grace_seconds=0)
+        self._folder(job_id).remove()
+        self._training.launcher.forget(job_id)
 
     def _folder(self, job_id: str) -> JobFolder:
         return JobFolder(self._training.folder / job_id)
@@ -268,7 +287,7 @@ def _why_it_died(code: int | None) -> Failure:
     return Failure(
         "server_error",
         f"The training ended {_DEATHS} times without getting further (exit code {code}); the "
-        "server's log may say why.",
+        "server's log has what it said.",
     )
 
 

@@ -4,9 +4,11 @@ A tuned model is its adapter's files in the blob store; the folder that engines 
 together from them wherever it is missing.
 """
 
+import contextlib
 import fcntl
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +21,11 @@ from linarite.engines.installed import find_model, is_put_together
 from linarite.engines.refusals import ModelMissing
 from linarite.resources.fine_tuning import repository
 from linarite.resources.fine_tuning.records import CheckpointRecord, JobRecord, job_in
+from linarite.resources.fine_tuning.repository import Lock
 from linarite.resources.models.records import EVERYONE, ModelRecord
 from linarite.storage import blob_rows
 from linarite.storage.blobs import BlobStore
-from linarite.storage.database import Database
+from linarite.storage.database import Database, Transaction
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 """What an adapter is made of, as PEFT writes it."""
@@ -52,18 +55,36 @@ class TunedModels:
             )
         return [self._record(job, checkpoint) for job, checkpoint in found]
 
+    def record(self, resource: str, name: str) -> ModelRecord | None:
+        """The tuned model or checkpoint that `name` means; to `EVERYONE`, whosever it is."""
+        with self.database.reading() as connection:
+            found = self.find(connection, resource, name)
+        return None if found is None else self._record(*found)
+
+    def hold(self, tx: Transaction, model_id: str) -> bool:
+        """Whether there is a model of that name; until `tx` ends its job makes and loses none."""
+        job = repository.find_any(tx, job_in(model_id) or "", lock=Lock.SHARED)
+        return job is not None and self._among(tx, job, model_id) is not None
+
     def find(
         self, connection: sa.Connection, resource: str, name: str
     ) -> tuple[JobRecord, CheckpointRecord] | None:
         """The checkpoint that a name means to `resource`: a model's, a checkpoint's, or its id."""
         job = None
         if (job_id := job_in(name)) is not None:
-            job = repository.find(connection, resource, job_id)
+            job = repository.find_any(connection, job_id)
         elif "\0" not in name:
-            job = repository.job_of_checkpoint(connection, resource, name)
-        found = [] if job is None else repository.checkpoints(connection, job)
-        named = (one for one in found if job and name in {one.name(job), one.id})
-        return next(((job, one) for one in named if job is not None), None)
+            job = repository.job_of_checkpoint(connection, name)
+        if job is None or resource not in {job.resource, EVERYONE}:
+            return None
+        checkpoint = self._among(connection, job, name)
+        return None if checkpoint is None else (job, checkpoint)
+
+    def _among(
+        self, connection: sa.Connection, job: JobRecord, name: str
+    ) -> CheckpointRecord | None:
+        found = repository.checkpoints(connection, job)
+        return next((one for one in found if name == one.id or name in one.names(job)), None)
 
     def place(self, model: ModelRecord) -> None:
         """See to it that a tuned model's folder is on this machine; others are left alone.
@@ -77,9 +98,7 @@ class TunedModels:
         if model.base is None or model.path is None or is_put_together(model.path):
             return
         with self.database.reading() as connection:
-            job_id = job_in(model.id)
-            job = None if job_id is None else repository.find_any(connection, job_id)
-            found = None if job is None else self.find(connection, job.resource, model.id)
+            found = self.find(connection, EVERYONE, model.id)
         if found is None:
             raise ModelMissing(f"{model.id} is not there any more.")
         self.put(*found)
@@ -111,6 +130,19 @@ class TunedModels:
         """Remove the folders of models that are no more."""
         for name in names:
             shutil.rmtree(self.folder_of(name), ignore_errors=True)
+
+    def sweep(self, *, older_than_seconds: float) -> None:
+        """Remove the folders that belong to no model: of one that was dropped, or left half-made.
+
+        Args:
+            older_than_seconds: younger ones may be about to become a model's.
+        """
+        known = {record.path for record in self.records(EVERYONE)}
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):
+                is_old = time.time() - path.stat().st_mtime > older_than_seconds
+                if path.is_dir() and path not in known and is_old:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def folder_of(self, name: str) -> Path:
         """Where the folder of that model is or would be."""

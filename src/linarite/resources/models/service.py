@@ -7,10 +7,12 @@ the model it stands for.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from linarite.engines.place import ModelPlace
 from linarite.errors import NotFound
 from linarite.resources.models.records import ModelRecord
+from linarite.storage.database import Transaction
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,36 @@ class Listing:
     model: ModelRecord
 
 
-@dataclass
+class Tuned(Protocol):
+    """Who knows the tuned models and checkpoints; what they have from their base is not said."""
+
+    def records(self, resource: str) -> Sequence[ModelRecord]:
+        """Those of one resource, or of all for `EVERYONE`."""
+
+    def record(self, resource: str, name: str) -> ModelRecord | None:
+        """The one that `name` means among them: a model's name, a checkpoint's, or its id."""
+
+    def hold(self, tx: Transaction, model_id: str) -> bool:
+        """Whether that one is still there; it then is until `tx` ends."""
+
+
+class NothingTuned:
+    """A server on which no job has made a model."""
+
+    def records(self, resource: str) -> Sequence[ModelRecord]:
+        """As `Tuned.records`."""
+        return ()
+
+    def record(self, resource: str, name: str) -> ModelRecord | None:
+        """As `Tuned.record`."""
+        return None
+
+    def hold(self, tx: Transaction, model_id: str) -> bool:
+        """As `Tuned.hold`."""
+        return False
+
+
+@dataclass(frozen=True)
 class Models:
     """The models of this server.
 
@@ -29,20 +60,20 @@ class Models:
         installed: looks what lies on this machine now.
         declared: what the settings file names; goes before an installed model of the same id.
         aliases: other names, each for a model or a deployment.
-        tuned: the tuned models and checkpoints of one resource, or of all when asked for
-            `EVERYONE`; what they have from their base need not be said. Whoever knows them also
-            knows this class, and so may put it here later.
+        tuned: knows what was tuned.
     """
 
     installed: Callable[[], Sequence[ModelRecord]]
     declared: Sequence[ModelRecord] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
-    tuned: Callable[[str], Sequence[ModelRecord]] = lambda resource: ()
+    tuned: Tuned = field(default_factory=NothingTuned)
 
     def list(self, resource: str) -> Sequence[Listing]:
         """Every model that `resource` can use, base models first, then every alias of one."""
         bases = self._by_id()
-        models = {**bases, **self._tuned(resource, bases)}
+        found = (one for one in self.tuned.records(resource) if one.id not in bases)
+        tuned = {one.id: _on_base(one, bases.get(one.base or "")) for one in found}
+        models = {**bases, **tuned}
         named = [Listing(model.id, model) for model in models.values()]
         aliased = [
             Listing(alias, models[meant])
@@ -52,7 +83,7 @@ class Models:
         return [*named, *aliased]
 
     def get(self, resource: str, name: str) -> Listing:
-        """The model `name`, which may be an alias, or a checkpoint's id.
+        """The model `name`, which may be an alias, or another name of a checkpoint.
 
         Raises:
             NotFound: `resource` can use no such model.
@@ -60,7 +91,7 @@ class Models:
         model = self.find(resource, name)
         if model is None:
             raise NotFound(f"There is no model {name!r}.")
-        return Listing(model.id if name == model.checkpoint else name, model)
+        return Listing(name if name in self.aliases else model.id, model)
 
     def find(self, resource: str, name: str) -> ModelRecord | None:
         """The model that `name` means to `resource`, if any; `EVERYONE` means them all."""
@@ -69,9 +100,12 @@ class Models:
         base = bases.get(name) or bases.get(meant)
         if base is not None:
             return base
-        tuned = self._tuned(resource, bases)
-        by_checkpoint = {one.checkpoint: one for one in tuned.values() if one.checkpoint}
-        return tuned.get(name) or tuned.get(meant) or by_checkpoint.get(name)
+        tuned = self.tuned.record(resource, name) or self.tuned.record(resource, meant)
+        return None if tuned is None else _on_base(tuned, bases.get(tuned.base or ""))
+
+    def hold(self, tx: Transaction, model: ModelRecord) -> bool:
+        """Whether a model is still there; a tuned one then is until `tx` ends."""
+        return model.base is None or self.tuned.hold(tx, model.id)
 
     def find_everyones(self, name: str) -> ModelRecord | None:
         """The base model that `name` means, which each resource can use, if any."""
@@ -90,10 +124,6 @@ class Models:
         installed = {model.id: model for model in self.installed()}
         declared = {one.id: _with_files(one, installed.get(one.id)) for one in self.declared}
         return installed | declared
-
-    def _tuned(self, resource: str, bases: Mapping[str, ModelRecord]) -> dict[str, ModelRecord]:
-        found = (record for record in self.tuned(resource) if record.id not in bases)
-        return {record.id: _on_base(record, bases.get(record.base or "")) for record in found}
 
 
 def _with_files(declared: ModelRecord, installed: ModelRecord | None) -> ModelRecord:

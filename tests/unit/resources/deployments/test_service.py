@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from tests.support.tuned import TunedInMemory
 
 from linarite.errors import (
     DeploymentNotFound,
@@ -45,10 +46,10 @@ class System:
     def __init__(self, database: Database) -> None:
         self.database, self.clock = database, Clock()
         self.models = [CHAT, OTHER]
-        self.tuned: dict[str, list[ModelRecord]] = {}
+        self.tuned = TunedInMemory()
 
     def deployments(self, *declared: DeploymentEntry, **aliases: str) -> Deployments:
-        models = Models(lambda: self.models, (), aliases, lambda who: self.tuned.get(who, []))
+        models = Models(lambda: self.models, (), aliases, self.tuned)
         made = Deployments(self.database, models, self.clock, declared)
         made.sync()
         return made
@@ -365,7 +366,7 @@ TUNED = ModelRecord("org/chat-model.ft-1-mine", "chat", base=CHAT.id, checkpoint
 @pytest.fixture
 def tuning(system):
     """A system in which the resource `ours` has tuned a model."""
-    system.tuned = {OURS: [TUNED], EVERYONE: [TUNED]}
+    system.tuned.of[OURS] = [TUNED]
     return system
 
 
@@ -425,11 +426,29 @@ def test_who_deploys_a_model_is_known_whoever_it_is(tuning):
     assert [(one.resource, one.id) for one in found] == [(EVERYONE, "shared"), (OURS, "mine")]
 
 
+def test_a_tuned_model_that_is_deleted_at_this_moment_is_not_deployed(tuning):
+    deployments = tuning.deployments()
+    deployments.create(OURS, chat("mine"))
+    tuning.tuned.gone.add(TUNED.id)
+    put = ArmDeploymentRequest.model_validate({"properties": {"model": {"name": TUNED.id}}})
+
+    for deploy in (
+        lambda: deployments.create(OURS, DeploymentCreation(id="new", model=TUNED.id)),
+        lambda: deployments.update(OURS, "mine", DeploymentUpdate(model=TUNED.id)),
+        lambda: deployments.put(OURS, "mine", put),
+    ):
+        with pytest.raises(InvalidPayload, match="does not exist"):
+            deploy()
+
+    assert names(deployments, OURS) == {CHAT.id, OTHER.id, "mine"}
+    assert deployments.get(OURS, "mine").record.model == CHAT.id
+
+
 def test_a_deployment_whose_tuned_model_went_away_answers_nothing(tuning):
     deployments = tuning.deployments()
     deployments.create(OURS, DeploymentCreation(id="mine", model=TUNED.id))
 
-    tuning.tuned.clear()
+    tuning.tuned.of.clear()
 
     assert deployments.get(OURS, "mine").model is None
     with pytest.raises(DeploymentNotFound):

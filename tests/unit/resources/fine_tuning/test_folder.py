@@ -1,5 +1,6 @@
 """The folder of a job: made whole, its log read line by line."""
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,17 @@ def test_a_folder_made_anew_has_another_word(folder, tmp_path):
     assert folder.id != before
     assert (folder.path / "validation.jsonl").read_bytes() == b"d"
     assert folder.is_whole
+
+
+def test_a_folder_that_could_not_be_made_is_removed_too(folder, tmp_path):
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        folder.make(JOB, tmp_path, [b"c"], None, full)
+    folder.remove()
+
+    assert list(folder.path.parent.iterdir()) == []
 
 
 def test_a_line_in_the_making_is_not_told(folder):

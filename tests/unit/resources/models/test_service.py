@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from tests.support.tuned import TunedInMemory
 
 from linarite.errors import NotFound
 from linarite.resources.models.records import EVERYONE, ModelRecord
@@ -72,8 +73,7 @@ STEP = ModelRecord(
 
 def with_tuned(*installed, **aliases):
     """Models of which the resource `ours` tuned two from `local`."""
-    tuned = {"ours": (TUNED, STEP), EVERYONE: (TUNED, STEP)}
-    return Models(lambda: installed, (), aliases, lambda resource: tuned.get(resource, ()))
+    return Models(lambda: installed, (), aliases, TunedInMemory({"ours": (TUNED, STEP)}))
 
 
 def test_what_was_tuned_is_listed_after_the_bases():
@@ -124,7 +124,7 @@ UPSTREAM = Upstream(base_url="http://vllm/v1", model="org/local", adapters=True)
 def on_upstream(upstream):
     """`local` is installed for tuning, and served by an upstream."""
     declared = ModelRecord("local", "chat", upstream=upstream)
-    return Models(lambda: [LOCAL], [declared], {}, lambda resource: [TUNED])
+    return Models(lambda: [LOCAL], [declared], {}, TunedInMemory({"ours": [TUNED]}))
 
 
 def test_an_upstream_that_takes_adapters_can_be_tuned_and_serves_what_was_tuned():
