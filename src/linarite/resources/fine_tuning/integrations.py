@@ -85,8 +85,11 @@ class Tracking:
         finally:
             for one in runs:
                 one.stop()
+        folder = self.jobs.runs / job_id
         if job is None:
-            shutil.rmtree(self.jobs.runs / job_id, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
+        elif folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
     def give_up(self, job_id: str, error: Exception) -> None:
         """Say so; the job itself has nothing to do with it."""
