@@ -28,6 +28,7 @@ from linarite.resources.batches.tasks import Work
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.files import tasks as file_tasks
 from linarite.resources.files.service import Files
+from linarite.resources.fine_tuning.integrations import Tracking
 from linarite.resources.fine_tuning.service import FineTuning
 from linarite.resources.fine_tuning.tasks import Training
 from linarite.resources.fine_tuning.tasks import Work as TuningWork
@@ -120,10 +121,12 @@ def build(settings: Settings) -> Built:
         queue,
         clock,
         settings.fine_tuning,
+        settings.data / "wandb",
         partial(_training_missing, settings),
     )
     files.live[Purpose.FINE_TUNE_RESULTS] = tuning.live_results
     tuning_work = TuningWork(tuning, _training(settings))
+    tracking = Tracking(tuning, settings.wandb)
     services: list[Any] = [files, uploads, models, deployments, inference, batches, tuning]
     collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), Metrics()]
     parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services]}
@@ -133,7 +136,12 @@ def build(settings: Settings) -> Built:
         database,
         queue,
         parts,
-        tasks=[*file_tasks.tasks(files, outbound), *batch_work.tasks(), *tuning_work.tasks()],
+        tasks=[
+            *file_tasks.tasks(files, outbound),
+            *batch_work.tasks(),
+            *tuning_work.tasks(),
+            *tracking.tasks(),
+        ],
         schedules=[
             *file_tasks.schedules(files),
             *upload_tasks.schedules(uploads),

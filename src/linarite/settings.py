@@ -142,6 +142,19 @@ class FineTuningSettings(_Section):
     """The program that trains, given a job's folder; by default Linarite's own."""
 
 
+class WandbSettings(_Section):
+    """``[wandb]``: Weights & Biases, for tuning jobs whose `integrations` ask for it."""
+
+    api_key: SecretStr | None = None
+    """The key of an account there, for the jobs of all resources; none: runs are kept offline."""
+    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+/?$")] = "https://api.wandb.ai"
+    """Where it is, for those who run a server of their own."""
+    connect_seconds: Annotated[float, Field(gt=0)] = 30
+    """How long it may take to begin a run there before the run is kept offline."""
+    finish_seconds: Annotated[float, Field(gt=0)] = 60
+    """How long the last of a run may take to get there, once its job has ended."""
+
+
 class TaskSettings(_Section):
     """``[tasks]``: how workers find work and each other."""
 
@@ -271,6 +284,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     batches: BatchSettings = BatchSettings()
     fine_tuning: FineTuningSettings = FineTuningSettings()
+    wandb: WandbSettings = WandbSettings()
     tasks: TaskSettings = TaskSettings()
     engines: EngineSettings = EngineSettings()
     outbound: OutboundSettings = OutboundSettings()

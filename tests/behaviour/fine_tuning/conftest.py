@@ -12,6 +12,7 @@ from tests.support.server import Server
 from tests.support.tuning import Script, tuning_server
 
 from linarite.storage.tables import fine_tuning_jobs
+from linarite.tasks import rows
 
 
 @pytest.fixture
@@ -58,4 +59,4 @@ def all_are_over(server: Server) -> bool:
     )
     with server.built.database.reading() as connection:
         is_open = connection.execute(query).first() is not None
-    return not is_open and not list((data / "commands").glob("*"))
+    return not is_open and not rows.busy_executors(server.built.database)

@@ -183,17 +183,6 @@ def test_a_job_fails_with_the_trainers_reason(client, script):
     assert checkpoints_of(client, job["id"]) == []
 
 
-def test_an_integration_that_is_not_there_is_a_warning(client, script):
-    script.set(epochs=1, steps_per_epoch=1)
-    wandb = {"type": "wandb", "wandb": {"project": "mine"}}
-
-    job = ended(client, a_job(client, integrations=[wandb])["id"])
-
-    assert job["status"] == "succeeded"
-    [warning] = [one for one in events_of(client, job["id"]) if one["level"] == "warning"]
-    assert "Weights & Biases" in warning["message"]
-
-
 def test_a_trainer_that_dies_again_and_again_fails_the_job(client, script):
     script.set(exit=3)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from linarite.resources.fine_tuning.lifecycle import JOB
 from linarite.wire.fine_tuning import (
     DpoHyperparamsRequest,
     DpoMethod,
@@ -101,6 +102,11 @@ class JobRecord:
         """The blobs that it reads."""
         read = {self.training_blob_id, self.validation_blob_id, *(self.adapter or {}).values()}
         return {blob_id for blob_id in read if blob_id is not None}
+
+    @property
+    def is_tidied(self) -> bool:
+        """Whether it has ended, and all that it told is in the rows."""
+        return JOB.is_final(self.status) and self.training_blob_id is None
 
     def ends_epoch(self, step: int) -> bool:
         """Whether an epoch ends with that step, as far as the plan is known."""

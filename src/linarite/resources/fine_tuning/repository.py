@@ -202,19 +202,26 @@ def last_step(connection: sa.Connection, job: JobRecord) -> int | None:
     return step
 
 
+def steps_after(
+    connection: sa.Connection, job: JobRecord, step: int, limit: int
+) -> list[tuple[int, dict[str, Any]]]:
+    """The next steps after that one and their metrics, `limit` at most."""
+    query = (
+        sa.select(fine_tuning_steps.c.step, fine_tuning_steps.c.metrics)
+        .where(fine_tuning_steps.c.job == job.seq, fine_tuning_steps.c.step > step)
+        .order_by(fine_tuning_steps.c.step)
+        .limit(limit)
+    )
+    return [(row.step, row.metrics) for row in connection.execute(query)]
+
+
 def steps_in_order(database: Database, job: JobRecord) -> Iterator[tuple[int, dict[str, Any]]]:
     """Every step and its metrics: read in pages, so that no transaction stays open."""
     last = -1
     while True:
-        query = (
-            sa.select(fine_tuning_steps.c.step, fine_tuning_steps.c.metrics)
-            .where(fine_tuning_steps.c.job == job.seq, fine_tuning_steps.c.step > last)
-            .order_by(fine_tuning_steps.c.step)
-            .limit(_STEPS_AT_ONCE)
-        )
         with database.reading() as connection:
-            rows = connection.execute(query).all()
-        yield from ((step, metrics) for step, metrics in rows)
+            rows = steps_after(connection, job, last, _STEPS_AT_ONCE)
+        yield from rows
         if len(rows) < _STEPS_AT_ONCE:
             return
         last = rows[-1][0]

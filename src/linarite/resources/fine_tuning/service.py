@@ -1,8 +1,10 @@
 """What can be done with tuning jobs: the operations of the contract. The work is in `tasks`."""
 
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -66,6 +68,7 @@ class FineTuning:
         queue: where their task is put down.
         clock: tells the time.
         settings: the ``[fine_tuning]`` section.
+        runs: where runs of Weights & Biases are kept, a folder a job.
         missing: why nothing can be trained here, or None.
     """
 
@@ -78,6 +81,7 @@ class FineTuning:
     queue: Queue
     clock: Clock
     settings: FineTuningSettings
+    runs: Path
     missing: Callable[[], LinariteError | None] = lambda: None
 
     def create(self, resource: str, body: FineTuningJobCreation) -> JobRecord:
@@ -204,6 +208,7 @@ class FineTuning:
         for blob_id in job.blob_ids | repository.blob_ids_of(made):
             self.files.drop_unused(blob_id)
         self.tuned.remove(sorted(names))
+        shutil.rmtree(self.runs / job.id, ignore_errors=True)
 
     def download(self, resource: str, name: str, form: str) -> Download:
         """A tuned model or checkpoint as a file.

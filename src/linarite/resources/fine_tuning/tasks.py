@@ -21,21 +21,17 @@ from linarite.resources.fine_tuning import repository
 from linarite.resources.fine_tuning.ending import Ending, Failure
 from linarite.resources.fine_tuning.folder import Entry, JobFolder
 from linarite.resources.fine_tuning.following import Following
+from linarite.resources.fine_tuning.integrations import TRACK
 from linarite.resources.fine_tuning.lifecycle import JOB
-from linarite.resources.fine_tuning.records import EventRecord, Fenced, JobRecord
+from linarite.resources.fine_tuning.records import Fenced, JobRecord
 from linarite.resources.fine_tuning.service import RUN, FineTuning
 from linarite.storage import blob_rows
 from linarite.tasks.launcher import KILLED, Launcher
 from linarite.tasks.task import HandedBack, Schedule, Task, Ticket
-from linarite.wire.fine_tuning import LogLevel
 from linarite.wire.models import FineTuningState
 
 STARTED = "Job started."
 PREPROCESSING = "Preprocessing started."
-NOT_FOLLOWED = (
-    "This server does not send runs to Weights & Biases yet; the job runs without it, and its "
-    "results file has every step."
-)
 
 _log = structlog.get_logger("linarite.fine_tuning")
 
@@ -134,6 +130,8 @@ class Work:
             started = repository.move(tx, job_id, FineTuningState.RUNNING, run=job.run)
             if started is not None:
                 repository.add_events(tx, started, [self._jobs.event(STARTED)])
+                if started.integrations:
+                    self._jobs.queue.enqueue(tx, TRACK, job_id, resource=started.resource)
             return started
 
     def _train(self, job: JobRecord, ticket: Ticket) -> None:
@@ -177,14 +175,8 @@ class Work:
             ticket.guard(tx)
             noted = repository.note(tx, job, log_id=folder_id, log_position=0)
             if job.log_id is None:
-                repository.add_events(tx, noted, self._preparations(job))
+                repository.add_events(tx, noted, [self._jobs.event(PREPROCESSING)])
         return noted
-
-    def _preparations(self, job: JobRecord) -> list[EventRecord]:
-        events = [self._jobs.event(PREPROCESSING)]
-        if job.integrations:
-            events.append(self._jobs.event(NOT_FOLLOWED, LogLevel.WARNING))
-        return events
 
     def _make(self, job: JobRecord, folder: JobFolder) -> None:
         base = find_model(self._training.models, job.base_model)
