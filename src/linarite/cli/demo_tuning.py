@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _FINAL = {"succeeded", "failed", "cancelled"}
 _HYPERPARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "supervised": {"n_epochs": 3, "batch_size": 4},
-    "dpo": {"n_epochs": 3, "batch_size": 4, "learning_rate_multiplier": 4.0},
+    "dpo": {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 3.0},
 }
 _SEED = 7
 UNSEEN = (
