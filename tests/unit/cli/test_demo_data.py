@@ -23,7 +23,7 @@ def test_both_methods_learn_the_same_answers():
 
 
 def test_no_rejected_answer_is_much_shorter_than_the_preferred_one():
-    """Where all of them are, what is learned first is to go on and on."""
+    """So that the pairs differ in style and not in length."""
     lengths = [
         [len(_said(example, key)) for key in ("preferred_output", "non_preferred_output")]
         for example in _lines("dpo.jsonl")
