@@ -11,9 +11,11 @@ STAMP := .venv/.installed
 CLIENTS := .venv/.clients
 OLDEST_SDK := tests/end_to_end/oldest_sdk/requirements.txt
 NODE := tests/end_to_end/node
+# two at a time: most tests wait for a process more than they compute
+SIDE_BY_SIDE := -n 2 --dist loadgroup
 export LINARITE_MODELS_DIR ?= $(CURDIR)/.models
 
-.PHONY: help setup model demo test test-fast test-crash test-slow lint fmt docs ci bench clean
+.PHONY: help setup model demo test test-crash test-slow test-long lint fmt docs ci bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,13 +43,16 @@ demo: model  ## the main job on the embedded model: a batch, then tuning (KEEP=1
 	@$(BIN)/linarite demo $(if $(KEEP),--keep) $(if $(DPO),--dpo)
 
 test: setup model  ## all but the slow folders, on SQLite and on PostgreSQL
-	$(BIN)/pytest -n 2 --dist loadgroup --whole-contract -m 'not crash and not slow'
+	$(BIN)/pytest $(SIDE_BY_SIDE) --whole-contract -m 'not crash and not slow'
 
 test-crash: setup model  ## kill processes and look at what is left
-	$(BIN)/pytest -m crash --timeout 900
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m crash --timeout 900
 
 test-slow: setup model  ## what takes minutes
-	$(BIN)/pytest -m 'slow and not crash' --timeout 900
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'slow and not crash' --timeout 900
+
+test-long: setup model  ## test-crash and test-slow in one: the first waits where the second computes
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'crash or slow' --timeout 900
 
 lint: setup  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
@@ -62,7 +67,7 @@ fmt: setup  ## format, and fix what can be fixed
 docs: setup  ## write the generated pages
 	$(BIN)/python docs/reference.py
 
-ci: lint test test-crash test-slow  ## what CI runs
+ci: lint test test-long  ## what CI runs
 
 bench: model  ## every benchmark, each printing its ratio (about half an hour)
 	$(BIN)/python -m bench

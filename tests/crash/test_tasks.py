@@ -30,7 +30,7 @@ def test_a_killed_workers_task_goes_on_at_once_in_its_successor(toys: Toys) -> N
     up, begins = (
         next(e.at for e in toys.events(what) if e.pid == second.pid) for what in ("up", "begins")
     )
-    assert begins - up < 2
+    assert begins - up < 10  # no worker is taken for dead before 60 seconds
     assert toys.steps_of("one") == list(range(8))
 
 
@@ -42,7 +42,7 @@ def test_a_living_worker_takes_over_from_one_killed_on_its_machine_at_once(toys:
 
     first.kill()
     first.wait()
-    toys.wait_for_end("one", seconds=10)
+    toys.wait_for_end("one")
 
     assert toys.steps_of("one") == list(range(25))
 
@@ -55,13 +55,13 @@ def test_a_stopped_worker_hands_its_tasks_back_at_once(toys: Toys) -> None:
     second = toys.start_worker(*options, "--dead-after", "600")
 
     first.send_signal(signal.SIGTERM)
-    first.wait(10)
-    toys.wait_for_end("one", "two", seconds=20)
+    first.wait(30)
+    toys.wait_for_end("one", "two")
 
     down = toys.events("down")[0]
     taken = [e.at for e in toys.events("begins") if e.pid == second.pid]
     assert (down.step, len(taken)) == ("True", 2)
-    assert max(taken) - down.at < 2
+    assert max(taken) - down.at < 10  # nobody is taken for dead before 600 seconds
     assert toys.steps_of("one") == toys.steps_of("two") == list(range(25))
 
 

@@ -97,5 +97,6 @@ def test_the_demo_tunes_the_model_which_then_talks_like_a_pirate(data: Path, opt
 
     assert run.returncode == 0, run.stdout + run.stderr
     assert re.search(r"Tuned +smollm2-135m-instruct\.ft-[0-9a-f]{32}-pirate", run.stdout)
-    assert run.stdout.count("Arr, matey!") >= len(UNSEEN)
+    said = run.stdout.count("Arr, matey!")
+    assert len(UNSEEN) <= said <= 2 * len(UNSEEN), run.stdout  # in every answer, and no loop of it
     assert processes_of(data) == []

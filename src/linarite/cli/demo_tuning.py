@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _FINAL = {"succeeded", "failed", "cancelled"}
 _HYPERPARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "supervised": {"n_epochs": 3, "batch_size": 4},
-    "dpo": {"n_epochs": 3, "batch_size": 4, "learning_rate_multiplier": 4.0},
+    "dpo": {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 3.0},
 }
 _SEED = 7
 UNSEEN = (
@@ -127,6 +127,8 @@ def _progress(job: "FineTuningJob", losses: list[float], width: int) -> Renderab
     if not losses:
         return state
     state.append(f", step {len(losses)}, loss {losses[-1]:.2f}")
+    if len(losses) == 1:
+        return state
     return Group(state, _chart(losses, min(width, 78)))
 
 
@@ -138,6 +140,7 @@ def _chart(losses: list[float], width: int) -> Text:
     plotext.theme("clear")
     plotext.plotsize(width, _CHART_LINES)
     plotext.plot(range(1, len(losses) + 1), losses, marker="braille")
+    plotext.xticks(sorted({round(1 + (len(losses) - 1) * part / 4) for part in range(5)}))
     plotext.xlabel("step")
     plotext.ylabel("loss")
     return Text.from_ansi(plotext.build())
@@ -145,7 +148,7 @@ def _chart(losses: list[float], width: int) -> Text:
 
 def _comparison(before: list[str], after: list[str], console: Console) -> Table:
     table = Table(show_lines=True, header_style="bold", width=min(console.width, 110))
-    table.add_column("Question, in no example", ratio=2)
+    table.add_column("Question it never saw", ratio=2)
     table.add_column("Before", ratio=3)
     table.add_column("After", ratio=3)
     for question, old, new in zip(UNSEEN, before, after, strict=True):

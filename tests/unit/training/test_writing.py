@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.support.tiny_models import tiny_config, write_tiny_model
 
-from linarite.training.data import BadLine, Chat, Completion
+from linarite.training.data import BadLine, Chat, Completion, preference
 from linarite.training.writing import Tokens, Writer
 
 MARKED = (
@@ -53,6 +53,22 @@ def test_the_assistants_words_and_the_ends_of_its_turns_are_learned(tmp_path):
     chat = "<user>Hi<end>\n<assistant>Yo é<end>\n<user>So<end>\n<assistant>No<end>\n"
     assert _text(writer, tokens) == chat
     assert _learned(writer, tokens) == "Yo é<end>No<end>"
+
+
+def test_of_a_preference_both_answers_are_learned_to_the_end_of_their_turn(tmp_path):
+    """A model that is not told where the preferred answer ends never learns to stop."""
+    writer = _writer(tmp_path, MARKED)
+    pair = preference(
+        {
+            "input": {"messages": [{"role": "user", "content": "Hi"}]},
+            "preferred_output": [{"role": "assistant", "content": "Yo"}],
+            "non_preferred_output": [{"role": "assistant", "content": "No"}],
+        }
+    )
+
+    ends = [writer.write_chat(end) for end in (pair.preferred, pair.rejected)]
+
+    assert [_learned(writer, end) for end in ends] == ["Yo<end>", "No<end>"]
 
 
 def test_a_turn_without_weight_is_seen_and_not_learned(tmp_path):
