@@ -36,6 +36,11 @@ class Pair:
         """Both ends."""
         return self.chosen, self.rejected
 
+    @property
+    def width(self) -> int:
+        """Tokens that looking at it takes, padding included."""
+        return 2 * max(len(self.chosen), len(self.rejected))
+
     def __len__(self) -> int:
         return len(self.chosen) + len(self.rejected)
 
@@ -48,9 +53,8 @@ class _Data:
     reference: Tensor
 
     def pieces(self, places: Sequence[int], budget: int) -> Iterator[Batch]:
-        """Some pairs in pieces; a pair takes twice its longer end."""
-        widths = [2 * max(len(pair.chosen), len(pair.rejected)) for pair in self.pairs]
-        yield from pieces(places, widths, budget)
+        """Some pairs in pieces."""
+        yield from pieces(places, [pair.width for pair in self.pairs], budget)
 
 
 class Dpo:
@@ -77,8 +81,8 @@ class Dpo:
         totals = _Totals()
         for piece in self._training.pieces(batch, self._budget):
             check()
-            longest = 2 * max(len(self._training.pairs[place].chosen) for place in piece)
-            self._model.learns(saves_memory=longest > self._budget)
+            widest = max(self._training.pairs[place].width for place in piece)
+            self._model.learns(saves_memory=widest > self._budget)
             self._losses(self._training, piece, len(batch), totals).backward()
         return totals.means(len(batch))
 
@@ -147,7 +151,7 @@ def reference_log_probs(
     """
     known = _known(kept, len(pairs))
     waiting = [place for place in range(len(pairs)) if torch.isnan(known[place, 0])]
-    widths = [2 * max(len(pair.chosen), len(pair.rejected)) for pair in pairs]
+    widths = [pair.width for pair in pairs]
     model.looks()
     kept_at = time.monotonic()
     try:
