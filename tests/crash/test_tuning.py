@@ -4,8 +4,6 @@ The trainer is scripted, so that all of this is about who follows it; a step tak
 """
 
 import json
-import os
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +13,8 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
-from tests.support.crashing import Crashing
+from tests.support.crashing import Crashing, client_of, kill
 from tests.support.files import until
-from tests.support.server import API_VERSION
 from tests.support.serving import Serving, is_alive, serving
 from tests.support.tuning import (
     Script,
@@ -55,24 +52,6 @@ def server_of(folder: Path, script: Script, **environment: str) -> Iterator[Serv
     environment["LINARITE_MODELS_DIR"] = str(folder / "models")
     with serving(folder / "serving", "--config", str(config), **environment) as running:
         yield running
-
-
-@contextmanager
-def client_of(running: Serving) -> Iterator[httpx.Client]:
-    transport = httpx.HTTPTransport(retries=20)
-    with httpx.Client(
-        base_url=running.endpoint,
-        headers={"api-key": running.ready["api_key"]},
-        params={"api-version": API_VERSION},
-        timeout=30,
-        transport=transport,
-    ) as client:
-        yield client
-
-
-def kill(running: Serving, kind: str, number: int = signal.SIGKILL) -> None:
-    until(lambda: is_alive(running.processes()[kind]), f"there is a {kind}", 60)
-    os.kill(running.processes()[kind], number)
 
 
 def statuses(database: sa.Engine) -> list[str]:

@@ -4,17 +4,21 @@ import csv
 import io
 import json
 import time
+import zipfile
 from collections.abc import Iterator
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
+import torch
 from tests.end_to_end.conftest import CHAT_BATCH, FINAL
 from tests.support.contract_answers import watch
 from tests.support.embedded import CHAT
 from tests.support.serving import Serving
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -38,7 +42,13 @@ def azure(served: Serving) -> Iterator[openai.AzureOpenAI]:
 
 
 @pytest.fixture(scope="module")
-def tuned(azure: openai.AzureOpenAI) -> Any:
+def foretold() -> list[tuple[float, int]]:
+    """When the job's end was foretold, and for when."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def tuned(azure: openai.AzureOpenAI, foretold: list[tuple[float, int]]) -> Any:
     """A job of three epochs over 32 examples, with others to validate on, that succeeded."""
     training, validation = (
         azure.files.create(file=("pirate.jsonl", b"\n".join(lines)), purpose="fine-tune").id
@@ -56,10 +66,12 @@ def tuned(azure: openai.AzureOpenAI) -> Any:
         seed=7,
     )
     assert job.status == "pending"
-    return finished(azure, job.id)
+    return finished(azure, job.id, foretold)
 
 
-def finished(client: openai.AzureOpenAI, job_id: str) -> Any:
+def finished(
+    client: openai.AzureOpenAI, job_id: str, foretold: list[tuple[float, int]] | None = None
+) -> Any:
     deadline = time.monotonic() + 500
     while (job := client.fine_tuning.jobs.retrieve(job_id)).status not in {
         "succeeded",
@@ -67,6 +79,8 @@ def finished(client: openai.AzureOpenAI, job_id: str) -> Any:
         "cancelled",
     }:
         assert time.monotonic() < deadline
+        if foretold is not None and job.estimated_finish is not None:
+            foretold.append((time.time(), job.estimated_finish))
         time.sleep(0.5)
     return job
 
@@ -101,6 +115,15 @@ def test_a_job_tells_how_it_went(azure: openai.AzureOpenAI, tuned: Any):
         20,
         24,
     }
+
+
+def test_half_way_the_end_was_foretold_within_a_quarter(tuned: Any, foretold: Any):
+    took = tuned.finished_at - tuned.created_at
+
+    told = next(end for at, end in foretold if at >= tuned.created_at + took / 2)
+
+    print(f"half way {told - tuned.finished_at} s off, of {took} s")  # noqa: T201
+    assert abs(told - tuned.finished_at) <= 0.25 * took
 
 
 def test_the_results_hold_every_step_and_the_loss_falls(azure: openai.AzureOpenAI, tuned: Any):
@@ -143,6 +166,44 @@ def test_a_batch_runs_on_the_tuned_model(azure: openai.AzureOpenAI, tuned: Any):
 
     assert batch.status == "completed"
     assert HABIT in azure.files.content(batch.output_file_id).text
+
+
+def test_what_is_taken_away_answers_as_the_deployment_does(
+    azure: openai.AzureOpenAI, served: Serving, tuned: Any, tmp_path: Path
+):
+    """Read by transformers: a folder, and a GGUF file of the very same weights."""
+    wanted = said(azure, deployed(azure, "pirate-home", tuned.fine_tuned_model))
+
+    with zipfile.ZipFile(io.BytesIO(taken(served, tuned.fine_tuned_model, "merged"))) as archive:
+        archive.extractall(tmp_path / "merged")
+    (tmp_path / "model.gguf").write_bytes(taken(served, tuned.fine_tuned_model, "gguf"))
+
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "merged")
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
+    other = AutoModelForCausalLM.from_pretrained(
+        tmp_path, gguf_file="model.gguf", dtype=torch.float32
+    )
+    asked = tokenizer.apply_chat_template(
+        UNSEEN, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(merged(**asked).logits, other(**asked).logits)
+        answer = merged.generate(**asked, max_new_tokens=24, do_sample=False)
+    text = tokenizer.decode(answer[0, asked["input_ids"].shape[1] :], skip_special_tokens=True)
+    print(f"deployed: {wanted!r}, taken away: {text!r}")  # noqa: T201
+    assert HABIT in wanted
+    assert HABIT in text
+
+
+def taken(served: Serving, model: str, form: str) -> bytes:
+    answer = httpx.get(
+        f"{served.endpoint}/openai/fine_tuning/models/{model}/content",
+        params={"form": form, "api-version": served.ready["api_version"]},
+        headers={"api-key": served.ready["api_key"]},
+        timeout=120,
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.content
 
 
 def test_tuning_goes_on_from_the_tuned_model(azure: openai.AzureOpenAI, tuned: Any):

@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx
 import sqlalchemy as sa
 from tests.support.files import until
-from tests.support.serving import Serving
+from tests.support.server import API_VERSION
+from tests.support.serving import Serving, is_alive
 
 from linarite.bootstrap import build
 from linarite.resources.files.service import Files
@@ -24,6 +25,25 @@ from linarite.resources.files.sweeping import drop_leftovers, drop_unused_blobs
 from linarite.settings import Settings
 from linarite.storage.tables import blob_extents, upload_parts
 from linarite.tasks.tickets import TickTicket
+
+
+@contextmanager
+def client_of(running: Serving) -> Iterator[httpx.Client]:
+    """A client that tries again while nobody listens."""
+    with httpx.Client(
+        base_url=running.endpoint,
+        headers={"api-key": running.ready["api_key"]},
+        params={"api-version": API_VERSION},
+        timeout=30,
+        transport=httpx.HTTPTransport(retries=20),
+    ) as client:
+        yield client
+
+
+def kill(running: Serving, kind: str) -> None:
+    """Kill -9 one process of a server, once it is there."""
+    until(lambda: is_alive(running.processes()[kind]), f"there is a {kind}", 60)
+    os.kill(running.processes()[kind], signal.SIGKILL)
 
 
 @dataclass

@@ -44,13 +44,16 @@ class Script:
 
 def scripted(folder: Path) -> Script:
     """A script, a base model in ``folder``/models, and an adapter that fits it."""
-    models = folder / "models"
-    with installing(models, BASE) as scratch:
-        write_tiny_model(scratch / "hf", tiny_config())
-        model = InstalledModel(BASE, "chat", scratch, 512, True, is_tunable=True)
-        placed = put_in_place(model, models)
-    adapter = write_adapter(folder / "adapter", placed.hf_folder)
+    adapter = write_adapter(folder / "adapter", tiny_base(folder / "models").hf_folder)
     return Script(folder, adapter)
+
+
+def tiny_base(models: Path) -> InstalledModel:
+    """A tiny model that can be tuned, installed in `models`."""
+    with installing(models, BASE) as scratch:
+        write_tiny_model(scratch / "hf", tiny_config(model_type="llama"))
+        model = InstalledModel(BASE, "chat", scratch, 512, True, is_tunable=True)
+        return put_in_place(model, models)
 
 
 @contextmanager

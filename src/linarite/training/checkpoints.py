@@ -33,14 +33,22 @@ def keep_checkpoint(folder: Path, step: int, model: TunedModel, base: str) -> st
     final = folder / name
     if not final.exists():
         part = durable.scratch_folder(final)
-        config = json.dumps(model.adapter_config(base), indent=2, default=str)
-        (part / "adapter_config.json").write_text(config + "\n")
-        weights = save(model.adapter_tensors(), {"format": "pt"})
-        (part / "adapter_model.safetensors").write_bytes(weights)
-        durable.publish_folder(part, final)
+        try:
+            _write_adapter(part, model, base)
+            durable.publish_folder(part, final)
+        except OSError:
+            shutil.rmtree(part)  # a full disk then has room for the log to say so
+            raise
     for old in _by_step(final.parent)[:-KEPT]:
         shutil.rmtree(old)
     return name
+
+
+def _write_adapter(folder: Path, model: TunedModel, base: str) -> None:
+    config = json.dumps(model.adapter_config(base), indent=2, default=str)
+    (folder / "adapter_config.json").write_text(config + "\n")
+    weights = save(model.adapter_tensors(), {"format": "pt"})
+    (folder / "adapter_model.safetensors").write_bytes(weights)
 
 
 def _by_step(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ Anything else is a mistake of ours, or the end of the machine.
 
 import errno
 
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -37,11 +37,14 @@ def explained(error: Exception) -> TrainingFailure | None:
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return TrainingFailure(
             "disk_full",
-            "The disk that holds the job's folder is full. Free some space and start a new job.",
+            "The disk that holds the job's folder is full, or files there may not become as large. "
+            "Free some space or raise the limit, then start a new job.",
         )
     told = str(error).lower()
-    if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in told for words in _MEMORY_WORDS)
+    if (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, RuntimeError) and any(words in told for words in _MEMORY_WORDS))
     ):
         return TrainingFailure(
             "out_of_memory",

@@ -68,7 +68,7 @@ class Training:
 
         Raises:
             Interrupted: `check` raised it; what was learned is kept.
-            TrainingFailure: the loss is not a number any more.
+            TrainingFailure: the loss is not a number.
         """
         self._resume()
         try:
@@ -107,6 +107,8 @@ class Training:
         self._optimizer.zero_grad(set_to_none=True)
         scores = self._method.learn(self._batch(step), self._check)
         slope = torch.nn.utils.clip_grad_norm_(self._model.weights.values(), _LONGEST_SLOPE)
+        if step == 1 and not math.isfinite(scores["loss"]):
+            raise _damaged()
         if not torch.isfinite(slope) or not math.isfinite(scores["loss"]):
             raise self._diverged(step)
         self._optimizer.step()
@@ -148,6 +150,15 @@ class Training:
         if self._epoch[0] != epoch:
             self._epoch = (epoch, batches_of_epoch(self._plan, epoch, self._method.lengths))
         return self._epoch[1][(step - 1) % self._plan.steps_per_epoch]
+
+
+def _damaged() -> TrainingFailure:
+    return TrainingFailure(
+        "invalid_model",
+        "The loss is not a number before anything is learned: weights of the model are damaged; "
+        "add it again.",
+        "model",
+    )
 
 
 def _named(prefix: str, scores: Scores) -> Scores:

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
-from linarite.training.faults import TrainingFailure
+from linarite.training.faults import TrainingFailure, explained
 from linarite.training.losses import label_log_probs
 from linarite.training.writing import Tokens
 
@@ -64,7 +64,7 @@ class TunedModel:
                 use_safetensors=True,
             )
         except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise TrainingFailure(
+            raise explained(error) or TrainingFailure(
                 "invalid_model",
                 f"The base model cannot be loaded, add it again: {error}".replace(
                     str(hf_folder), "its folder"

@@ -4,9 +4,12 @@ import asyncio
 import json
 
 import numpy as np
+import peft
 import pytest
+import torch
 from tests.support.embedded import CHAT, engine_host, pulled
 from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM
 
 from linarite.engines import making
 from linarite.engines.client import Engines
@@ -31,10 +34,6 @@ def base():
 @pytest.fixture(scope="module")
 def model(base):
     """The base with LoRA matrices that PEFT made at random, in float32."""
-    torch = pytest.importorskip("torch")
-    peft = pytest.importorskip("peft")
-    from transformers import AutoModelForCausalLM
-
     torch.manual_seed(5)
     whole = AutoModelForCausalLM.from_pretrained(base.hf_folder, dtype=torch.float32)
     config = peft.LoraConfig(
@@ -51,8 +50,6 @@ def model(base):
 
 def test_the_engine_says_what_peft_says(tmp_path, base, model):
     """Every word is PEFT's own choice, or so near it that half precision decides otherwise."""
-    import torch
-
     model.save_pretrained(tmp_path / "adapter")
     put_tuned(base, tmp_path / "adapter", tmp_path / "tuned", "tuned")
     with engine_host(tmp_path, slots=4):

@@ -12,11 +12,13 @@ from linarite.training.faults import explained
     ("error", "code"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (OSError(errno.EFBIG, "File too large"), "disk_full"),
         (MemoryError(), "out_of_memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out_of_memory"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"), "out_of_memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out_of_memory"),
     ],
-    ids=["disk", "python", "gpu", "cpu"],
+    ids=["disk", "limit", "python", "system", "gpu", "cpu"],
 )
 def test_what_ran_out_is_told(error, code):
     failure = explained(error)

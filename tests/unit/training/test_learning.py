@@ -87,6 +87,18 @@ def test_a_batch_learns_what_its_examples_learn_one_by_one(model):
         torch.testing.assert_close(slope, in_pieces[name], rtol=1e-3, atol=1e-5)
 
 
+def test_a_pair_whose_worse_end_is_too_long_is_learned_in_less_memory(model):
+    short, long = (
+        Tokens(array("i", list(text)), array("i", [3])) for text in (b"short", b"x" * 50)
+    )
+    method = Dpo(model, [Pair(short, long)], [], torch.zeros(1, 2), beta=0.1)
+    method._budget = 60
+
+    method.learn([0], _never)
+
+    assert model.model.get_base_model().is_activation_checkpointing
+
+
 def test_the_same_seed_gives_the_same_training_and_another_seed_another(base, tmp_path):
     first, again, other = (
         _train(write_job(tmp_path / name, base, chats(12), seed=seed, n_epochs=1))
