@@ -15,6 +15,7 @@ SCRIPTS = {
     "start": "Start",
     "chat_under_batch": "A chat while a batch runs",
     "tuning": "Tuning",
+    "losses": "Losses",
 }
 _PAGE = results.ROOT / "docs" / "benchmarks.md"
 _BEGIN, _END = "<!-- results -->", "<!-- end of results -->"

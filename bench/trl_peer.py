@@ -7,6 +7,7 @@ chats in batches of about one length, the same LoRA, batch size and optimizer as
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 from peft import LoraConfig
@@ -14,11 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 BATCH = 8
-_PLAIN = "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
-_MARKED = (
+PLAIN = "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+MARKED = (
     "{% if message['role'] == 'assistant' %}{{'<|im_start|>assistant\n'}}"
     "{% generation %}{{message['content'] + '<|im_end|>'}}{% endgeneration %}{{'\n'}}"
-    "{% else %}" + _PLAIN + "{% endif %}"
+    "{% else %}" + PLAIN + "{% endif %}"
 )
 _LORA = LoraConfig(
     r=16,
@@ -51,31 +52,36 @@ def main(model: str, data: str, out: str, method: str) -> None:
     base = AutoModelForCausalLM.from_pretrained(model, dtype="float32")
     shared = {"model": base, "processing_class": tokenizer, "peft_config": _LORA}
     if method == "supervised":
-        assert _PLAIN in tokenizer.chat_template
-        tokenizer.chat_template = tokenizer.chat_template.replace(_PLAIN, _MARKED)
+        assert PLAIN in tokenizer.chat_template
+        tokenizer.chat_template = tokenizer.chat_template.replace(PLAIN, MARKED)
         config = SFTConfig(
             **options,
             packing=False,
             assistant_only_loss=True,
             train_sampling_strategy="group_by_length",
         )
-        trainer = SFTTrainer(args=config, train_dataset=_dataset(rows, out), **shared)
+        trainer = SFTTrainer(args=config, train_dataset=dataset(rows, out), **shared)
     else:
-        pairs = [
-            {
-                "prompt": row["input"]["messages"],
-                "chosen": row["preferred_output"],
-                "rejected": row["non_preferred_output"],
-            }
-            for row in rows
-        ]
         config = DPOConfig(**options, beta=0.1)
-        trainer = DPOTrainer(args=config, train_dataset=_dataset(pairs, out), **shared)
+        trainer = DPOTrainer(args=config, train_dataset=dataset(pairs(rows), out), **shared)
     trainer.train()
     trainer.save_model(out)
 
 
-def _dataset(rows: list[dict[str, object]], out: str) -> Dataset:
+def pairs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Preferences as TRL names their parts."""
+    return [
+        {
+            "prompt": row["input"]["messages"],
+            "chosen": row["preferred_output"],
+            "rejected": row["non_preferred_output"],
+        }
+        for row in rows
+    ]
+
+
+def dataset(rows: list[dict[str, Any]], out: str) -> Dataset:
+    """Rows as TRL takes them; what it makes of them lies in `out`."""
     path = Path(out) / "rows.jsonl"
     path.parent.mkdir()
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))

@@ -24,7 +24,8 @@ from linarite.engines.installed import folder_of
 MODEL = "smollm2-135m-instruct"
 BATCH = 8
 _WORDS = ("tide", "lantern", "harbour", "copper", "winter", "letter", "orchard", "signal", "bread")
-_OPEN = ("learning_rate_multiplier", "beta", "l2_multiplier")
+OPEN = ("learning_rate_multiplier", "beta", "l2_multiplier")
+"""Hyperparameters that are left to the plan."""
 
 
 def measure(options: argparse.Namespace, folder: Path) -> list[Finding]:
@@ -52,17 +53,17 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Finding]:
 
 
 def _ours(job: Path, _method: str) -> tuple[float, int]:
-    return _timed([sys.executable, "-m", "linarite.training", str(job)], {})
+    return timed([sys.executable, "-m", "linarite.training", str(job)], {})
 
 
 def _theirs(job: Path, method: str) -> tuple[float, int]:
     model = folder_of(MODELS, MODEL) / "hf"
     command = [sys.executable, str(ROOT / "bench" / "trl_peer.py"), str(model)]
     command += [str(job / "training.jsonl"), str(job / "trl"), method]
-    return _timed(command, {"PYTHONPATH": str(peers.trl()), "OMP_WAIT_POLICY": "PASSIVE"})
+    return timed(command, {"PYTHONPATH": str(peers.trl()), "OMP_WAIT_POLICY": "PASSIVE"})
 
 
-def _timed(command: Sequence[str], environment: dict[str, str]) -> tuple[float, int]:
+def timed(command: Sequence[str], environment: dict[str, str]) -> tuple[float, int]:
     """Run a command; its seconds and the most memory it had, in bytes."""
     offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     began = time.monotonic()
@@ -78,7 +79,7 @@ def _timed(command: Sequence[str], environment: dict[str, str]) -> tuple[float, 
 
 
 def _trained_tokens(job: Path) -> int:
-    last = json.loads((job / "log.jsonl").read_text().splitlines()[-1])
+    last = json.loads((job / "log.jsonl").readtext().splitlines()[-1])
     if last["kind"] != "succeeded":
         raise RuntimeError(f"the training failed: {last}")
     return int(last["trained_tokens"])
@@ -88,8 +89,8 @@ def _write_job(folder: Path, method: str, examples: int) -> Path:
     folder.mkdir()
     chance = random.Random(7)
     lines = [_line(method, chance) for _ in range(examples)]
-    (folder / "training.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    wishes = {"n_epochs": 1, "batch_size": BATCH} | dict.fromkeys(_OPEN)
+    (folder / "training.jsonl").writetext("".join(f"{json.dumps(line)}\n" for line in lines))
+    wishes = {"n_epochs": 1, "batch_size": BATCH} | dict.fromkeys(OPEN)
     spec = {
         "format": 1,
         "job": "ftjob-bench",
@@ -101,13 +102,13 @@ def _write_job(folder: Path, method: str, examples: int) -> Path:
         "hyperparameters": wishes,
         "seed": 7,
     }
-    (folder / "spec.json").write_text(json.dumps(spec))
+    (folder / "spec.json").writetext(json.dumps(spec))
     return folder
 
 
 def _line(method: str, chance: random.Random) -> dict[str, object]:
-    asked = [{"role": "user", "content": f"Tell of the {_text(chance, 3, 30)}"}]
-    answer, other = ({"role": "assistant", "content": _text(chance, 10, 90)} for _ in range(2))
+    asked = [{"role": "user", "content": f"Tell of the {text(chance, 3, 30)}"}]
+    answer, other = ({"role": "assistant", "content": text(chance, 10, 90)} for _ in range(2))
     if method == "supervised":
         return {"messages": [*asked, answer]}
     return {
@@ -117,7 +118,8 @@ def _line(method: str, chance: random.Random) -> dict[str, object]:
     }
 
 
-def _text(chance: random.Random, least: int, most: int) -> str:
+def text(chance: random.Random, least: int, most: int) -> str:
+    """Some words."""
     return " ".join(chance.choices(_WORDS, k=chance.randint(least, most)))
 
 

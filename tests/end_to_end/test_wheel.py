@@ -77,6 +77,15 @@ def chat(server: Serving) -> httpx.Response:
     )
 
 
+def tune(server: Serving) -> httpx.Response:
+    return httpx.post(
+        f"{server.endpoint}/openai/fine_tuning/jobs",
+        params={"api-version": server.ready["api_version"]},
+        headers={"api-key": server.ready["api_key"]},
+        json={"model": CHAT, "training_file": "file-1"},
+    )
+
+
 def test_the_wheel_holds_every_file_of_the_package(wheel: Path):
     source = ROOT / "src"
     files = (file for file in (source / "linarite").rglob("*") if file.is_file())
@@ -137,10 +146,11 @@ def test_without_the_extra_the_server_stands_and_names_it(core: Path, tmp_path: 
     pulled(CHAT)
 
     with serving(tmp_path, program=[core], LINARITE_MODELS_DIR=str(models_folder())) as server:
-        answer = chat(server)
+        answers = {"local": chat(server), "train": tune(server)}
 
-    assert answer.status_code == 503
-    assert "pip install 'linarite[local]'" in answer.json()["error"]["message"]
+    for extra, answer in answers.items():
+        assert answer.status_code == 503
+        assert f"pip install 'linarite[{extra}]'" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
