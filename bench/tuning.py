@@ -79,7 +79,7 @@ def timed(command: Sequence[str], environment: dict[str, str]) -> tuple[float, i
 
 
 def _trained_tokens(job: Path) -> int:
-    last = json.loads((job / "log.jsonl").readtext().splitlines()[-1])
+    last = json.loads((job / "log.jsonl").read_text().splitlines()[-1])
     if last["kind"] != "succeeded":
         raise RuntimeError(f"the training failed: {last}")
     return int(last["trained_tokens"])
@@ -89,7 +89,7 @@ def _write_job(folder: Path, method: str, examples: int) -> Path:
     folder.mkdir()
     chance = random.Random(7)
     lines = [_line(method, chance) for _ in range(examples)]
-    (folder / "training.jsonl").writetext("".join(f"{json.dumps(line)}\n" for line in lines))
+    (folder / "training.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     wishes = {"n_epochs": 1, "batch_size": BATCH} | dict.fromkeys(OPEN)
     spec = {
         "format": 1,
@@ -102,7 +102,7 @@ def _write_job(folder: Path, method: str, examples: int) -> Path:
         "hyperparameters": wishes,
         "seed": 7,
     }
-    (folder / "spec.json").writetext(json.dumps(spec))
+    (folder / "spec.json").write_text(json.dumps(spec))
     return folder
 
 
@@ -124,4 +124,4 @@ def text(chance: random.Random, least: int, most: int) -> str:
 
 
 if __name__ == "__main__":
-    script.run("tuning", script.parser(__doc__ or "", pairs=5, examples=96).parse_args(), measure)
+    script.run("tuning", script.parser(__doc__ or "", pairs=2, examples=96).parse_args(), measure)
