@@ -69,7 +69,7 @@ docs: setup  ## write the generated pages
 
 ci: lint test test-long  ## what CI runs
 
-bench: model  ## every benchmark, each printing its ratio (about half an hour)
+bench: model  ## every benchmark, each printing its ratio (about an hour and a half)
 	$(BIN)/python -m bench
 
 clean:  ## remove what the targets made, the models too

@@ -14,8 +14,9 @@ SCRIPTS = {
     "api_latency": "API reads with 200,000 files",
     "start": "Start",
     "chat_under_batch": "A chat while a batch runs",
-    "tuning": "Tuning",
-    "losses": "Losses",
+    "tuning": "Training against TRL",
+    "losses": "Losses against TRL's",
+    "tuning_service": "Waiting around a training",
 }
 _PAGE = results.ROOT / "docs" / "benchmarks.md"
 _BEGIN, _END = "<!-- results -->", "<!-- end of results -->"

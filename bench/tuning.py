@@ -87,8 +87,7 @@ def _trained_tokens(job: Path) -> int:
 
 def _write_job(folder: Path, method: str, examples: int) -> Path:
     folder.mkdir()
-    chance = random.Random(7)
-    lines = [_line(method, chance) for _ in range(examples)]
+    lines = training_lines(method, examples)
     (folder / "training.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     wishes = {"n_epochs": 1, "batch_size": BATCH} | dict.fromkeys(OPEN)
     spec = {
@@ -104,6 +103,12 @@ def _write_job(folder: Path, method: str, examples: int) -> Path:
     }
     (folder / "spec.json").write_text(json.dumps(spec))
     return folder
+
+
+def training_lines(method: str, examples: int) -> list[dict[str, object]]:
+    """Chats or preferences of different lengths, always the same ones."""
+    chance = random.Random(7)
+    return [_line(method, chance) for _ in range(examples)]
 
 
 def _line(method: str, chance: random.Random) -> dict[str, object]:
