@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
+from transformers.utils.import_utils import is_flash_attn_2_available
 
 from linarite.training.faults import TrainingFailure, explained
 from linarite.training.losses import label_log_probs
@@ -59,7 +60,7 @@ class TunedModel:
             base = AutoModelForCausalLM.from_pretrained(
                 hf_folder,
                 dtype=torch.bfloat16 if on_gpu and has_bf16 else torch.float32,
-                attn_implementation="sdpa",
+                attn_implementation=_attention(halves=on_gpu and has_bf16),
                 local_files_only=True,
                 use_safetensors=True,
             )
@@ -188,6 +189,11 @@ def _linear_layers(base: PreTrainedModel) -> list[str]:
         if isinstance(module, torch.nn.Linear)
     }
     return sorted(layers)
+
+
+def _attention(*, halves: bool) -> str:
+    """FlashAttention where it is installed and the model is of 16 bits, as it wants them."""
+    return "flash_attention_2" if halves and is_flash_attn_2_available() else "sdpa"
 
 
 def _has_bf16(device: torch.device) -> bool:
