@@ -34,7 +34,7 @@ from linarite.resources.batches.retry import (
 from linarite.tasks.task import HandedBack
 from linarite.wire.inference import error_body
 
-_TICK_SECONDS = 0.1
+_TICK_SECONDS = 0.05
 _MOST_RESTING = 4_096
 _BOUND_SECONDS = 2.0
 _CANCEL_GRACE_SECONDS = 10.0
