@@ -22,6 +22,7 @@ def main() -> int:
         os.kill(os.getpid(), signal.SIGKILL)
     if base == "no-peft":
         sys.modules["peft"] = None  # type: ignore[assignment]  # as where it is not installed
+    sys.dont_write_bytecode = True  # what a limit cuts off would be read by every other process
     if base in _LIMITS:
         what, most = _LIMITS[base]
         resource.setrlimit(what, (most, resource.getrlimit(what)[1]))
