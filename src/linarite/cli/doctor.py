@@ -18,7 +18,11 @@ from linarite.cli.refusals import Refused
 from linarite.cli.serve import Config, Data
 from linarite.settings import GB, Settings
 
-_EXTRAS = {"local": ("openvino_genai", "the embedded engine and models")}
+_EXTRAS = {
+    "local": ("openvino_genai", "the embedded engine and models"),
+    "train": ("peft", "fine-tuning"),
+    "wandb": ("wandb", "telling Weights & Biases of fine-tuning jobs"),
+}
 _LEAST_MEMORY_BYTES = 2 * GB
 
 
