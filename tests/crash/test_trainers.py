@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -57,12 +56,11 @@ command = {json.dumps([*TRAINER, "--keep-seconds", "0.05"])}
 
 
 class Site:
-    """A server that comes back when it was killed; one plot against it goes on at a time."""
+    """A server that comes back when it was killed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stack = ExitStack()
-        self.alone = threading.Lock()
         self.fell: Counter[str] = Counter()
         (folder / "linarite.toml").write_text(CONFIG)
         self.running = self._start()
@@ -164,9 +162,11 @@ def a_server_before_the_row_of_a_checkpoint(site: Site, trainer: Trainer, job_id
 @contextmanager
 def before_the_row(site: Site, trainer: Trainer, job_id: str) -> Iterator[None]:
     """While a checkpoint is told in the log, and its row cannot be written."""
-    trainer.wait_for(lambda seen: seen.tells("checkpoint", STEPS))
-    with Crashing(site.running).nobody_writes():
-        wanted = (trainer.see().step // STEPS + 1) * STEPS
+    trainer.wait_for(lambda seen: bool(seen.told))
+    with ExitStack() as stack:
+        with trainer.held_at(lambda seen: seen.tells("checkpoint", STEPS)) as seen:
+            stack.enter_context(Crashing(site.running).nobody_writes())
+            wanted = (seen.step // STEPS + 1) * STEPS
         trainer.wait_for(lambda seen: seen.tells("checkpoint", wanted))
         assert not site.has_checkpoint(job_id, wanted)
         yield
@@ -175,9 +175,12 @@ def before_the_row(site: Site, trainer: Trainer, job_id: str) -> Iterator[None]:
 def a_worker_that_registers_the_model(site: Site, trainer: Trainer, job_id: str) -> None:
     model = site.data / "tuned" / f"tiny.ft-{job_id.removeprefix('ftjob-')}"
     crashing = Crashing(site.running)
-    until(lambda: site.has_checkpoint(job_id, LAST), "the last checkpoint has its row", 300)
-    with crashing.nobody_writes():
-        until(model.exists, "the model's folder is there", 10)
+    trainer.wait_for(lambda seen: bool(seen.told))
+    with ExitStack() as stack:
+        with trainer.held_at(lambda seen: seen.tells("checkpoint", LAST)):
+            until(lambda: site.has_checkpoint(job_id, LAST), "it has its row", 60)
+            stack.enter_context(crashing.nobody_writes())
+        until(model.exists, "the model's folder is there", 60)
         assert site.status(job_id) == "running"
         crashing.kill("worker", "registration")
     crashing.recover()
@@ -185,26 +188,27 @@ def a_worker_that_registers_the_model(site: Site, trainer: Trainer, job_id: str)
 
 
 def a_server_with_its_trainer(site: Site, trainer: Trainer, job_id: str) -> None:
-    trainer.wait_for(lambda seen: seen.step > 2)
-    assert trainer.kill_at(lambda seen: not seen.is_writing).step < LAST
+    trainer.wait_for(lambda seen: bool(seen.told))
+    assert trainer.kill_at(lambda seen: seen.step > 2 and not seen.is_writing).step < LAST
     assert site.status(job_id) == "running"
     site.kill_everything()
     site.start_again()
 
 
-JOBS: list[tuple[str, Plot]] = [
+AGAINST_TRAINERS: list[tuple[str, Plot]] = [
     ("supervised", a_trainer_that_prepares),
     ("supervised", a_trainer_between_steps),
     ("supervised", a_trainer_that_writes_a_state),
     ("supervised", a_trainer_that_writes_a_checkpoint),
     ("supervised", a_trainer_that_has_not_told_its_checkpoint),
+    ("dpo", a_trainer_between_steps),
+]
+AGAINST_THE_SERVER: list[tuple[str, Plot]] = [
     ("supervised", a_worker_before_the_row_of_a_checkpoint),
     ("supervised", a_worker_that_registers_the_model),
     ("supervised", a_server_with_its_trainer),
-    ("dpo", a_trainer_between_steps),
     ("dpo", a_server_before_the_row_of_a_checkpoint),
 ]
-ON_TRAINERS = {plot for _, plot in JOBS if plot.__name__.startswith("a_trainer")}
 
 
 @pytest.fixture(scope="module")
@@ -244,13 +248,7 @@ def create(client: httpx.Client, job: Path, method: str) -> str:
 
 
 def carry_out(plot: Plot, site: Site, job_id: str) -> None:
-    trainer = Trainer.of(site.data, job_id)
-    if plot in ON_TRAINERS:
-        plot(site, trainer, job_id)
-    else:
-        trainer.wait_for(lambda seen: bool(seen.told))
-        with site.alone:
-            plot(site, trainer, job_id)
+    plot(site, Trainer.of(site.data, job_id), job_id)
     site.fell[plot.__name__] += 1
 
 
@@ -289,22 +287,28 @@ def check_same(client: httpx.Client, job_id: str, undisturbed: Path, method: str
 
 
 def test_real_trainings_come_to_the_same_bits_whoever_dies_whenever(site, undisturbed):
-    with client_of(site.running) as client:
-        made = [create(client, undisturbed[method], method) for method, _ in JOBS]
+    made: list[tuple[str, str]] = []
 
-    with ThreadPoolExecutor(len(JOBS)) as pool:
+    def new_job(method: str) -> str:
+        with client_of(site.running) as client:
+            made.append((create(client, undisturbed[method], method), method))
+        return made[-1][0]
+
+    with ThreadPoolExecutor(len(AGAINST_TRAINERS)) as pool:
         plots = [
-            pool.submit(carry_out, plot, site, job_id)
-            for job_id, (_, plot) in zip(made, JOBS, strict=True)
+            pool.submit(carry_out, plot, site, new_job(method)) for method, plot in AGAINST_TRAINERS
         ]
+        for method, plot in AGAINST_THE_SERVER:
+            carry_out(plot, site, new_job(method))
     for plot in plots:
         plot.result()
     commands = site.data / "commands"
     until(lambda: not any(commands.iterdir()), "every job is over and tidied up", 200)
 
-    assert site.fell == Counter(plot.__name__ for _, plot in JOBS)
+    wanted = AGAINST_TRAINERS + AGAINST_THE_SERVER
+    assert site.fell == Counter(plot.__name__ for _, plot in wanted)
     with client_of(site.running) as client:
-        for job_id, (method, _) in zip(made, JOBS, strict=True):
+        for job_id, method in made:
             check_same(client, job_id, undisturbed[method], method)
     assert list((site.data / "fine-tuning").iterdir()) == []
     crashing = Crashing(site.running)

@@ -27,12 +27,13 @@ from tests.support.tuning import (
     scripted,
 )
 
-from linarite.storage.tables import fine_tuning_jobs
+from linarite.storage.tables import fine_tuning_events, fine_tuning_jobs
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
 JOBS, EPOCHS, STEPS = 10, 4, 15
 LAST = EPOCHS * STEPS
+KILLS = ["api", "worker", "worker", "worker"] * 2
 DEATHS = {"start": 1, "step 8": 1, "torn 12": 1, "checkpoint 30": 1, "end": 1}
 
 
@@ -57,6 +58,18 @@ def server_of(folder: Path, script: Script, **environment: str) -> Iterator[Serv
 def statuses(database: sa.Engine) -> list[str]:
     with database.connect() as connection:
         return list(connection.execute(sa.select(fine_tuning_jobs.c.status)).scalars())
+
+
+def wait_for_news(database: sa.Engine) -> None:
+    """Until a living worker has told some ten things more, or nothing is left to tell."""
+
+    def told() -> int:
+        query = sa.select(sa.func.count()).select_from(fine_tuning_events)
+        with database.connect() as connection:
+            return connection.execute(query).scalar_one()
+
+    before = told()
+    until(lambda: told() > before + JOBS or are_over(database), "more is told of the jobs", 60)
 
 
 def are_over(database: sa.Engine) -> bool:
@@ -105,11 +118,13 @@ def test_ten_jobs_survive_the_death_of_trainers_workers_and_the_api(tmp_path, sc
         database = sa.create_engine(f"sqlite:///{running.data / 'linarite.sqlite3'}")
         file_id = a_training_file(client)
         made = [a_job(client, training_file=file_id)["id"] for _ in range(JOBS)]
-        while not are_over(database):
-            time.sleep(1.5)
-            kill(running, "worker" if kills % 4 else "api")
+        for kind in KILLS:
+            wait_for_news(database)
+            if are_over(database):
+                break
+            kill(running, kind)
             kills += 1
-            assert kills < 60, statuses(database)
+        until(lambda: are_over(database), "all jobs are over", 150)
         until(lambda: not any((running.data / "commands").iterdir()), "all is tidied up", 30)
 
         for job_id in made:
@@ -118,6 +133,7 @@ def test_ten_jobs_survive_the_death_of_trainers_workers_and_the_api(tmp_path, sc
         crashing = Crashing(running)
         crashing.sweep()
         assert crashing.whole_objects() == crashing.named_objects()
+        assert kills >= 3
         database.dispose()
     print(f"{kills} kills of worker and API, {JOBS * len(DEATHS)} of trainers")  # noqa: T201
 
@@ -196,11 +212,11 @@ def test_killed_workers_lose_nothing_on_postgresql_either(tmp_path, script, post
         client_of(running) as client,
     ):
         made: list[Any] = [a_job(client)["id"] for _ in range(3)]
-        for _ in range(3):
-            time.sleep(1.5)
-            kill(running, "worker")
         database = sa.create_engine(url)
-        until(lambda: are_over(database), "all jobs are over", 60)
+        for _ in range(3):
+            wait_for_news(database)
+            kill(running, "worker")
+        until(lambda: are_over(database), "all jobs are over", 100)
         database.dispose()
 
         for job_id in made:

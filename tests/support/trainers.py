@@ -8,8 +8,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,15 +84,26 @@ class Trainer:
 
     def kill_at(self, moment: Moment) -> Sight:
         """Kill -9 the trainer where its folder shows that moment; gives what was seen."""
+        with self.held_at(moment) as seen:
+            self.kill()
+        return seen
+
+    @contextmanager
+    def held_at(self, moment: Moment) -> Iterator[Sight]:
+        """Keep the trainer still where its folder shows that moment; gives what was seen."""
         pid = self._process().pid
         for _ in range(_SLICES):
             _hold(pid)
             if moment(seen := self.see()):
-                os.kill(pid, signal.SIGKILL)
-                return seen
+                break
             os.kill(pid, signal.SIGCONT)
             time.sleep(_SLICE_SECONDS)
-        raise AssertionError(f"It never was there: {self.see()}")
+        else:
+            raise AssertionError(f"It never was there: {self.see()}")
+        try:
+            yield seen
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def _process(self) -> psutil.Process:
         """The trainer itself, which its shell waits for."""
