@@ -152,5 +152,5 @@ def _in_process(folder: Path) -> Iterator[InProcess]:
 
 
 if __name__ == "__main__":
-    options = script.parser(__doc__, pairs=3, lines=256).parse_args()
+    options = script.parser(__doc__, pairs=3, lines=512).parse_args()
     script.run("batch_engine", options, measure)
