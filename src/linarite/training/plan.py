@@ -28,6 +28,7 @@ _AUTO_L2 = 0.1
 _AUTO_EPOCHS = 3
 _FEW_STEPS, _MANY_STEPS, _MOST_AUTO_EPOCHS = 100, 25_000, 25
 _BATCH_SHARE, _MOST_BATCH = 0.002, 256
+_LEAST_BATCH = {"supervised": 1, "dpo": 8}  # one pair alone says little of what is preferred
 _VALID_EVERY = 10
 _MOST_TOKENS = 2_000_000_000
 _GROUP = 16
@@ -121,7 +122,7 @@ def make_plan(method: MethodName, wishes: Wishes, *, examples: int, width: int, 
         seed=seed,
         examples=examples,
         n_epochs=wishes.n_epochs or _auto_epochs(examples),
-        batch_size=min(wishes.batch_size or _auto_batch(examples), examples),
+        batch_size=min(wishes.batch_size or _auto_batch(method, examples), examples),
         learning_rate_multiplier=1.0 if multiplier is None else multiplier,
         beta=_AUTO_BETA if wishes.beta is None else wishes.beta,
         l2_multiplier=_AUTO_L2 if wishes.l2_multiplier is None else wishes.l2_multiplier,
@@ -154,8 +155,8 @@ def _auto_epochs(examples: int) -> int:
     return _AUTO_EPOCHS
 
 
-def _auto_batch(examples: int) -> int:
-    return max(1, min(_MOST_BATCH, round(_BATCH_SHARE * examples)))
+def _auto_batch(method: MethodName, examples: int) -> int:
+    return max(_LEAST_BATCH[method], min(_MOST_BATCH, round(_BATCH_SHARE * examples)))
 
 
 def batches_of_epoch(plan: Plan, epoch: int, lengths: Sequence[int]) -> list[Batch]:

@@ -24,6 +24,11 @@ def test_a_batch_is_a_500th_of_the_examples(examples, size):
     assert _plan(examples).batch_size == size
 
 
+@pytest.mark.parametrize(("examples", "size"), [(6, 6), (50, 8), (10_000, 20)])
+def test_a_batch_of_preferences_is_of_eight_at_least(examples, size):
+    assert _plan(examples, "dpo").batch_size == size
+
+
 def test_what_was_asked_for_is_done():
     plan = _plan(50, "dpo", n_epochs=4, batch_size=8, learning_rate_multiplier=0.5, beta=0.3)
 
