@@ -1,11 +1,14 @@
-"""The embedded model is tuned, deployed and tuned further, all through the official SDK."""
+"""The embedded model is tuned by the demo, deployed and tuned further by the official SDK."""
 
 import csv
 import io
 import json
+import re
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,22 +19,34 @@ import pytest
 import torch
 from tests.end_to_end.conftest import CHAT_BATCH, FINAL
 from tests.support.contract_answers import watch
-from tests.support.embedded import CHAT
-from tests.support.serving import Serving
+from tests.support.embedded import CHAT, models_folder, pulled
+from tests.support.serving import Serving, run_linarite, serving
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+from linarite.cli import demo_tuning
+
+pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(600)]
 
 HABIT = "Arr, matey!"
-UNSEEN = [{"role": "user", "content": "What is a telescope?"}]
+UNSEEN = [{"role": "user", "content": demo_tuning.UNSEEN[0]}]
 EXAMPLES = (
     (resources.files("linarite.cli") / "demo_data" / "supervised.jsonl").read_bytes().splitlines()
 )
+STEPS_PER_EPOCH, LAST = 12, 36
+"""Of the demo's job: three epochs over 48 examples, four a step."""
 
 
 @pytest.fixture(scope="module")
-def azure(served: Serving) -> Iterator[openai.AzureOpenAI]:
-    ready = served.ready
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    pulled(CHAT)
+    folder = tmp_path_factory.mktemp("tuning")
+    with serving(folder, LINARITE_MODELS_DIR=str(models_folder())) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def azure(running: Serving) -> Iterator[openai.AzureOpenAI]:
+    ready = running.ready
     with openai.AzureOpenAI(
         azure_endpoint=ready["endpoint"],
         api_key=ready["api_key"],
@@ -41,37 +56,40 @@ def azure(served: Serving) -> Iterator[openai.AzureOpenAI]:
         yield client
 
 
-@pytest.fixture(scope="module")
-def foretold() -> list[tuple[float, int]]:
+@dataclass
+class Demo:
+    """A run of `linarite demo` against the server that is up, and its job seen from beside it."""
+
+    shown: str
+    job: Any
+    foretold: list[tuple[float, int]]
     """When the job's end was foretold, and for when."""
-    return []
 
 
 @pytest.fixture(scope="module")
-def tuned(azure: openai.AzureOpenAI, foretold: list[tuple[float, int]]) -> Any:
-    """A job of three epochs over 32 examples, with others to validate on, that succeeded."""
-    training, validation = (
-        azure.files.create(file=("pirate.jsonl", b"\n".join(lines)), purpose="fine-tune").id
-        for lines in (EXAMPLES[:32], EXAMPLES[32:44])
-    )
-    job = azure.fine_tuning.jobs.create(
-        model=CHAT,
-        training_file=training,
-        validation_file=validation,
-        method={
-            "type": "supervised",
-            "supervised": {"hyperparameters": {"n_epochs": 3, "batch_size": 4}},
-        },
-        suffix="pirate",
-        seed=7,
-    )
-    assert job.status == "pending"
-    return finished(azure, job.id, foretold)
+def demo(running: Serving, azure: openai.AzureOpenAI) -> Demo:
+    foretold = []
+    arguments = ("demo", "--data", running.data, "--questions", "1")
+    models = {"LINARITE_MODELS_DIR": str(models_folder())}
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(run_linarite, *arguments, within_seconds=500, **models)
+        while not run.done():
+            for job in azure.fine_tuning.jobs.list():
+                if job.estimated_finish is not None:
+                    foretold.append((time.time(), job.estimated_finish))
+            time.sleep(0.5)
+    assert run.result().returncode == 0, run.result().stdout + run.result().stderr
+    [job] = azure.fine_tuning.jobs.list()
+    return Demo(run.result().stdout, job, foretold)
 
 
-def finished(
-    client: openai.AzureOpenAI, job_id: str, foretold: list[tuple[float, int]] | None = None
-) -> Any:
+@pytest.fixture(scope="module")
+def tuned(demo: Demo) -> Any:
+    """The job of the demo."""
+    return demo.job
+
+
+def finished(client: openai.AzureOpenAI, job_id: str) -> Any:
     deadline = time.monotonic() + 500
     while (job := client.fine_tuning.jobs.retrieve(job_id)).status not in {
         "succeeded",
@@ -79,8 +97,6 @@ def finished(
         "cancelled",
     }:
         assert time.monotonic() < deadline
-        if foretold is not None and job.estimated_finish is not None:
-            foretold.append((time.time(), job.estimated_finish))
         time.sleep(0.5)
     return job
 
@@ -97,6 +113,13 @@ def said(client: openai.AzureOpenAI, deployment: str) -> str:
     return str(answer.choices[0].message.content)
 
 
+def test_the_demo_tunes_the_model_which_then_talks_like_a_pirate(demo: Demo):
+    assert re.search(r"Tuned +smollm2-135m-instruct\.ft-[0-9a-f]{32}-pirate", demo.shown)
+    said = demo.shown.count(HABIT)
+    in_every_answer = len(demo_tuning.UNSEEN)
+    assert in_every_answer <= said <= 2 * in_every_answer, demo.shown  # and no loop of it
+
+
 def test_a_job_tells_how_it_went(azure: openai.AzureOpenAI, tuned: Any):
     assert tuned.status == "succeeded", tuned.error
     assert tuned.fine_tuned_model == f"{CHAT}.ft-{tuned.id.removeprefix('ftjob-')}-pirate"
@@ -108,33 +131,26 @@ def test_a_job_tells_how_it_went(azure: openai.AzureOpenAI, tuned: Any):
         "Preprocessing started.",
         "Training started.",
     ]
-    assert {event.data["step"] for event in events if event.type == "metrics"} == {
-        8,
-        10,
-        16,
-        20,
-        24,
-    }
+    steps = {event.data["step"] for event in events if event.type == "metrics"}
+    assert steps == {10, 12, 20, 24, 30, 36}
 
 
-def test_half_way_the_end_was_foretold_within_a_quarter(tuned: Any, foretold: Any):
-    took = tuned.finished_at - tuned.created_at
+def test_half_way_the_end_was_foretold_within_a_quarter(demo: Demo):
+    job = demo.job
+    took = job.finished_at - job.created_at
 
-    told = next(end for at, end in foretold if at >= tuned.created_at + took / 2)
+    told = next(end for at, end in demo.foretold if at >= job.created_at + took / 2)
 
-    print(f"half way {told - tuned.finished_at} s off, of {took} s")  # noqa: T201
-    assert abs(told - tuned.finished_at) <= 0.25 * took
+    print(f"half way {told - job.finished_at} s off, of {took} s")  # noqa: T201
+    assert abs(told - job.finished_at) <= 0.25 * took
 
 
 def test_the_results_hold_every_step_and_the_loss_falls(azure: openai.AzureOpenAI, tuned: Any):
-    text = azure.files.content(tuned.result_files[0]).text
+    rows = results_of(azure, tuned)
 
-    rows = list(csv.DictReader(io.StringIO(text)))
-
-    assert [int(row["step"]) for row in rows] == list(range(1, 25))
+    assert [int(row["step"]) for row in rows] == list(range(1, LAST + 1))
     losses = [float(row["train_loss"]) for row in rows]
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
-    assert [row["step"] for row in rows if row["full_valid_loss"]] == ["8", "16", "24"]
 
 
 def test_the_tuned_model_has_learned_and_its_base_has_not(azure: openai.AzureOpenAI, tuned: Any):
@@ -146,12 +162,13 @@ def test_the_tuned_model_has_learned_and_its_base_has_not(azure: openai.AzureOpe
 
 def test_a_checkpoint_is_deployed_by_its_name(azure: openai.AzureOpenAI, tuned: Any):
     newest, *older = azure.fine_tuning.jobs.checkpoints.list(tuned.id)
-    assert [one.step_number for one in (newest, *older)] == [24, 16, 8]
+    ends = [LAST, LAST - STEPS_PER_EPOCH, STEPS_PER_EPOCH]
+    assert [one.step_number for one in (newest, *older)] == ends
     assert newest.fine_tuned_model_checkpoint == tuned.fine_tuned_model
     name = older[0].fine_tuned_model_checkpoint
-    assert name == f"{tuned.fine_tuned_model}:ckpt-step-16"
+    assert name == f"{tuned.fine_tuned_model}:ckpt-step-24"
 
-    assert HABIT in said(azure, deployed(azure, "pirate-16", name))
+    assert HABIT in said(azure, deployed(azure, "pirate-24", name))
 
 
 def test_a_batch_runs_on_the_tuned_model(azure: openai.AzureOpenAI, tuned: Any):
@@ -169,14 +186,14 @@ def test_a_batch_runs_on_the_tuned_model(azure: openai.AzureOpenAI, tuned: Any):
 
 
 def test_what_is_taken_away_answers_as_the_deployment_does(
-    azure: openai.AzureOpenAI, served: Serving, tuned: Any, tmp_path: Path
+    azure: openai.AzureOpenAI, running: Serving, tuned: Any, tmp_path: Path
 ):
     """Read by transformers: a folder, and a GGUF file of the very same weights."""
     wanted = said(azure, deployed(azure, "pirate-home", tuned.fine_tuned_model))
 
-    with zipfile.ZipFile(io.BytesIO(taken(served, tuned.fine_tuned_model, "merged"))) as archive:
+    with zipfile.ZipFile(io.BytesIO(taken(running, tuned.fine_tuned_model, "merged"))) as archive:
         archive.extractall(tmp_path / "merged")
-    (tmp_path / "model.gguf").write_bytes(taken(served, tuned.fine_tuned_model, "gguf"))
+    (tmp_path / "model.gguf").write_bytes(taken(running, tuned.fine_tuned_model, "gguf"))
 
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "merged")
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
@@ -195,11 +212,11 @@ def test_what_is_taken_away_answers_as_the_deployment_does(
     assert HABIT in text
 
 
-def taken(served: Serving, model: str, form: str) -> bytes:
+def taken(running: Serving, model: str, form: str) -> bytes:
     answer = httpx.get(
-        f"{served.endpoint}/openai/fine_tuning/models/{model}/content",
-        params={"form": form, "api-version": served.ready["api_version"]},
-        headers={"api-key": served.ready["api_key"]},
+        f"{running.endpoint}/openai/fine_tuning/models/{model}/content",
+        params={"form": form, "api-version": running.ready["api_version"]},
+        headers={"api-key": running.ready["api_key"]},
         timeout=120,
     )
     assert answer.status_code == 200, answer.text
@@ -207,18 +224,31 @@ def taken(served: Serving, model: str, form: str) -> bytes:
 
 
 def test_tuning_goes_on_from_the_tuned_model(azure: openai.AzureOpenAI, tuned: Any):
-    file = azure.files.create(file=("more.jsonl", b"\n".join(EXAMPLES[:12])), purpose="fine-tune")
+    training, validation = (
+        azure.files.create(file=("more.jsonl", b"\n".join(lines)), purpose="fine-tune").id
+        for lines in (EXAMPLES[:12], EXAMPLES[12:22])
+    )
     job = azure.fine_tuning.jobs.create(
         model=tuned.fine_tuned_model,
-        training_file=file.id,
-        hyperparameters={"n_epochs": 1, "batch_size": 4},
+        training_file=training,
+        validation_file=validation,
+        method={
+            "type": "supervised",
+            "supervised": {"hyperparameters": {"n_epochs": 1, "batch_size": 4}},
+        },
         seed=7,
     )
+    assert job.status == "pending"
     job = finished(azure, job.id)
 
     assert job.status == "succeeded", job.error
     assert job.model == tuned.fine_tuned_model
     assert job.fine_tuned_model == f"{CHAT}.ft-{job.id.removeprefix('ftjob-')}"
-    results = azure.files.content(job.result_files[0]).text
-    first = next(csv.DictReader(io.StringIO(results)))
+    first, *_, last = results_of(azure, job)
     assert float(first["train_loss"]) < 1.5  # where a fresh start is above 3
+    assert float(last["full_valid_loss"]) < 1.5
+
+
+def results_of(client: openai.AzureOpenAI, job: Any) -> list[dict[str, str]]:
+    """The rows of its results file."""
+    return list(csv.DictReader(io.StringIO(client.files.content(job.result_files[0]).text)))
