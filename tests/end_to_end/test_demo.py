@@ -91,6 +91,7 @@ def test_a_demo_that_is_told_to_end_takes_its_server_along(data: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_preferences_make_the_model_talk_like_a_pirate_as_well(data: Path):
     run = demo(data, "--port", "0", "--dpo", tune="--tune")
 
