@@ -11,8 +11,8 @@ STAMP := .venv/.installed
 CLIENTS := .venv/.clients
 OLDEST_SDK := tests/end_to_end/oldest_sdk/requirements.txt
 NODE := tests/end_to_end/node
-# two at a time: most tests wait for a process more than they compute
-SIDE_BY_SIDE := -n 3 --dist loadgroup
+# three at a time on two cores: most tests wait for a process more than they compute
+SIDE_BY_SIDE := -n 3 --dist loadgroup --durations 12
 export LINARITE_MODELS_DIR ?= $(CURDIR)/.models
 
 .PHONY: help setup model demo test test-crash test-slow test-long lint fmt docs ci bench clean
