@@ -14,6 +14,9 @@ from tests.support.server import Server
 from tests.support.tuned import add_tuned
 from tests.support.tuning import JOBS, a_training_file, create, tuning_server
 
+from linarite.resources.fine_tuning.integrations import Tracking
+from linarite.resources.fine_tuning.service import FineTuning
+
 PARENT = "ftjob-" + "5" * 32
 
 
@@ -94,3 +97,18 @@ def test_a_start_that_is_deleted_meanwhile_is_kept_or_not_found(
         status, code, message = error_of(created)
         assert (status, code) == (404, "DeploymentNotFound")
         assert message.startswith(f"The model {model!r} does not exist")
+
+
+def test_a_job_may_be_deleted_while_its_runs_are_told(server, client):
+    job, _ = add_tuned(server, PARENT, "tiny", {1: None})
+    tracking = Tracking(server.built.parts[FineTuning], server.settings.wandb)
+
+    with ThreadPoolExecutor(2) as pool:
+        with held(server, "LOCK TABLE fine_tuning_events IN SHARE MODE"):
+            told = pool.submit(tracking.warn, job, "something", "It is not as asked.")
+            wait_for_waiting(server, 1)
+            deleted = pool.submit(client.delete, f"{JOBS}/{PARENT}")
+            wait_for_waiting(server, 2)
+        told.result()
+
+    assert deleted.result().status_code == 204
