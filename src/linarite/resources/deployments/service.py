@@ -194,16 +194,22 @@ class Deployments:
             changes["arm"] = {**self.get(resource, name).record.arm, "tags": body.tags}
         return self._change(resource, name, changes)
 
-    def delete(self, resource: str, name: str) -> None:
+    def delete(self, resource: str, name: str) -> ModelRecord | None:
         """Remove the deployment `name`; requests that are under way end as they would have.
+
+        Returns:
+            Its model, if that is there and no other deployment has it.
 
         Raises:
             NotFound, Forbidden: there is no such deployment, or it is everyone's.
         """
         with self.database.transaction() as tx:
-            if not repository.delete(tx, resource, name):
+            record = repository.find(tx, resource, name)
+            if record is None or not repository.delete(tx, resource, name):
                 _refuse_change(tx, name)
+            is_served = bool(repository.all_of_model(tx, record.model))
         self._known.clear()
+        return None if is_served else self._model_of(record)
 
     def resolve(self, connection: sa.Connection, resource: str, name: str) -> Target:
         """Where a request of `resource` for `name` goes; an alias stands for a deployment.
