@@ -190,9 +190,7 @@ class Deployments:
             changes["sku"] = body.sku.name
             if body.sku.capacity is not None:
                 changes["capacity"] = body.sku.capacity
-        if body.tags is not None:
-            changes["arm"] = {**self.get(resource, name).record.arm, "tags": body.tags}
-        return self._change(resource, name, changes)
+        return self._change(resource, name, changes, tags=body.tags)
 
     def delete(self, resource: str, name: str) -> ModelRecord | None:
         """Remove the deployment `name`; requests that are under way end as they would have.
@@ -320,12 +318,15 @@ class Deployments:
         name: str,
         changes: Mapping[str, Any],
         model: ModelRecord | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Deployed:
-        """Change a deployment; `model` is its new one, if it gets one."""
+        """Change a deployment; `model` is its new one and `tags` its new ones, if it gets any."""
         values = {**changes, "updated_at": self.clock.now()}
         with self.database.transaction() as tx:
             if model is not None:
                 self._hold(tx, model)
+            if tags is not None and (held := repository.hold(tx, resource, name)) is not None:
+                values["arm"] = {**held.arm, "tags": tags}
             if not repository.update(tx, resource, name, values):
                 _refuse_change(tx, name)
             record = repository.find(tx, resource, name)
