@@ -107,6 +107,12 @@ def build(settings: Settings) -> Built:
         TokenCounts(Tokens(), place),
     )
     files.live[Purpose.BATCH_OUTPUT] = batches.live_content
+    metrics = Metrics()
+    metrics.watch(
+        "linarite_batches_without_engine",
+        "Batches in progress whose engine is away.",
+        batches.count_without_engine,
+    )
     batch_work = Work(
         batches,
         DeployedEngines(host_socket(settings.data), place, inference.prepare, inference.settle),
@@ -128,7 +134,7 @@ def build(settings: Settings) -> Built:
     tuning_work = TuningWork(tuning, _training(settings))
     tracking = Tracking(tuning, settings.wandb)
     services: list[Any] = [files, uploads, models, deployments, inference, batches, tuning]
-    collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), Metrics()]
+    collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), metrics]
     parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services]}
     parts[Settings] = settings  # whose own class is the one that read the file
     return Built(

@@ -9,22 +9,15 @@ import httpx
 import psutil
 import pytest
 from tests.support.files import until
-from tests.support.scripted_wandb import API_KEY, scripted_wandb
+from tests.support.scripted_wandb import API_KEY, scripted_wandb, trackers_of
 from tests.support.server import API_VERSION
-from tests.support.serving import Serving, is_alive, serving
+from tests.support.serving import is_alive, serving
 from tests.support.tuning import a_job, events_of, job_now, scripted
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
 WANDB = {"project": "mine", "name": "first", "entity": "us", "tags": ["a", "b"]}
 STEPS = 60
-
-
-def trackers_of(running: Serving) -> set[int]:
-    """What tells of runs: the processes, and the clients' own."""
-    worker = psutil.Process(running.processes()["worker"])
-    started = [one for one in worker.children() if "linarite.tracking" in one.cmdline()]
-    return {one.pid for first in started for one in (first, *first.children(recursive=True))}
 
 
 def test_a_killed_workers_run_is_told_further_and_its_clients_end(tmp_path: Path):
@@ -49,7 +42,7 @@ def test_a_killed_workers_run_is_told_further_and_its_clients_end(tmp_path: Path
             job = a_job(client, integrations=[{"type": "wandb", "wandb": WANDB}])["id"]
             until(lambda: job in service.runs, "the run is begun", 60)
             until(lambda: len(service.runs[job].steps) == STEPS // 2, "half of it is told", 60)
-            clients = trackers_of(running)
+            clients = trackers_of(psutil.Process(running.processes()["worker"]))
             os.kill(running.processes()["worker"], signal.SIGKILL)
             until(lambda: not any(map(is_alive, clients)), "its clients have ended", 10)
             (running.data / "fine-tuning" / job / "go").touch()

@@ -8,7 +8,7 @@ import os
 import signal
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,27 @@ def kill(running: Serving, kind: str) -> None:
     """Kill -9 one process of a server, once it is there."""
     until(lambda: is_alive(running.processes()[kind]), f"there is a {kind}", 60)
     os.kill(running.processes()[kind], signal.SIGKILL)
+
+
+def told_of_success(steps: Sequence[int]) -> list[str]:
+    """What the events of a job that succeeded say, up to a colon, oldest first.
+
+    Args:
+        steps: those that are told, in order.
+    """
+    return [
+        "Job enqueued. Waiting for jobs ahead to complete.",
+        "Job started.",
+        "Preprocessing started.",
+        "Training started.",
+        "Created results file",
+        *(f"Step {step}" for step in steps),
+        "Job succeeded.",
+        "Postprocessing started.",
+        "Model Evaluation Passed.",
+        "Completed results file",
+        "Training tokens billed",
+    ]
 
 
 @dataclass

@@ -1,10 +1,11 @@
 """A stand-in for Weights & Biases on loopback: as much of its API as wandb's client uses for a run.
 
 It keeps what it is told, as the service does: what history lines are sent stand at their offsets,
-and a run of an id that it knows is gone on with. Its answers follow the client's queries; the real
-service was never seen behind them.
+and a run of an id that it knows is gone on with. A key that is not its own it refuses. Its answers
+follow the client's queries; the real service was never seen behind them.
 """
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import psutil
+
 API_KEY = "0123456789abcdef0123456789abcdef01234567"
+_AUTHORIZATION = "Basic " + base64.b64encode(f"api:{API_KEY}".encode()).decode()
 
 
 @dataclass
@@ -118,6 +122,12 @@ class ScriptedWandb:
         }
 
 
+def trackers_of(worker: psutil.Process) -> set[int]:
+    """What a worker tells of runs by: the processes, and the clients' own."""
+    started = [one for one in worker.children() if "linarite.tracking" in one.cmdline()]
+    return {one.pid for first in started for one in (first, *first.children(recursive=True))}
+
+
 @contextmanager
 def scripted_wandb() -> Iterator[ScriptedWandb]:
     """Run a stand-in until the block ends."""
@@ -132,16 +142,18 @@ def scripted_wandb() -> Iterator[ScriptedWandb]:
             if stand_in.hangs.is_set():
                 stand_in.closing.wait()
                 return
-            if self.path == "/graphql":
+            if self.headers.get("authorization") != _AUTHORIZATION:
+                self._answer({"errors": [{"message": "user is not logged in"}]}, 401)
+            elif self.path == "/graphql":
                 self._answer({"data": stand_in.graphql(json.loads(body))})
             else:
                 parts = self.path.split("/")
                 stand_in.stream(parts[parts.index("file_stream") - 1], json.loads(body))
                 self._answer({})
 
-        def _answer(self, told: dict[str, Any]) -> None:
+        def _answer(self, told: dict[str, Any], status: int = 200) -> None:
             body = json.dumps(told).encode()
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
             self.end_headers()

@@ -5,7 +5,6 @@ upstream needs to be told. Statuses pass through too; what cannot be reached is 
 """
 
 import asyncio
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -18,6 +17,7 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 import orjson
+import structlog
 
 from linarite.engines import refusals
 from linarite.engines.admission import RESERVED_SLOTS
@@ -25,6 +25,7 @@ from linarite.engines.connections import CONNECT_SECONDS, Connections
 from linarite.engines.place import ModelPlace
 from linarite.engines.posting import Answer, NotConnected
 from linarite.engines.refusals import EngineFailure, EngineUnreachable
+from linarite.engines.upstreams import addressed, with_key
 from linarite.errors import LinariteError
 from linarite.settings import Upstream
 
@@ -33,14 +34,16 @@ _HOST_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
 _SILENCE_SECONDS = 600.0
 _ADAPTER_SECONDS = 120.0
+_UNLOAD_SECONDS = 10.0
 _FRESH_SECONDS = 2.0
 """How long an embedded engine's address is used before the host is asked (and told) again."""
-_BATCH_PRIORITY = 10
 _WAITING = 8
 """Requests of a batch that wait at an embedded engine, so that no slot is empty for a step."""
 T = TypeVar("T")
 _Answered = TypeVar("_Answered", Answer, aiohttp.ClientResponse)
 _BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError)
+
+log = structlog.get_logger("linarite.engines")
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,16 @@ class Engines:
         """End a model's embedded engine, so that its memory is free."""
         if place.folder is not None:
             await self.ask_host("POST", "/stop", {"folder": str(place.folder)})
+
+    async def forget(self, place: ModelPlace) -> None:
+        """Have an upstream unload a tuned model that is served no more, if it can be had to.
+
+        Nothing depends on it: where it fails, the adapter stays there until the upstream starts
+        anew, and where the model is asked for all the same, it is loaded once more.
+        """
+        self._engines.pop(place, None)
+        if place.upstream is not None and place.adapter_folder is not None:
+            await _UpstreamEngine(place, self._connections).unload()
 
     async def ask_host(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         """Ask the engine host; its refusals are raised here again."""
@@ -352,8 +365,9 @@ class _EmbeddedEngine(Engine):
 class _UpstreamEngine(Engine):
     """A server of someone else that speaks the same dialect.
 
-    Of a tuned model it is told the adapter first, in vLLM's words. It forgets adapters when it
-    starts anew: an answer that it knows no such model is asked for once more.
+    Of a tuned model it is told the adapter first, in vLLM's words, and at the end to unload it. It
+    forgets adapters when it starts anew: an answer that it knows no such model is asked for once
+    more.
     """
 
     def __init__(self, place: ModelPlace, connections: Connections) -> None:
@@ -376,8 +390,8 @@ class _UpstreamEngine(Engine):
 
     async def _post(self, ask: _Ask) -> Answer:
         upstream = self._upstream()
-        headers = self._headers(ask.headers, upstream)
-        body = _addressed(ask, upstream, self._place.id)
+        headers = with_key(ask.headers, upstream)
+        body = addressed(ask.body, ask.is_batch, upstream, self._place.id)
         posts = self._connections.posts_to(upstream.base_url)
 
         async def post() -> Answer:
@@ -387,7 +401,7 @@ class _UpstreamEngine(Engine):
 
     async def _open(self, ask: _Ask) -> aiohttp.ClientResponse:
         upstream = self._upstream()
-        body = _addressed(ask, upstream, self._place.id)
+        body = addressed(ask.body, ask.is_batch, upstream, self._place.id)
         return await self._told(lambda: self._send(ask.path, body, ask.headers, ask.timeout))
 
     async def _told(self, ask: Callable[[], Awaitable[_Answered]]) -> _Answered:
@@ -417,6 +431,20 @@ class _UpstreamEngine(Engine):
         self._is_told = True
         return answer
 
+    async def unload(self) -> None:
+        """Have the adapter unloaded; where that fails, the log says so."""
+        asked = orjson.dumps({"lora_name": self._place.id})
+        timeout = aiohttp.ClientTimeout(total=_UNLOAD_SECONDS, sock_connect=CONNECT_SECONDS)
+        try:
+            async with await self._send("/unload_lora_adapter", asked, {}, timeout) as answer:
+                reason = f"status {answer.status}"
+                # 404: it was never told, or has started anew
+                if answer.status in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
+                    return
+        except (EngineFailure, *_BROKEN) as error:
+            reason = str(error) or type(error).__name__
+        log.warning("an adapter stays loaded", model=self._place.id, reason=reason)
+
     async def _send(
         self, path: str, body: bytes, headers: Mapping[str, str], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
@@ -424,16 +452,10 @@ class _UpstreamEngine(Engine):
         return await self._connections.to_upstreams().post(
             upstream.base_url.rstrip("/") + path,
             data=body,
-            headers=self._headers(headers, upstream),
+            headers=with_key(headers, upstream),
             timeout=timeout,
             allow_redirects=False,
         )
-
-    def _headers(self, given: Mapping[str, str], upstream: Upstream) -> dict[str, str]:
-        headers = {**given, "content-type": "application/json"}
-        if upstream.api_key_env is not None:
-            headers["authorization"] = f"Bearer {_key(upstream.api_key_env)}"
-        return headers
 
     def _upstream(self) -> Upstream:
         if self._place.upstream is None:
@@ -447,29 +469,6 @@ def _sent(ask: _Ask) -> dict[str, str]:
     if ask.is_batch:
         headers[PRIORITY] = "batch"
     return headers
-
-
-def _addressed(ask: _Ask, upstream: Upstream, model_id: str) -> bytes:
-    """The body under the name that the upstream knows the model by.
-
-    A caller's own `priority` goes no further where priorities are how chats pass batches.
-    """
-    request = orjson.loads(ask.body)
-    request["model"] = upstream.model or model_id
-    if upstream.priority:
-        request.pop("priority", None)
-        if ask.is_batch:
-            request["priority"] = _BATCH_PRIORITY
-    return orjson.dumps(request)
-
-
-def _key(name: str) -> str:
-    key = os.environ.get(name)
-    if not key:
-        raise EngineFailure(
-            f"The environment variable {name}, which holds this model's upstream key, is not set."
-        )
-    return key
 
 
 def _unreachable(place: ModelPlace, error: BaseException) -> EngineUnreachable:

@@ -1,10 +1,11 @@
-"""How many requests there were and how long they took, for Prometheus."""
+"""How many requests there were, how long they took, and what others add, for Prometheus."""
 
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -32,6 +33,10 @@ class Metrics:
             registry=self.registry,
             buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600),
         )
+
+    def watch(self, name: str, words: str, value: Callable[[], float]) -> None:
+        """Add a figure that is asked for whenever the figures are."""
+        Gauge(name, words, registry=self.registry).set_function(value)
 
 
 class Measured:

@@ -168,6 +168,7 @@ batches = sa.Table(
     sa.Column("expired_at", _time),
     sa.Column("cancelling_at", _time),
     sa.Column("cancelled_at", _time),
+    sa.Column("engine_away_at", _time),  # since when its engine is seen to be away; null: it is not
     sa.Index("ix_batches_resource_seq", "resource", "seq"),
     sa.Index("ix_batches_resource_created_at_seq", "resource", "created_at", "seq"),
     sa.Index("ix_batches_deployment_status", "deployment", "status"),

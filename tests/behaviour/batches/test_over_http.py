@@ -9,6 +9,7 @@ import openai
 import pytest
 from tests.behaviour.batches.conftest import Ticket, jsonl, line
 from tests.support.clock import StandingClock
+from tests.support.files import until
 from tests.support.running_engine import RunningEngine
 from tests.support.server import Server, running_server
 
@@ -286,3 +287,26 @@ def test_a_batch_of_another_resource_is_not_found(client, serving):
         assert other.get(f"/openai/batches/{batch_id}").status_code == 404
         assert other.post(f"/openai/batches/{batch_id}/cancel").status_code == 404
         assert other.get("/openai/batches").json()["data"] == []
+
+
+def test_the_figures_count_batches_whose_engine_is_away(sdk, serving, engine):
+    def waiting() -> str:
+        with serving.client() as client:
+            figures = client.get("/metrics").text.splitlines()
+        [line] = [one for one in figures if one.startswith("linarite_batches_without_engine ")]
+        return line.partition(" ")[2]
+
+    engine.steer(every="[[drop]]")
+    file_id = upload(sdk, *[line(n) for n in range(40)])
+    before = waiting()
+    created = sdk.batches.create(
+        input_file_id=file_id, endpoint="/v1/chat/completions", completion_window="24h"
+    )
+    until(lambda: waiting() == "1.0", "it waits for its engine")
+    engine.steer(every="", delay_ms=500)
+    until(lambda: waiting() == "0.0", "its engine is back")
+    status = sdk.batches.retrieve(created.id).status
+    engine.steer(delay_ms=0)
+
+    assert (before, status) == ("0.0", "in_progress")
+    assert finished(sdk, created.id).status == "completed"

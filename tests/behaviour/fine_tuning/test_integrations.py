@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from tests.behaviour.fine_tuning.conftest import all_are_over
 from tests.support.files import until
-from tests.support.scripted_wandb import API_KEY, ScriptedWandb, scripted_wandb
+from tests.support.scripted_wandb import API_KEY, ScriptedWandb, scripted_wandb, trackers_of
 from tests.support.server import Server
+from tests.support.serving import is_alive
 from tests.support.tuning import (
     BASE,
     JOBS,
@@ -26,6 +28,7 @@ from tests.support.tuning import (
     content_of,
     ended,
     events_of,
+    messages_of,
     tuning_server,
 )
 
@@ -56,10 +59,10 @@ def served(folder: Path, **wandb: Any) -> Iterator[tuple[Server, Script, httpx.C
 
 @contextmanager
 def reached(
-    folder: Path, service: ScriptedWandb, connect_seconds: float = 30
+    folder: Path, service: ScriptedWandb, **how: Any
 ) -> Iterator[tuple[Server, Script, httpx.Client]]:
-    how = {"api_key": API_KEY, "base_url": service.url, "finish_seconds": 2}
-    with served(folder, connect_seconds=connect_seconds, **how) as parts:
+    how = {"api_key": API_KEY, "connect_seconds": 30, "finish_seconds": 2} | how
+    with served(folder, base_url=service.url, **how) as parts:
         yield parts
 
 
@@ -193,6 +196,64 @@ def test_a_job_that_fails_is_a_failed_run_and_goes_with_its_job(tmp_path, servic
     assert [line["_step"] for line in history_of(records)] == [1, 2, 3]
     assert len(warnings) == 1
     assert [one["exit_code"] for one in told(records, "exit")] == [1]
+
+
+def test_a_job_that_is_cancelled_is_a_run_that_ended_there(tmp_path, service):
+    with reached(tmp_path, service, finish_seconds=30) as (server, script, client):
+        script.set(epochs=2, steps_per_epoch=30, wait_at=31)
+        job_id = a_job(client, integrations=asked(WANDB))["id"]
+        with server.working():
+            until(lambda: job_id in service.runs, "its run is begun", 60)
+            until(lambda: "Step 30" in messages_of(client, job_id)[-1], "it has come so far")
+            client.post(f"{JOBS}/{job_id}/cancel").raise_for_status()
+            until(lambda: service.runs[job_id].exit_code is not None, "its run has ended", 60)
+            until(lambda: all_are_over(server), "nobody tells of it any more")
+        warnings = warnings_of(client, job_id)
+        is_kept = (server.settings.data / "wandb" / job_id).exists()
+
+    run = service.runs[job_id]
+    assert run.steps == list(range(1, 31))
+    assert (run.exit_code, run.summary["status"]) == (1, "cancelled")
+    assert "fine_tuned_model" not in run.summary
+    assert (warnings, is_kept) == ([], False)
+
+
+@pytest.mark.parametrize("is_silent", [False, True], ids=["reached", "silent"])
+def test_a_job_that_is_deleted_is_told_no_further_and_leaves_nothing(tmp_path, service, is_silent):
+    with reached(tmp_path, service, finish_seconds=60) as (server, script, client):
+        script.set(epochs=2, steps_per_epoch=30, wait_at=31)
+        job_id = a_job(client, integrations=asked(WANDB))["id"]
+        with server.working():
+            until(lambda: job_id in service.runs, "its run is begun", 60)
+            if is_silent:
+                service.hangs.set()
+            trackers = trackers_of(psutil.Process())
+            client.post(f"{JOBS}/{job_id}/cancel").raise_for_status()
+            job = f"{JOBS}/{job_id}"
+            until(lambda: client.delete(job).status_code == 204, "it is deleted")
+            until(lambda: all_are_over(server), "nobody tells of it any more", 20)
+        until(lambda: not any(map(is_alive, trackers)), "its clients have ended", 10)
+        left = list((server.settings.data / "wandb").rglob("*"))
+
+    assert len(trackers) == 2
+    assert left == []
+
+
+def test_a_wrong_key_costs_the_job_nothing(tmp_path, service):
+    wrong = API_KEY[::-1]
+    with reached(tmp_path, service, api_key=wrong) as (server, script, client):
+        script.set(epochs=1, steps_per_epoch=9)
+        job = run_to_the_end(server, client, a_job(client, integrations=asked(WANDB))["id"])
+        records = kept(server, job["id"])
+        [warning] = warnings_of(client, job["id"])
+        send_later(server, job["id"], service)
+
+    assert job["status"] == "succeeded"
+    assert [line["_step"] for line in history_of(records)] == list(range(1, 10))
+    assert "401" in warning
+    assert "to be sent there later" in warning
+    assert wrong not in warning
+    assert service.runs[job["id"]].steps == list(range(1, 10))
 
 
 def test_without_the_extra_a_warning_names_it(tmp_path):

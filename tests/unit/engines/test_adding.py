@@ -1,6 +1,7 @@
 """A model of one's own is taken when the engine answers as it does, and refused otherwise."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.support.tiny_models import tiny_config, write_tiny_model
@@ -26,9 +27,7 @@ def test_a_hugging_face_folder_becomes_a_model(tmp_path, models):
     assert model.agreement is not None
     assert model.agreement >= 0.9
     assert stages == ["reading", "converting", "comparing", "done"]
-    assert [file.name for file in models.iterdir() if not file.name.startswith(".")] == [
-        "tiny-llama"
-    ]
+    assert [file.name for file in models.iterdir()] == ["tiny-llama"]
 
 
 @pytest.mark.parametrize(
@@ -52,8 +51,7 @@ def test_a_model_that_would_be_served_wrongly_is_refused(tmp_path, models, confi
     with pytest.raises(UnusableModel, match=why):
         adding.add([str(folder)], models)
 
-    assert list_models(models) == []
-    assert not list(models.glob("*.part"))
+    assert list(models.iterdir()) == []
 
 
 def test_a_model_without_a_chat_template_is_refused_with_another_way(tmp_path, models):
@@ -113,4 +111,21 @@ def test_a_removed_model_is_gone(tmp_path, models):
     assert [model.id for model in list_models(models)] == ["a/b"]
     assert installed.remove_model(models, "a/b")
     assert not installed.remove_model(models, "a/b")
-    assert list_models(models) == []
+    assert list(models.iterdir()) == []
+
+
+def test_one_at_a_time_installs_a_model(models):
+    inside: list[int] = []
+    most = []
+
+    def install(number: int) -> None:
+        with installed.installing(models, "m"):
+            inside.append(number)
+            most.append(len(inside))
+            inside.remove(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(install, range(200)))
+
+    assert most == [1] * 200
+    assert list(models.iterdir()) == []

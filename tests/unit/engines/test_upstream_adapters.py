@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp import web
+from structlog.testing import capture_logs
+from tests.support.adapter_server import AdapterServer
 
 from linarite.engines.client import Engines
 from linarite.engines.place import ModelPlace
@@ -16,52 +16,9 @@ TUNED = "base.ft-1"
 CHAT = json.dumps({"model": TUNED, "messages": []}).encode()
 
 
-class Server:
-    """As far as this goes, vLLM: 404 for what it has not loaded, 400 for what it has."""
-
-    def __init__(self) -> None:
-        self.loaded: dict[str, str] = {}
-        self.told: list[dict[str, str]] = []
-        self.takes = True
-
-    async def load(self, request: web.Request) -> web.Response:
-        asked = await request.json()
-        self.told.append(asked)
-        if not self.takes:
-            return web.json_response({"error": "cannot read /secret"}, status=500)
-        if asked["lora_name"] in self.loaded:
-            return web.json_response({"error": "has already been loaded"}, status=400)
-        self.loaded[asked["lora_name"]] = asked["lora_path"]
-        return web.Response(text="Success")
-
-    async def chat(self, request: web.Request) -> web.Response:
-        asked = await request.json()
-        if asked["model"] not in self.loaded:
-            return web.json_response({"error": {"message": "no such model"}}, status=404)
-        return web.json_response({"model": asked["model"]})
-
-    @asynccontextmanager
-    async def running(self):
-        app = web.Application()
-        app.add_routes(
-            [
-                web.post("/v1/load_lora_adapter", self.load),
-                web.post("/v1/chat/completions", self.chat),
-            ]
-        )
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        finally:
-            await runner.cleanup()
-
-
 @pytest.fixture
 def theirs():
-    return Server()
+    return AdapterServer()
 
 
 @pytest.fixture
@@ -139,3 +96,31 @@ def test_a_base_model_tells_nothing(with_engines, theirs, tmp_path):
 
     assert with_engines(work).status == 404
     assert theirs.told == []
+
+
+def test_what_is_served_no_more_is_unloaded(with_engines, theirs):
+    async def work(engines, place):
+        await asked(engines, place)
+        await engines.forget(place)
+        unloaded = dict(theirs.loaded)
+        return unloaded, (await asked(engines, place)).status
+
+    assert with_engines(work) == ({}, 200)
+    assert theirs.unloaded == [{"lora_name": TUNED}]
+    assert len(theirs.told) == 2
+
+
+@pytest.mark.parametrize("fault", ["refused", "gone", "unknown"])
+def test_what_cannot_be_unloaded_is_no_fault(with_engines, theirs, fault):
+    theirs.takes = fault != "refused"
+
+    async def work(engines, place):
+        if fault == "gone":
+            nowhere = Upstream(base_url="http://127.0.0.1:9/v1", model=TUNED, adapters=True)
+            place = ModelPlace(TUNED, folder=place.folder, upstream=nowhere)
+        with capture_logs() as logs:
+            await engines.forget(place)
+        return [entry["event"] for entry in logs]
+
+    told = [] if fault == "unknown" else ["an adapter stays loaded"]
+    assert with_engines(work) == told

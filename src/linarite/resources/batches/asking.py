@@ -13,7 +13,7 @@ import uvloop
 from linarite.errors import DeploymentNotFound, LinariteError
 from linarite.resources.batches import repository
 from linarite.resources.batches.answers import Answer
-from linarite.resources.batches.dispatch import Dispatch, Ended, Engine, Reply, Terms
+from linarite.resources.batches.dispatch import Dispatch, Ended, Engine, EngineLost, Reply, Terms
 from linarite.resources.batches.lines import (
     BadLine,
     InputLine,
@@ -27,7 +27,6 @@ from linarite.resources.batches.records import BatchRecord
 from linarite.resources.batches.service import Batches
 from linarite.resources.deployments.records import Target
 from linarite.storage import blob_rows
-from linarite.storage.database import Database
 from linarite.tasks.task import Ticket
 from linarite.wire.batches import BatchStatus
 
@@ -81,7 +80,8 @@ class Asking:
         longest = batches.limits.batch_line_bytes
         lines = input_lines(batches.blobs.read(blob.extents), longest)
         window = Window(_unanswered(lines, is_answered, longest))
-        journal = _Rows(batches.database, record, sum(is_answered) - failures, failures)
+        presence = Presence()
+        journal = _Rows(batches, presence, record, sum(is_answered) - failures, failures)
         settings = batches.settings
         terms = Terms(
             settings.attempts,
@@ -94,7 +94,7 @@ class Asking:
             pace = Pace(settings.in_flight)
             with self.shares.one_more(record) as share:
                 async with self._engine(record) as engine:
-                    shared = Shared(engine, share)
+                    shared = Shared(engine, share, presence)
                     return await Dispatch(window, shared, journal, pace, terms).run()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -127,18 +127,36 @@ def _unanswered(lines: Iterator[InputLine], is_answered: bytearray, longest: int
         yield Ask(line.number, request.custom_id, request.body, size, prefix_of(request.body))
 
 
+class Presence:
+    """Whether an engine was there when it was asked last."""
+
+    is_away = False
+
+
 class _Rows:
-    """A journal in the database: answers as rows, in one transaction with the counts."""
+    """A journal in the database: answers as rows, in one transaction with the counts.
+
+    Beside them, whether the engine is away, for those who watch the server.
+    """
 
     def __init__(
-        self, database: Database, record: BatchRecord, completed: int, failed: int
+        self,
+        batches: Batches,
+        presence: Presence,
+        record: BatchRecord,
+        completed: int,
+        failed: int,
     ) -> None:
-        self._database = database
+        self._database = batches.database
+        self._clock = batches.clock
+        self._presence = presence
+        self._is_noted_away: bool | None = None
         self._record = record
         self._completed = completed
         self._failed = failed
 
     def write(self, group: Sequence[Answer]) -> bool:
+        self._note_presence()
         if not group:
             with self._database.reading() as connection:
                 status = repository.standing(connection, self._record)
@@ -149,6 +167,15 @@ class _Rows:
             status = repository.add_answers(tx, self._record, group, completed, failed)
         self._completed, self._failed = completed, failed
         return status == BatchStatus.IN_PROGRESS
+
+    def _note_presence(self) -> None:
+        is_away = self._presence.is_away
+        if is_away is self._is_noted_away:
+            return
+        with self._database.transaction() as tx:
+            away_at = self._clock.now() if is_away else None
+            repository.note_engine(tx, self._record, away_at)
+        self._is_noted_away = is_away
 
 
 class _Nobody:
@@ -167,10 +194,19 @@ class _Nobody:
 class Shared:
     """An engine whose slots are divided among the batches that ask it."""
 
-    def __init__(self, engine: Engine, share: Callable[[], int]) -> None:
-        self.ask = engine.ask
+    def __init__(self, engine: Engine, share: Callable[[], int], presence: Presence) -> None:
         self._engine = engine
         self._share = share
+        self._presence = presence
+
+    async def ask(self, body: dict[str, Any]) -> Reply:
+        try:
+            reply = await self._engine.ask(body)
+        except EngineLost:
+            self._presence.is_away = True
+            raise
+        self._presence.is_away = False
+        return reply
 
     async def slots(self) -> int | None:
         slots = await self._engine.slots()

@@ -224,6 +224,20 @@ def add_answers(
     return BatchStatus(status)
 
 
+def note_engine(tx: Transaction, record: BatchRecord, away_at: int | None) -> None:
+    """Set since when the batch's engine is away; nothing when another run has begun."""
+    is_its = (batches.c.seq == record.seq) & (batches.c.run == record.run)
+    tx.execute(sa.update(batches).where(is_its).values(engine_away_at=away_at))
+
+
+def count_without_engine(connection: sa.Connection) -> int:
+    """How many batches of all resources are being asked while their engine is away."""
+    query = sa.select(sa.func.count()).where(
+        batches.c.status == BatchStatus.IN_PROGRESS, batches.c.engine_away_at.is_not(None)
+    )
+    return connection.execute(query).scalar_one()
+
+
 def standing(connection: sa.Connection, record: BatchRecord) -> BatchStatus:
     """The batch's status; raises Fenced when another run has begun."""
     query = sa.select(batches.c.status, batches.c.run).where(batches.c.seq == record.seq)

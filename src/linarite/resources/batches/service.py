@@ -191,6 +191,11 @@ class Batches:
         if BATCH.is_final(now.status) and told < (now.failed if failed else now.completed):
             raise UnexpectedEntityState("The batch has just ended; read its file again.")
 
+    def count_without_engine(self) -> int:
+        """How many batches of all resources are being asked while their engine is away."""
+        with self.database.reading() as connection:
+            return repository.count_without_engine(connection)
+
     def is_expired(self, record: BatchRecord) -> bool:
         """Whether the batch's time is over, where that counts."""
         if record.expires_at is None or not self.settings.expire:

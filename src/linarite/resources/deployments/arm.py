@@ -16,6 +16,7 @@ from linarite.http.links import root
 from linarite.http.wiring import part
 from linarite.resources.deployments.records import Deployed
 from linarite.resources.deployments.service import Deployments
+from linarite.resources.deployments.unloading import unloading
 from linarite.resources.models.records import ModelRecord
 from linarite.settings import Settings
 from linarite.wire.deployments import (
@@ -99,13 +100,15 @@ def patch_deployment(
 
 
 @router.delete(ACCOUNT + "/deployments/{name}", name="ArmDeployments_Delete")
-def delete_deployment(deployments: DeploymentsPart, resource: Resource, name: str) -> Response:
+def delete_deployment(
+    request: Request, deployments: DeploymentsPart, resource: Resource, name: str
+) -> Response:
     """Remove a deployment: 200, and 204 when there is none."""
     try:
-        deployments.delete(resource, name)
+        unserved = deployments.delete(resource, name)
     except NotFound:
         return Response(status_code=204)
-    return Response(status_code=200)
+    return Response(status_code=200, background=unloading(request, unserved))
 
 
 def _account(request: Request) -> str:

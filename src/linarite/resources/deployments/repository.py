@@ -33,6 +33,13 @@ def find(connection: sa.Connection, resource: str, name: str) -> DeploymentRecor
     return min(rows, key=lambda record: record.is_declared, default=None)
 
 
+def hold(tx: Transaction, resource: str, name: str) -> DeploymentRecord | None:
+    """The deployment `name` of exactly `resource`, which nobody else changes until `tx` ends."""
+    query = sa.select(*_COLUMNS).where(_is(resource, name)).with_for_update()
+    row = tx.execute(query).mappings().one_or_none()
+    return None if row is None else _record(row)
+
+
 def of_model(connection: sa.Connection, resource: str, model: str) -> DeploymentRecord | None:
     """The oldest deployment of `model` that `resource` can use."""
     query = sa.select(*_COLUMNS).where(_seen_by(resource), deployments.c.model == model)

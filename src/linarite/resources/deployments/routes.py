@@ -11,6 +11,7 @@ from linarite.http.links import link
 from linarite.http.wiring import part
 from linarite.resources.deployments.records import Deployed
 from linarite.resources.deployments.service import Deployments
+from linarite.resources.deployments.unloading import unloading
 from linarite.wire.deployments import (
     Deployment,
     DeploymentCreation,
@@ -69,11 +70,11 @@ def update_deployment(
 
 @router.delete("/deployments/{deployment_id}", name="Deployments_Delete", status_code=204)
 def delete_deployment(
-    deployments: DeploymentsPart, resource: Resource, deployment_id: str
+    request: Request, deployments: DeploymentsPart, resource: Resource, deployment_id: str
 ) -> Response:
     """Remove a deployment."""
-    deployments.delete(resource, deployment_id)
-    return Response(status_code=204)
+    unserved = deployments.delete(resource, deployment_id)
+    return Response(status_code=204, background=unloading(request, unserved))
 
 
 def _to_wire(deployed: Deployed) -> Deployment:

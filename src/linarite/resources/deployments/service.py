@@ -190,20 +190,24 @@ class Deployments:
             changes["sku"] = body.sku.name
             if body.sku.capacity is not None:
                 changes["capacity"] = body.sku.capacity
-        if body.tags is not None:
-            changes["arm"] = {**self.get(resource, name).record.arm, "tags": body.tags}
-        return self._change(resource, name, changes)
+        return self._change(resource, name, changes, tags=body.tags)
 
-    def delete(self, resource: str, name: str) -> None:
+    def delete(self, resource: str, name: str) -> ModelRecord | None:
         """Remove the deployment `name`; requests that are under way end as they would have.
+
+        Returns:
+            Its model, if that is there and no other deployment has it.
 
         Raises:
             NotFound, Forbidden: there is no such deployment, or it is everyone's.
         """
         with self.database.transaction() as tx:
-            if not repository.delete(tx, resource, name):
+            record = repository.find(tx, resource, name)
+            if record is None or not repository.delete(tx, resource, name):
                 _refuse_change(tx, name)
+            is_served = bool(repository.all_of_model(tx, record.model))
         self._known.clear()
+        return None if is_served else self._model_of(record)
 
     def resolve(self, connection: sa.Connection, resource: str, name: str) -> Target:
         """Where a request of `resource` for `name` goes; an alias stands for a deployment.
@@ -314,12 +318,15 @@ class Deployments:
         name: str,
         changes: Mapping[str, Any],
         model: ModelRecord | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Deployed:
-        """Change a deployment; `model` is its new one, if it gets one."""
+        """Change a deployment; `model` is its new one and `tags` its new ones, if it gets any."""
         values = {**changes, "updated_at": self.clock.now()}
         with self.database.transaction() as tx:
             if model is not None:
                 self._hold(tx, model)
+            if tags is not None and (held := repository.hold(tx, resource, name)) is not None:
+                values["arm"] = {**held.arm, "tags": tags}
             if not repository.update(tx, resource, name, values):
                 _refuse_change(tx, name)
             record = repository.find(tx, resource, name)

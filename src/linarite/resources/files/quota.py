@@ -37,6 +37,13 @@ def charge(tx: Transaction, resource: str, more_bytes: int, *, limit: int | None
         raise exceeded(used_bytes(tx, resource), more_bytes, limit or 0)
 
 
+def hold(tx: Transaction, resource: str) -> None:
+    """Let no other transaction charge or count what the resource has until `tx` ends."""
+    tx.execute(_FIRST, {"resource": resource})
+    query = sa.select(usage.c.bytes).where(usage.c.resource == resource)
+    tx.execute(query.with_for_update())
+
+
 def discharge(tx: Transaction, resource: str, fewer_bytes: int) -> None:
     """Take `fewer_bytes` off the resource's charge."""
     tx.execute(

@@ -251,6 +251,10 @@ class Files:
         limit = self.limits.stored_bytes if more_bytes > 0 and is_refused else None
         quota.charge(tx, resource, more_bytes, limit=limit)
 
+    def hold_quota(self, tx: Transaction, resource: str) -> None:
+        """Let one transaction at a time reckon with how much `resource` has; lock files before."""
+        quota.hold(tx, resource)
+
     def discharge(self, tx: Transaction, resource: str, fewer_bytes: int) -> None:
         """End a charge that did not become a file's."""
         quota.discharge(tx, resource, fewer_bytes)

@@ -22,6 +22,7 @@ from typing import Any
 from linarite.resources.fine_tuning import repository
 from linarite.resources.fine_tuning.lifecycle import JOB
 from linarite.resources.fine_tuning.records import EventRecord, JobRecord
+from linarite.resources.fine_tuning.repository import Lock
 from linarite.resources.fine_tuning.service import FineTuning
 from linarite.settings import WandbSettings
 from linarite.tasks.task import Task, Ticket
@@ -116,7 +117,7 @@ class Tracking:
         with self.jobs.database.transaction() as tx:
             if ticket is not None:
                 ticket.guard(tx)
-            if repository.find_any(tx, job.id) is not None:
+            if repository.find_any(tx, job.id, lock=Lock.SHARED) is not None:
                 repository.add_events(tx, job, [event])
 
 

@@ -60,9 +60,7 @@ def find_any(
 ) -> JobRecord | None:
     """The job with that id, whosever it is: for tasks, which know no caller."""
     query = sa.select(*_JOB).where(fine_tuning_jobs.c.id == job_id)
-    if lock is not None:
-        query = query.with_for_update(read=lock is Lock.SHARED)
-    return _one_job(connection, query)
+    return _one_job(connection, _locking(query, lock))
 
 
 def of_file(connection: sa.Connection, file_id: str) -> JobRecord | None:
@@ -265,14 +263,16 @@ def checkpoints_page(
     return listed([CheckpointRecord(**row) for row in rows], wanted)
 
 
-def job_of_checkpoint(connection: sa.Connection, checkpoint_id: str) -> JobRecord | None:
+def job_of_checkpoint(
+    connection: sa.Connection, checkpoint_id: str, *, lock: Lock | None = None
+) -> JobRecord | None:
     """The job that a checkpoint is of."""
     query = (
         sa.select(*_JOB)
         .join(fine_tuning_checkpoints, fine_tuning_checkpoints.c.job == fine_tuning_jobs.c.seq)
         .where(fine_tuning_checkpoints.c.id == checkpoint_id)
     )
-    return _one_job(connection, query)
+    return _one_job(connection, _locking(query, lock))
 
 
 def with_checkpoints(
@@ -324,6 +324,12 @@ def _seq_of(
     if seq is None:
         raise unknown_after(after)
     return seq
+
+
+def _locking(query: sa.Select[Any], lock: Lock | None) -> sa.Select[Any]:
+    if lock is None:
+        return query
+    return query.with_for_update(read=lock is Lock.SHARED, of=fine_tuning_jobs)
 
 
 def _one_job(connection: sa.Connection, query: sa.Executable) -> JobRecord | None:

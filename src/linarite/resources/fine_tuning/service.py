@@ -262,8 +262,10 @@ class FineTuning:
             DeploymentNotFound: `resource` knows no such model.
             InvalidPayload: it cannot be tuned.
         """
-        meant = self.models.meant(name)
-        found = self.tuned.find(tx, resource, name) or self.tuned.find(tx, resource, meant)
+        found = None
+        for one in dict.fromkeys((name, self.models.meant(name))):
+            # its files must not be removed before the job has its own use of them
+            found = found or self.tuned.find(tx, resource, one, lock=Lock.SHARED)
         if found is not None:
             job, checkpoint = found
             return Start(checkpoint.name(job), job.base_model, checkpoint.files)
@@ -304,6 +306,7 @@ class FineTuning:
             )
 
     def _refuse_too_many(self, tx: Transaction, resource: str) -> None:
+        self.files.hold_quota(tx, resource)  # of two at once, the second counts the first
         most, there = self.files.limits.fine_tuning_jobs, repository.count(tx, resource)
         if most is not None and there >= most:
             raise QuotaExceeded(

@@ -67,14 +67,18 @@ class TunedModels:
         return job is not None and self._among(tx, job, model_id) is not None
 
     def find(
-        self, connection: sa.Connection, resource: str, name: str
+        self, connection: sa.Connection, resource: str, name: str, *, lock: Lock | None = None
     ) -> tuple[JobRecord, CheckpointRecord] | None:
-        """The checkpoint that a name means to `resource`: a model's, a checkpoint's, or its id."""
+        """The checkpoint that a name means to `resource`: a model's, a checkpoint's, or its id.
+
+        With a lock on its job, which `connection` must be a transaction for, it stays until the
+        end of that.
+        """
         job = None
         if (job_id := job_in(name)) is not None:
-            job = repository.find_any(connection, job_id)
+            job = repository.find_any(connection, job_id, lock=lock)
         elif "\0" not in name:
-            job = repository.job_of_checkpoint(connection, name)
+            job = repository.job_of_checkpoint(connection, name, lock=lock)
         if job is None or resource not in {job.resource, EVERYONE}:
             return None
         checkpoint = self._among(connection, job, name)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from linarite.resources.batches.asking import Shared, Shares
+from linarite.resources.batches.asking import Presence, Shared, Shares
 from linarite.resources.batches.dispatch import Reply
 from linarite.resources.batches.records import BatchRecord
 from linarite.wire.batches import BatchStatus
@@ -34,7 +34,7 @@ def test_batches_of_one_deployment_share_its_slots(slots, alone, together):
     shares = Shares()
 
     with shares.one_more(batch("chat")) as share, shares.one_more(batch("other")):
-        engine = Shared(Engine(slots), share)
+        engine = Shared(Engine(slots), share, Presence())
         assert asyncio.run(engine.slots()) == alone
 
         with shares.one_more(batch("chat")):

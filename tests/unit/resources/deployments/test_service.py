@@ -15,6 +15,7 @@ from linarite.errors import (
     NotFound,
     QuotaExceeded,
 )
+from linarite.resources.deployments import repository
 from linarite.resources.deployments.service import DEFAULT_TOKEN_LIMIT, Deployments
 from linarite.resources.models.records import EVERYONE, ModelRecord
 from linarite.resources.models.service import Models
@@ -215,6 +216,25 @@ def test_an_update_changes_what_it_names_and_counts_at_once(system):
     assert (updated.model, updated.enqueued_token_limit) == (OTHER.id, 7)
     assert (updated.created_at, updated.updated_at) == (1_000, 1_005)
     assert deployments.recall(OURS, "chat") is None
+
+
+def test_new_tags_keep_what_another_changes_at_the_same_moment(system):
+    deployments = system.deployments()
+    model = {"name": CHAT.id, "version": "1"}
+    put = ArmDeploymentRequest.model_validate({"properties": {"model": model}})
+    deployments.put(OURS, "chat", put)
+    patch = ArmDeploymentPatch.model_validate({"tags": {"team": "a"}})
+    patching = threading.Thread(target=deployments.patch, args=(OURS, "chat", patch))
+
+    with system.database.transaction() as tx:
+        repository.update(tx, OURS, "chat", {"arm": {"version": "2"}})
+        patching.start()
+        patching.join(0.3)
+        assert patching.is_alive()  # it waits for this transaction
+    patching.join()
+
+    changed = deployments.get(OURS, "chat").record
+    assert changed.arm == {"version": "2", "tags": {"team": "a"}}
 
 
 def test_a_deleted_deployment_answers_nothing(system):
