@@ -1,4 +1,4 @@
-"""How many requests there were and how long they took, for Prometheus."""
+"""How many requests there were, how long they took, and what was stored, for Prometheus."""
 
 import time
 from typing import Annotated
@@ -31,6 +31,12 @@ class Metrics:
             ["operation"],
             registry=self.registry,
             buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600),
+        )
+        self.stored_completions = Counter(
+            "linarite_stored_completions",
+            "Chats that asked to be stored, by whether they were.",
+            ["outcome"],
+            registry=self.registry,
         )
 
 

@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import sqlalchemy as sa
+import structlog
 import uvloop
 
 from linarite.errors import DeploymentNotFound, LinariteError
@@ -26,13 +28,18 @@ from linarite.resources.batches.pace import Pace
 from linarite.resources.batches.records import BatchRecord
 from linarite.resources.batches.service import Batches
 from linarite.resources.deployments.records import Target
+from linarite.resources.stored_completions.records import NewCompletion
 from linarite.storage import blob_rows
-from linarite.storage.database import Database
+from linarite.storage.database import Database, Transaction
 from linarite.tasks.task import Ticket
 from linarite.wire.batches import BatchStatus
 
 EngineOf = Callable[[str, Target], AbstractAsyncContextManager[Engine]]
 """Who answers, while the block lasts: given what is asked (``/chat/completions``) and where."""
+Store = Callable[[Transaction, str, Sequence[NewCompletion]], None]
+"""Stores completions: in a transaction, given the resource and what they are."""
+
+_log = structlog.get_logger("linarite.batches")
 
 
 class Shares:
@@ -62,11 +69,13 @@ class Asking:
     Args:
         batches: the parts that it needs.
         engine_of: who answers.
+        store: keeps the completions among the answers, given whose they are, in a transaction.
         shares: of all batches that this process asks.
     """
 
     batches: Batches
     engine_of: EngineOf
+    store: Store
     shares: Shares = field(default_factory=Shares)
 
     def ask(self, record: BatchRecord, ticket: Ticket) -> Ended:
@@ -81,7 +90,8 @@ class Asking:
         longest = batches.limits.batch_line_bytes
         lines = input_lines(batches.blobs.read(blob.extents), longest)
         window = Window(_unanswered(lines, is_answered, longest))
-        journal = _Rows(batches.database, record, sum(is_answered) - failures, failures)
+        answered = sum(is_answered)
+        journal = _Rows(batches.database, record, answered - failures, failures, self.store)
         settings = batches.settings
         terms = Terms(
             settings.attempts,
@@ -131,9 +141,10 @@ class _Rows:
     """A journal in the database: answers as rows, in one transaction with the counts."""
 
     def __init__(
-        self, database: Database, record: BatchRecord, completed: int, failed: int
+        self, database: Database, record: BatchRecord, completed: int, failed: int, store: Store
     ) -> None:
         self._database = database
+        self._store = store
         self._record = record
         self._completed = completed
         self._failed = failed
@@ -147,8 +158,23 @@ class _Rows:
         completed = self._completed + len(group) - (failed - self._failed)
         with self._database.transaction() as tx:
             status = repository.add_answers(tx, self._record, group, completed, failed)
+            self._store_completions(tx, group)
         self._completed, self._failed = completed, failed
         return status == BatchStatus.IN_PROGRESS
+
+    def _store_completions(self, tx: Transaction, group: Sequence[Answer]) -> None:
+        """Store what asked for it with the answers, so that no retry stores anything twice.
+
+        What cannot be stored leaves the answers as they are.
+        """
+        wanted = [answer.stored for answer in group if answer.stored is not None]
+        if not wanted:
+            return
+        try:
+            with tx.begin_nested():
+                self._store(tx, self._record.resource, wanted)
+        except (sa.exc.IntegrityError, sa.exc.DataError) as error:
+            _log.error("answers of a batch are not stored", reason=str(error.orig))
 
 
 class _Nobody:
