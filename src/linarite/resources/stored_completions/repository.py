@@ -5,11 +5,13 @@ the counts last and in the order of their keys: transactions that change the sam
 each other for as short as they can, and never in a ring.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 
 from linarite.http.pages import Listed, Page, listed, unknown_after
@@ -33,29 +35,35 @@ COUNTED = 10_000
 
 _COLUMNS = [stored_completions.c[field.name] for field in fields(StoredRecord)]
 _PLACE = (stored_completions.c.created, stored_completions.c.seq)
-_INSERT = sa.insert(stored_completions).returning(
-    stored_completions.c.resource, stored_completions.c.id, stored_completions.c.seq
+# What every stored chat waits for goes to the driver as it stands, for SQLAlchemy's own work on
+# the four statements would be longer than the database's.
+_INSERT = (
+    "INSERT INTO stored_completions (id, resource, model, deployment, created, stored_bytes, "
+    "metadata, completion, messages) VALUES "
 )
-_INSERT_LABELS = sa.insert(stored_completion_labels)
-_DELETE_LABELS = sa.text(
-    "DELETE FROM stored_completion_labels "
-    "WHERE mark = :mark AND created = :created AND completion = :completion"
+_ONE_ROW = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_INSERTED = " RETURNING resource, id, seq"
+_INSERT_LABEL = (
+    "INSERT INTO stored_completion_labels (mark, created, completion) VALUES (%s, %s, %s)"
 )
-_COUNT = sa.text(
-    "INSERT INTO stored_completion_counts (mark, completions) VALUES (:mark, :completions) "
+_DELETE_LABEL = (
+    "DELETE FROM stored_completion_labels WHERE mark = %s AND created = %s AND completion = %s"
+)
+_COUNT = (
+    "INSERT INTO stored_completion_counts (mark, completions) VALUES (%s, %s) "
     "ON CONFLICT (mark) DO UPDATE "
     "SET completions = stored_completion_counts.completions + excluded.completions"
 )
-_DROP_EMPTY = sa.text(
-    "DELETE FROM stored_completion_counts WHERE mark = :mark AND completions <= 0"
-)
-_COUNT_USAGE = sa.text(
-    "INSERT INTO stored_completion_usage (resource, completions, bytes) "
-    "VALUES (:resource, :completions, :bytes) ON CONFLICT (resource) DO UPDATE "
+_DROP_EMPTY = "DELETE FROM stored_completion_counts WHERE mark = %s AND completions <= 0"
+_COUNT_USAGE = (
+    "INSERT INTO stored_completion_usage (resource, completions, bytes) VALUES (%s, %s, %s) "
+    "ON CONFLICT (resource) DO UPDATE "
     "SET completions = stored_completion_usage.completions + excluded.completions, "
     "bytes = stored_completion_usage.bytes + excluded.bytes"
 )
 
+Label = tuple[bytes, int, int]
+"""A mark, and the time and the place of a completion that bears it."""
 Change = tuple[str, int, int]
 """A resource, how many completions more it has, and how many bytes."""
 
@@ -67,31 +75,32 @@ def add(tx: Transaction, group: Sequence[tuple[str, NewCompletion]]) -> None:
         sqlalchemy.exc.IntegrityError: a resource has one of that id.
     """
     rows = [_row(resource, new) for resource, new in group]
-    seqs = {(resource, id): seq for resource, id, seq in tx.execute(_INSERT, rows)}
+    statement = _INSERT + ", ".join([_ONE_ROW] * len(rows)) + _INSERTED
+    inserted = _driver(tx, statement, tuple(itertools.chain.from_iterable(rows)))
+    seqs = {(row.resource, row.id): row.seq for row in inserted}
     marks: Counter[bytes] = Counter()
-    labels = []
+    labels: list[Label] = []
     for resource, new in group:
         for mark in marks_of(resource, new.model, new.deployment, new.metadata):
             marks[mark] += 1
-            labels.append(_label(mark, new.created, seqs[resource, new.id]))
-    tx.execute(_INSERT_LABELS, labels)
+            labels.append((mark, new.created, seqs[resource, new.id]))
+    _driver(tx, _INSERT_LABEL, labels)
     _count(tx, marks)
-    _count_usage(tx, ((row["resource"], 1, row["stored_bytes"]) for row in rows))
+    _count_usage(tx, ((row[1], 1, row[5]) for row in rows))
 
 
-def _row(resource: str, new: NewCompletion) -> dict[str, Any]:
+def _row(resource: str, new: NewCompletion) -> tuple[Any, ...]:
     completion, messages = pack(new.completion), pack(new.messages)
-    return {
-        "id": new.id,
-        "resource": resource,
-        "model": new.model,
-        "deployment": new.deployment,
-        "created": new.created,
-        "stored_bytes": len(completion) + len(messages),
-        "metadata": dict(new.metadata),
-        "completion": completion,
-        "messages": messages,
-    }
+    stored_bytes = len(completion) + len(messages)
+    metadata = orjson.dumps(new.metadata).decode()
+    head = (new.id, resource, new.model, new.deployment, new.created, stored_bytes)
+    return (*head, metadata, completion, messages)
+
+
+def _driver(tx: Transaction, statement: str, rows: Any) -> sa.CursorResult[Any]:
+    """Run a statement with one tuple of values, or with each of a list of them."""
+    is_qmark = tx.dialect.paramstyle == "qmark"
+    return tx.exec_driver_sql(statement.replace("%s", "?") if is_qmark else statement, rows)
 
 
 def find(
@@ -174,9 +183,9 @@ def set_metadata(tx: Transaction, record: StoredRecord, metadata: Mapping[str, s
     )
     gone, new = before - after, after - before
     if gone:
-        tx.execute(_DELETE_LABELS, [_label(mark, record.created, record.seq) for mark in gone])
+        _driver(tx, _DELETE_LABEL, [(mark, record.created, record.seq) for mark in gone])
     if new:
-        tx.execute(_INSERT_LABELS, [_label(mark, record.created, record.seq) for mark in new])
+        _driver(tx, _INSERT_LABEL, [(mark, record.created, record.seq) for mark in new])
     _count(tx, dict.fromkeys(gone, -1) | dict.fromkeys(new, 1))
 
 
@@ -208,12 +217,12 @@ def _delete(tx: Transaction, which: sa.ColumnElement[bool]) -> int:
     if not records:
         return 0
     marks: Counter[bytes] = Counter()
-    labels = []
+    labels: list[Label] = []
     for record in records:
         for mark in _marks(record):
             marks[mark] -= 1
-            labels.append(_label(mark, record.created, record.seq))
-    tx.execute(_DELETE_LABELS, labels)
+            labels.append((mark, record.created, record.seq))
+    _driver(tx, _DELETE_LABEL, labels)
     _count(tx, marks)
     _count_usage(tx, ((record.resource, -1, -record.stored_bytes) for record in records))
     return len(records)
@@ -222,10 +231,9 @@ def _delete(tx: Transaction, which: sa.ColumnElement[bool]) -> int:
 def _count(tx: Transaction, changes: Mapping[bytes, int]) -> None:
     if not changes:
         return
-    rows = [{"mark": mark, "completions": changes[mark]} for mark in sorted(changes)]
-    tx.execute(_COUNT, rows)
-    if fewer := [{"mark": mark} for mark in changes if changes[mark] < 0]:
-        tx.execute(_DROP_EMPTY, fewer)
+    _driver(tx, _COUNT, sorted(changes.items()))
+    if fewer := [(mark,) for mark in changes if changes[mark] < 0]:
+        _driver(tx, _DROP_EMPTY, fewer)
 
 
 def _count_usage(tx: Transaction, changes: Iterable[Change]) -> None:
@@ -234,11 +242,8 @@ def _count_usage(tx: Transaction, changes: Iterable[Change]) -> None:
     for resource, more, more_bytes in changes:
         completions[resource] += more
         stored[resource] += more_bytes
-    rows = [
-        {"resource": resource, "completions": completions[resource], "bytes": stored[resource]}
-        for resource in sorted(completions)
-    ]
-    tx.execute(_COUNT_USAGE, rows)
+    rows = [(resource, completions[resource], stored[resource]) for resource in completions]
+    _driver(tx, _COUNT_USAGE, sorted(rows))
 
 
 def _is(resource: str, completion_id: str) -> sa.ColumnElement[bool]:
@@ -250,10 +255,6 @@ def _marks(record: StoredRecord) -> frozenset[bytes]:
     return marks_of(record.resource, record.model, record.deployment, record.metadata)
 
 
-def _label(mark: bytes, created: int, seq: int) -> dict[str, Any]:
-    return {"mark": mark, "created": created, "completion": seq}
-
-
 def _bearing(marks: Sequence[bytes]) -> sa.Select[tuple[int, int]]:
     """Times and places of the completions that bear all of `marks`."""
     first, *others = marks
@@ -261,13 +262,13 @@ def _bearing(marks: Sequence[bytes]) -> sa.Select[tuple[int, int]]:
     query = sa.select(label.c.created, label.c.completion).where(label.c.mark == first)
     for mark in others:
         other = label.alias()
-        query = query.where(
-            sa.exists().where(
-                other.c.mark == mark,
-                other.c.created == label.c.created,
-                other.c.completion == label.c.completion,
-            )
+        is_there = sa.select(sa.literal(1)).where(
+            other.c.mark == mark,
+            other.c.created == label.c.created,
+            other.c.completion == label.c.completion,
         )
+        # PostgreSQL would make a join of EXISTS, over all that bear either mark
+        query = query.where(is_there.scalar_subquery().is_not(None))
     return query
 
 

@@ -37,7 +37,6 @@ class GroupWriter:
         self._thread = ThreadPoolExecutor(1, "store")
         self._lock = threading.Lock()
         self._waiting: list[tuple[str, NewCompletion, Future[None]]] = []
-        self._is_writing = False
 
     def submit(self, resource: str, new: NewCompletion) -> "Future[None]":
         """Store a completion; what is given back is done once it is committed.
@@ -51,26 +50,21 @@ class GroupWriter:
                 future.set_exception(NotStored("too many wait to be stored"))
                 return future
             self._waiting.append((resource, new, future))
-            if not self._is_writing:
-                self._is_writing = True
-                self._thread.submit(self._write_all)
+        self._thread.submit(self._write_waiting)
         return future
 
     def close(self) -> None:
         """Write what waits, and end."""
         self._thread.shutdown()
 
-    def _write_all(self) -> None:
-        while True:
-            with self._lock:
-                taken = self._waiting[:_MOST_AT_ONCE]
-                del self._waiting[:_MOST_AT_ONCE]
-                if not taken:
-                    self._is_writing = False
-                    return
-            group = [one for one in taken if one[2].set_running_or_notify_cancel()]
-            if group:
-                self._write(group)
+    def _write_waiting(self) -> None:
+        """Write all that waits, also what came later than this was called for."""
+        with self._lock:
+            taken = self._waiting[:_MOST_AT_ONCE]
+            del self._waiting[:_MOST_AT_ONCE]
+        group = [one for one in taken if one[2].set_running_or_notify_cancel()]
+        if group:
+            self._write(group)
 
     def _write(self, group: Sequence[tuple[str, NewCompletion, "Future[None]"]]) -> None:
         try:
