@@ -7,7 +7,8 @@ each other for as short as they can, and never in a ring.
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -76,8 +77,8 @@ def add(tx: Transaction, group: Sequence[tuple[str, NewCompletion]]) -> None:
     """
     rows = [_row(resource, new) for resource, new in group]
     statement = _INSERT + ", ".join([_ONE_ROW] * len(rows)) + _INSERTED
-    inserted = _driver(tx, statement, tuple(itertools.chain.from_iterable(rows)))
-    seqs = {(row.resource, row.id): row.seq for row in inserted}
+    inserted = _returned(tx, statement, tuple(itertools.chain.from_iterable(rows)))
+    seqs = {(resource, name): seq for resource, name, seq in inserted}
     marks: Counter[bytes] = Counter()
     labels: list[Label] = []
     for resource, new in group:
@@ -97,10 +98,29 @@ def _row(resource: str, new: NewCompletion) -> tuple[Any, ...]:
     return (*head, metadata, completion, messages)
 
 
-def _driver(tx: Transaction, statement: str, rows: Any) -> sa.CursorResult[Any]:
-    """Run a statement with one tuple of values, or with each of a list of them."""
-    is_qmark = tx.dialect.paramstyle == "qmark"
-    return tx.exec_driver_sql(statement.replace("%s", "?") if is_qmark else statement, rows)
+def _driver(tx: Transaction, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Run a statement with each of `rows`."""
+    with _cursor(tx) as (cursor, form):
+        cursor.executemany(statement.replace("%s", form), rows)
+
+
+def _returned(tx: Transaction, statement: str, values: Sequence[Any]) -> Sequence[Any]:
+    """Run a statement; the rows that it gives back."""
+    with _cursor(tx) as (cursor, form):
+        cursor.execute(statement.replace("%s", form), values)
+        return list(cursor.fetchall())
+
+
+@contextmanager
+def _cursor(tx: Transaction) -> Iterator[tuple[Any, str]]:
+    """A cursor of the driver's in `tx`, and how a value is written; fails as SQLAlchemy does."""
+    cursor, driver = tx.connection.cursor(), tx.dialect.loaded_dbapi
+    try:
+        yield cursor, "?" if driver.paramstyle == "qmark" else "%s"
+    except driver.Error as error:
+        raise sa.exc.DBAPIError.instance(None, None, error, driver.Error) from error
+    finally:
+        cursor.close()
 
 
 def find(
