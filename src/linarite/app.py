@@ -26,6 +26,8 @@ from linarite.resources.files import routes as files
 from linarite.resources.fine_tuning import routes as fine_tuning
 from linarite.resources.inference import routes as inference
 from linarite.resources.models import routes as models
+from linarite.resources.stored_completions import routes as stored_completions
+from linarite.resources.stored_completions.writing import GroupWriter
 from linarite.resources.uploads import routes as uploads
 from linarite.settings import Settings
 
@@ -37,6 +39,7 @@ AUTHORING: tuple[APIRouter, ...] = (
     uploads.router,
     batches.router,
     fine_tuning.router,
+    stored_completions.router,
     models.router,
     deployments.router,
     not_built.router,
@@ -53,6 +56,7 @@ def create_app(built: Built) -> ASGIApp:
         async with Engines(host_socket(built.settings.data)) as engines:
             app.state.engines = engines
             yield
+        await run_in_threadpool(built.parts[GroupWriter].close)
 
     app = FastAPI(
         title="Linarite",

@@ -36,6 +36,9 @@ from linarite.resources.fine_tuning.tuned import TunedModels
 from linarite.resources.inference.service import Inference
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.models.service import Models
+from linarite.resources.stored_completions import tasks as stored_tasks
+from linarite.resources.stored_completions.service import StoredCompletions
+from linarite.resources.stored_completions.writing import GroupWriter
 from linarite.resources.uploads import tasks as upload_tasks
 from linarite.resources.uploads.service import Uploads
 from linarite.settings import ModelEntry, Settings
@@ -95,6 +98,7 @@ def build(settings: Settings) -> Built:
     place = partial(_place, tuned)
     deployments = Deployments(database, models, clock, settings.deployments)
     inference = Inference(deployments, place)
+    stored = StoredCompletions(database, clock, settings.stored_completions)
     batches = Batches(
         database,
         blobs,
@@ -115,7 +119,14 @@ def build(settings: Settings) -> Built:
     )
     batch_work = Work(
         batches,
-        DeployedEngines(host_socket(settings.data), place, inference.prepare, inference.settle),
+        DeployedEngines(
+            host_socket(settings.data),
+            place,
+            inference.prepare,
+            inference.settle,
+            inference.to_store,
+        ),
+        stored.add,
     )
     tuning = FineTuning(
         database,
@@ -133,8 +144,9 @@ def build(settings: Settings) -> Built:
     files.live[Purpose.FINE_TUNE_RESULTS] = tuning.live_results
     tuning_work = TuningWork(tuning, _training(settings))
     tracking = Tracking(tuning, settings.wandb)
-    services: list[Any] = [files, uploads, models, deployments, inference, batches, tuning]
-    collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), metrics]
+    services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
+    writer = GroupWriter(database)
+    collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), metrics, writer]
     parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services]}
     parts[Settings] = settings  # whose own class is the one that read the file
     return Built(
@@ -151,6 +163,7 @@ def build(settings: Settings) -> Built:
         schedules=[
             *file_tasks.schedules(files),
             *upload_tasks.schedules(uploads),
+            *stored_tasks.schedules(stored),
             *batch_work.schedules(),
             *tuning_work.schedules(),
         ],

@@ -55,6 +55,11 @@ def batch_id() -> str:
     return f"batch_{uuid.uuid4()}"
 
 
+def completion_id() -> str:
+    """``chatcmpl-<32 hex>``, for stored answers of engines whose own ids may come again."""
+    return f"chatcmpl-{uuid.uuid4().hex}"
+
+
 def deployment_id() -> str:
     """``deployment-<32 hex>``, for deployments whose caller chose no name."""
     return f"deployment-{uuid.uuid4().hex}"

@@ -129,6 +129,16 @@ class BatchSettings(_Section):
     """How often one line is tried before its last error is its answer."""
 
 
+class StoredCompletionSettings(_Section):
+    """``[stored_completions]``: how long stored completions are kept."""
+
+    retention_days: Annotated[int, Field(gt=0)] | None = None
+    """How many days after they were made they are deleted; none: they stay."""
+    kept_bytes: Annotated[int, Field(gt=0)] | None = None
+    """How many bytes of them one resource keeps, as they lie in the database; beyond that the
+    oldest are deleted within a minute. None: any number."""
+
+
 class FineTuningSettings(_Section):
     """``[fine_tuning]``: how tuning jobs run."""
 
@@ -283,6 +293,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
     batches: BatchSettings = BatchSettings()
+    stored_completions: StoredCompletionSettings = StoredCompletionSettings()
     fine_tuning: FineTuningSettings = FineTuningSettings()
     wandb: WandbSettings = WandbSettings()
     tasks: TaskSettings = TaskSettings()

@@ -21,6 +21,13 @@ class Change(NamedTuple):
 STRING_OR_NULL: Schema = {"type": ["string", "null"]}
 TIME_OR_NULL: Schema = {"type": ["integer", "null"], "minimum": 0}
 
+LOGPROBS: Schema = {
+    "type": "object",
+    "additionalProperties": {
+        "anyOf": [{"type": "array", "items": {"$ref": "#/$defs/Logprob"}}, {"type": "null"}]
+    },
+}
+
 GATEWAY_CODES = ["401", "404", "405", "429", "BadRequest", "DeploymentNotFound"]
 """Codes of the service's gateway, which answers before any operation does."""
 
@@ -41,6 +48,10 @@ REPLACED: dict[tuple[str, str], Change] = {
     ("BatchErrorData", "line"): Change(
         {"type": ["integer", "null"], "minimum": 1}, "an integer on the real wire"
     ),
+    ("Choice", "logprobs"): Change(
+        {"anyOf": [LOGPROBS, {"type": "null"}]},
+        "OpenAI's form, which clients read; a map from names to tokens has no order",
+    ),
 }
 
 ADDED: dict[tuple[str, str], Change] = {
@@ -51,6 +62,28 @@ ADDED: dict[tuple[str, str], Change] = {
     ("FineTuningJob", "organization_id"): Change(
         STRING_OR_NULL, "the real wire's spelling of `organisation_id`"
     ),
+    ("StoredCompletion", "object"): Change(
+        {"type": "string", "enum": ["chat.completion"]}, "official clients read it of list items"
+    ),
+    ("ChoiceMessage", "refusal"): Change(STRING_OR_NULL, "what the model said in place of content"),
+    ("FunctionDefinition", "strict"): Change(
+        {"type": ["boolean", "null"]}, "a part of the function as it was given"
+    ),
+    ("Logprob", "bytes"): Change(
+        {"type": ["array", "null"], "items": {"type": "integer"}}, "a part of OpenAI's form"
+    ),
+    ("Logprob", "top_logprobs"): Change(
+        {"type": "array", "items": {"type": "object"}}, "a part of OpenAI's form"
+    ),
+    ("InputMessage", "content_parts"): Change(
+        {"type": ["array", "null"], "items": {"type": "object"}},
+        "the whole of a message in parts, under the name that newer clients read",
+    ),
+    ("InputMessage", "tool_calls"): Change(
+        {"type": ["array", "null"], "items": {"type": "object"}},
+        "an assistant's message may have no content but these",
+    ),
+    ("InputMessage", "tool_call_id"): Change(STRING_OR_NULL, "what a tool's message answers"),
     ("Model", "created"): Change(
         {"type": "integer", "minimum": 0}, "official clients read it for `created_at`"
     ),
@@ -64,6 +97,11 @@ OMITTED: dict[tuple[str, str], str] = {
     ("InnerError", "innererror"): "the innermost has none",
 }
 """Declared fields that an answer may leave out."""
+
+_OF_STORED = frozenset(
+    {"tool_choice", "usage", "system_fingerprint", "input_user", "service_tier", "tools"}
+)
+_WHY_OF_STORED = "null where the request named none, or the engine told none"
 
 NULLABLE: dict[str, tuple[frozenset[str], str]] = {
     "File": (frozenset({"bytes", "status_details"}), "null until known; details only on error"),
@@ -110,6 +148,20 @@ NULLABLE: dict[str, tuple[frozenset[str], str]] = {
     "WandBIntegrationRequest": (frozenset({"name", "entity", "tags"}), "null where not asked for"),
     "Model": (frozenset({"model", "fine_tune"}), "a base model comes from no model and no job"),
     "Deprecation": (frozenset({"fine_tune"}), "a model that cannot be tuned"),
+    "StoredCompletion": (_OF_STORED, _WHY_OF_STORED),
+    "StoredCompletionResponse": (_OF_STORED, _WHY_OF_STORED),
+    "Choice": (frozenset({"logprobs"}), "null where nobody asked for them"),
+    "ChoiceMessage": (frozenset({"content", "tool_calls"}), "one of the two is what was said"),
+    "FunctionDefinition": (frozenset({"description"}), "null where none was given"),
+    "InputMessage": (frozenset({"content", "name"}), "null where none was given"),
+    "StoredCompletionList": (
+        frozenset({"total", "first_id", "last_id"}),
+        "an empty page has no first and last; large sets that meet are not counted",
+    ),
+    "StoredCompletionMessages": (
+        frozenset({"first_id", "last_id"}),
+        "an empty page has no first and last",
+    ),
 }
 """Declared fields that an answer may give as null, which then reads as absent."""
 

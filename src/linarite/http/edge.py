@@ -64,6 +64,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         request, request_id = Headers(scope=scope), ids.request_id()
+        scope["linarite.request_id"] = request_id
         was_asked_for = has_ended = False
 
         async def receive_seen() -> Message:

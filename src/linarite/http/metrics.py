@@ -33,6 +33,12 @@ class Metrics:
             registry=self.registry,
             buckets=(0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600),
         )
+        self.stored_completions = Counter(
+            "linarite_stored_completions",
+            "Chats that asked to be stored, by whether they were.",
+            ["outcome"],
+            registry=self.registry,
+        )
 
     def watch(self, name: str, words: str, value: Callable[[], float]) -> None:
         """Add a figure that is asked for whenever the figures are."""

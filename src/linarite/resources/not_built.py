@@ -9,11 +9,6 @@ from fastapi import APIRouter
 from linarite.errors import NotBuilt
 
 NOT_BUILT = (
-    ("GET", "/chat/completions", "StoredCompletion_List"),
-    ("GET", "/chat/completions/{stored_completion_id}", "StoredCompletion_Get"),
-    ("POST", "/chat/completions/{stored_completion_id}", "StoredCompletion_Update"),
-    ("DELETE", "/chat/completions/{stored_completion_id}", "StoredCompletion_Delete"),
-    ("GET", "/chat/completions/{stored_completion_id}/messages", "StoredCompletion_GetMessages"),
     ("GET", "/ingestion/jobs", "IngestionJobs_List"),
     ("PUT", "/ingestion/jobs/{job_id}", "IngestionJobs_Create"),
     ("GET", "/ingestion/jobs/{job_id}", "IngestionJobs_Get"),
@@ -30,11 +25,3 @@ async def _refuse() -> None:
 
 for _method, _path, _operation in NOT_BUILT:
     router.add_api_route(_path, _refuse, methods=[_method], name=_operation)
-
-# Clients made with `azure_deployment=` ask for the list of stored completions under it.
-router.add_api_route(
-    "/deployments/{deployment_id:path}/chat/completions",
-    _refuse,
-    methods=["GET"],
-    name="StoredCompletion_List_of_deployment",
-)

@@ -259,6 +259,56 @@ fine_tuning_checkpoints = sa.Table(
     sa.UniqueConstraint("job", "step"),
 )
 
+# A list by metadata or model reads one range of `stored_completion_labels`, in the order of the
+# list, whatever else there is: its first 20 of a million cost what the first 20 of 20 cost. Each
+# completion has a label for every metadata pair and for every name it may be asked by. A `mark` is
+# the 16 bytes that a digest makes of resource, label and value, so that long values do not make the
+# index wide. How many completions bear a mark is kept in `stored_completion_counts`, and how many
+# a resource has in `stored_completion_usage`, in the transactions that add and remove them: no
+# `total` is ever counted over a million rows. Labels have no foreign key, for their table has no
+# index by completion: the marks to be removed follow from a completion's own row.
+stored_completions = sa.Table(
+    "stored_completions",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.String(80), nullable=False),
+    sa.Column("resource", sa.String(64), nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("deployment", sa.String(200), nullable=False),
+    sa.Column("created", _time, nullable=False),  # by the answer; lists go by it, then by seq
+    sa.Column("stored_bytes", _bytes, nullable=False),  # of the two last columns
+    sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("completion", sa.LargeBinary, nullable=False),  # JSON; compressed when long
+    sa.Column("messages", sa.LargeBinary, nullable=False),  # the request's, so too
+    sa.UniqueConstraint("resource", "id"),
+    sa.Index("ix_stored_completions_resource_created_seq", "resource", "created", "seq"),
+)
+
+stored_completion_labels = sa.Table(
+    "stored_completion_labels",
+    metadata,
+    sa.Column("mark", sa.LargeBinary, primary_key=True),
+    sa.Column("created", _time, primary_key=True, autoincrement=False),
+    sa.Column("completion", sa.BigInteger, primary_key=True, autoincrement=False),  # its seq
+    sqlite_with_rowid=False,
+)
+
+stored_completion_counts = sa.Table(
+    "stored_completion_counts",
+    metadata,
+    sa.Column("mark", sa.LargeBinary, primary_key=True),
+    sa.Column("completions", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+stored_completion_usage = sa.Table(
+    "stored_completion_usage",
+    metadata,
+    sa.Column("resource", sa.String(64), primary_key=True),
+    sa.Column("completions", sa.BigInteger, nullable=False),
+    sa.Column("bytes", _bytes, nullable=False),
+)
+
 workers = sa.Table(
     "workers",
     metadata,

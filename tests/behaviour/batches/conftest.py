@@ -24,7 +24,14 @@ from linarite.resources.files.service import Files
 from linarite.resources.inference.service import Inference
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.models.service import Models
-from linarite.settings import BatchSettings, DeploymentEntry, LimitSettings, Upstream
+from linarite.resources.stored_completions.service import StoredCompletions
+from linarite.settings import (
+    BatchSettings,
+    DeploymentEntry,
+    LimitSettings,
+    StoredCompletionSettings,
+    Upstream,
+)
 from linarite.storage.blobs import BlobStore
 from linarite.storage.database import Database
 from linarite.storage.secrets import Secrets, kept_key
@@ -205,6 +212,9 @@ def _system(
     counts = TokenCounts(Tokens(), place_of)
     batches = Batches(database, blobs, files, deployments, queue, clock, limits, settings, counts)
     files.live[Purpose.BATCH_OUTPUT] = batches.live_content
-    engines = DeployedEngines(folder / "no.sock", place_of, inference.prepare, inference.settle)
-    work = Work(batches, engines)
+    engines = DeployedEngines(
+        folder / "no.sock", place_of, inference.prepare, inference.settle, inference.to_store
+    )
+    stored = StoredCompletions(database, clock, StoredCompletionSettings())
+    work = Work(batches, engines, stored.add)
     return BatchSystem(batches, work, clock, engine)

@@ -147,8 +147,8 @@ def test_a_batch_that_expired_is_read_as_such(serving):
             completion_window="24h",
         )
         batches = serving.built.parts[Batches]
-        Work(batches, no_engine).validate(batch.id, Ticket())
-        late = Work(replace(batches, clock=StandingClock(batch.expires_at)), no_engine)
+        Work(batches, no_engine, nothing).validate(batch.id, Ticket())
+        late = Work(replace(batches, clock=StandingClock(batch.expires_at)), no_engine, nothing)
         late.expire(Ticket())
         late.settle(batch.id, Ticket())
 
@@ -160,6 +160,10 @@ def test_a_batch_that_expired_is_read_as_such(serving):
 
 def no_engine(_place, _resource):
     raise AssertionError("Nobody is asked.")
+
+
+def nothing(_tx, _resource, _group):
+    raise AssertionError("Nothing is stored.")
 
 
 def test_batches_of_several_resources_run_at_once(serving):

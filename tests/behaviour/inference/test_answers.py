@@ -196,13 +196,6 @@ def test_a_caller_who_leaves_amid_a_stream_ends_it(server, engine):
     assert _soon(lambda: engine.asked()["in_flight"] == 0)
 
 
-def test_stored_completions_under_a_deployment_are_not_built_yet(server):
-    with server.sdk(azure_deployment="chat") as client, pytest.raises(openai.APIStatusError) as no:
-        client.chat.completions.list()
-
-    assert no.value.status_code == 501
-
-
 def _soon(condition, seconds=5):
     async def wait():
         for _ in range(int(seconds / 0.05)):

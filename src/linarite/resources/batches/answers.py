@@ -8,11 +8,12 @@ as its response; one that never ran has no response but an error.
 import random
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
+from linarite.resources.stored_completions.records import NewCompletion
 from linarite.wire.inference import error_body
 
 CANCELLED = ("batch_cancelled", "This request was not executed because the batch was cancelled.")
@@ -33,11 +34,21 @@ class Answer:
     number: int
     failed: bool
     line: bytes
+    stored: NewCompletion | None = None
+    """What is to be stored of it, in the transaction that keeps it."""
 
 
-def answered(number: int, custom_id: str, body: bytes, request_id: str | None = None) -> Answer:
+def answered(
+    number: int,
+    custom_id: str,
+    body: bytes,
+    request_id: str | None = None,
+    stored: NewCompletion | None = None,
+) -> Answer:
     """The answer of a request that succeeded; `body` is JSON on one line."""
-    return _with_response(number, custom_id, 200, orjson.Fragment(body), request_id, failed=False)
+    fragment = orjson.Fragment(body)
+    answer = _with_response(number, custom_id, 200, fragment, request_id, failed=False)
+    return answer if stored is None else replace(answer, stored=stored)
 
 
 def refused(

@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import sqlalchemy as sa
+import structlog
 import uvloop
 
 from linarite.errors import DeploymentNotFound, LinariteError
@@ -26,12 +28,18 @@ from linarite.resources.batches.pace import Pace
 from linarite.resources.batches.records import BatchRecord
 from linarite.resources.batches.service import Batches
 from linarite.resources.deployments.records import Target
+from linarite.resources.stored_completions.records import NewCompletion
 from linarite.storage import blob_rows
+from linarite.storage.database import Transaction
 from linarite.tasks.task import Ticket
 from linarite.wire.batches import BatchStatus
 
 EngineOf = Callable[[str, Target], AbstractAsyncContextManager[Engine]]
 """Who answers, while the block lasts: given what is asked (``/chat/completions``) and where."""
+Store = Callable[[Transaction, str, Sequence[NewCompletion]], None]
+"""Stores completions: in a transaction, given the resource and what they are."""
+
+_log = structlog.get_logger("linarite.batches")
 
 
 class Shares:
@@ -61,11 +69,13 @@ class Asking:
     Args:
         batches: the parts that it needs.
         engine_of: who answers.
+        store: keeps the completions among the answers, given whose they are, in a transaction.
         shares: of all batches that this process asks.
     """
 
     batches: Batches
     engine_of: EngineOf
+    store: Store
     shares: Shares = field(default_factory=Shares)
 
     def ask(self, record: BatchRecord, ticket: Ticket) -> Ended:
@@ -81,7 +91,8 @@ class Asking:
         lines = input_lines(batches.blobs.read(blob.extents), longest)
         window = Window(_unanswered(lines, is_answered, longest))
         presence = Presence()
-        journal = _Rows(batches, presence, record, sum(is_answered) - failures, failures)
+        answered = sum(is_answered)
+        journal = _Rows(batches, self.store, presence, record, answered - failures, failures)
         settings = batches.settings
         terms = Terms(
             settings.attempts,
@@ -142,6 +153,7 @@ class _Rows:
     def __init__(
         self,
         batches: Batches,
+        store: Store,
         presence: Presence,
         record: BatchRecord,
         completed: int,
@@ -149,6 +161,7 @@ class _Rows:
     ) -> None:
         self._database = batches.database
         self._clock = batches.clock
+        self._store = store
         self._presence = presence
         self._is_noted_away: bool | None = None
         self._record = record
@@ -165,8 +178,23 @@ class _Rows:
         completed = self._completed + len(group) - (failed - self._failed)
         with self._database.transaction() as tx:
             status = repository.add_answers(tx, self._record, group, completed, failed)
+            self._store_completions(tx, group)
         self._completed, self._failed = completed, failed
         return status == BatchStatus.IN_PROGRESS
+
+    def _store_completions(self, tx: Transaction, group: Sequence[Answer]) -> None:
+        """Store what asked for it with the answers, so that no retry stores anything twice.
+
+        What cannot be stored leaves the answers as they are.
+        """
+        wanted = [answer.stored for answer in group if answer.stored is not None]
+        if not wanted:
+            return
+        try:
+            with tx.begin_nested():
+                self._store(tx, self._record.resource, wanted)
+        except (sa.exc.IntegrityError, sa.exc.DataError) as error:
+            _log.error("answers of a batch are not stored", reason=str(error.orig))
 
     def _note_presence(self) -> None:
         is_away = self._presence.is_away

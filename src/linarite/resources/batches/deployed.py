@@ -18,11 +18,14 @@ from linarite.resources.batches.dispatch import Engine, EngineLost, Reply
 from linarite.resources.batches.validation import TokenCount
 from linarite.resources.deployments.records import Target
 from linarite.resources.models.records import ModelRecord
+from linarite.resources.stored_completions.records import NewCompletion
 
 Prepare = Callable[[str, Target, dict[str, Any]], bytes]
 """Makes what an engine is sent of a body: given what is asked, and where; raises LinariteError."""
 Settle = Callable[[str, Target, Mapping[str, Any], client.Reply], client.Reply]
 """Makes what callers get of what an engine answered: given what was asked, where, and the body."""
+ToStore = Callable[[str, Target, Mapping[str, Any], bytes], NewCompletion | None]
+"""Makes what is to be stored: given what was asked, where, the body and the answer's body."""
 PlaceOf = Callable[[ModelRecord], ModelPlace]
 
 _MOST_TOKENS = 10_000_000
@@ -38,12 +41,14 @@ class DeployedEngines:
         place_of: where a model is.
         prepare: makes what an engine is sent.
         settle: makes what callers get of its answer.
+        to_store: makes what is to be stored of that.
     """
 
     host_socket: Path
     place_of: PlaceOf
     prepare: Prepare
     settle: Settle
+    to_store: ToStore
 
     @asynccontextmanager
     async def __call__(self, endpoint: str, target: Target) -> AsyncIterator[Engine]:
@@ -57,7 +62,10 @@ class DeployedEngines:
             def settle(body: Mapping[str, Any], reply: client.Reply) -> client.Reply:
                 return self.settle(endpoint, target, body, reply)
 
-            yield _Deployed(engines, place, endpoint, prepare, settle)
+            def to_store(body: Mapping[str, Any], answer: bytes) -> NewCompletion | None:
+                return self.to_store(endpoint, target, body, answer)
+
+            yield _Deployed(engines, place, endpoint, prepare, settle, to_store)
 
 
 class _Deployed:
@@ -70,12 +78,14 @@ class _Deployed:
         endpoint: str,
         prepare: Callable[[dict[str, Any]], bytes],
         settle: Callable[[Mapping[str, Any], client.Reply], client.Reply],
+        to_store: Callable[[Mapping[str, Any], bytes], NewCompletion | None],
     ) -> None:
         self._engines = engines
         self._place = place
         self._endpoint = endpoint
         self._prepare = prepare
         self._settle = settle
+        self._to_store = to_store
 
     async def ask(self, body: dict[str, Any]) -> Reply:
         """Answer one request of a batch; streams are refused, for their pieces have no line."""
@@ -91,7 +101,8 @@ class _Deployed:
         except (EngineFailure, ModelMissing) as failure:
             raise EngineLost(failure.message, was_reached=was_reached(failure)) from failure
         settled = self._settle(body, reply)
-        return Reply(settled.status, reply.headers, settled.body, reply.status)
+        stored = self._to_store(body, settled.body) if settled.status == 200 else None
+        return Reply(settled.status, reply.headers, settled.body, reply.status, stored)
 
     async def slots(self) -> int | None:
         """What it tells of the requests that batches may have out at it."""

@@ -31,6 +31,7 @@ from linarite.resources.batches.retry import (
     counts,
     verdict,
 )
+from linarite.resources.stored_completions.records import NewCompletion
 from linarite.tasks.task import HandedBack
 from linarite.wire.inference import error_body
 
@@ -54,12 +55,14 @@ class Reply:
         headers: as the engine sent them.
         body: as callers get it; a JSON object where `status` is 200.
         engine_status: as the engine said it, for what may be wrong between it and this server.
+        stored: what is to be stored of it, where the request asked for that.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     engine_status: int
+    stored: NewCompletion | None = None
 
 
 class EngineLost(Exception):
@@ -298,7 +301,7 @@ class Dispatch:
         if meaning is Verdict.ANSWERED and reply.status == 200:
             self._pace.answered(now)
             body, request_id = answers.one_line(reply.body), reply.headers.get("x-request-id")
-            self._keep(answers.answered(ask.number, ask.custom_id, body, request_id))
+            self._keep(answers.answered(ask.number, ask.custom_id, body, request_id, reply.stored))
             return
         ask.last = reply
         if meaning is Verdict.REFUSED:

@@ -10,7 +10,7 @@ holds its run number; whoever takes over raises it, and the other's writes find 
 """
 
 from linarite.resources.batches import repository, validation
-from linarite.resources.batches.asking import Asking, EngineOf
+from linarite.resources.batches.asking import Asking, EngineOf, Store
 from linarite.resources.batches.dispatch import Ended
 from linarite.resources.batches.ending import Ending, server_fault
 from linarite.resources.batches.lifecycle import VALIDATED
@@ -38,11 +38,12 @@ class Work:
     Args:
         batches: their operations, and the parts that those have.
         engine_of: who answers for a deployment.
+        store: keeps the completions among the answers, in the transaction that keeps those.
     """
 
-    def __init__(self, batches: Batches, engine_of: EngineOf) -> None:
+    def __init__(self, batches: Batches, engine_of: EngineOf, store: Store) -> None:
         self._batches = batches
-        self._asking = Asking(batches, engine_of)
+        self._asking = Asking(batches, engine_of, store)
         self._ending = Ending(batches)
 
     def tasks(self) -> list[Task]:

@@ -8,6 +8,7 @@ import base64
 import re
 import struct
 from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -48,13 +49,19 @@ def _renamed(line: bytes, model_id: str) -> bytes:
     return _MODEL.sub(lambda _: named, line, count=1)
 
 
-def whole_answer(reply: Reply, model_id: str, embedding_format: str | None) -> Reply:
+def whole_answer(
+    reply: Reply,
+    model_id: str,
+    embedding_format: str | None,
+    stamp: Mapping[str, Any] = MappingProxyType({}),
+) -> Reply:
     """A successful answer of an upstream.
 
     Args:
         reply: what it answered.
         model_id: the model that the answer names.
         embedding_format: of embeddings, the form asked for; None for other answers.
+        stamp: further fields that are said in place of the upstream's.
 
     Raises:
         InferenceRefused: it is no JSON object, or embeddings without vectors (502).
@@ -65,7 +72,7 @@ def whole_answer(reply: Reply, model_id: str, embedding_format: str | None) -> R
         said = None
     if not isinstance(said, dict):
         raise _no_answer("it is no JSON object")
-    said["model"] = model_id
+    said |= {"model": model_id, **stamp}
     if embedding_format is not None:
         try:
             _reform(said, embedding_format)

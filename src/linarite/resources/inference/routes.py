@@ -3,10 +3,12 @@
 A caller that goes away takes its request along: the engine stops working on it.
 """
 
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Annotated, Any
 
+import orjson
 import structlog
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -15,6 +17,7 @@ from linarite.engines.refusals import EngineUnreachable
 from linarite.errors import InferenceRefused, InvalidPayload, ServiceUnavailable
 from linarite.http.auth import Resource
 from linarite.http.bodies import json_object
+from linarite.http.metrics import Metrics
 from linarite.http.wiring import part
 from linarite.resources.deployments.records import Target
 from linarite.resources.inference.answers import failure
@@ -25,7 +28,9 @@ from linarite.resources.inference.service import (
     Inference,
     as_inference,
 )
+from linarite.resources.inference.storing import STORED, Storing
 from linarite.resources.inference.streams import PassedStream, while_there
+from linarite.resources.stored_completions.writing import GroupWriter
 
 router = APIRouter()
 """Under ``/deployments/{deployment}``, as Azure's clients call it."""
@@ -33,6 +38,7 @@ plain_router = APIRouter()
 """Under ``/openai/v1`` alone, where `model` names the deployment, as OpenAI's clients call it."""
 
 InferencePart = Annotated[Inference, Depends(part(Inference))]
+Events = Callable[[StreamReply], AsyncIterator[bytes]]
 
 log = structlog.get_logger()
 
@@ -100,8 +106,10 @@ async def _answer(
     prepared = inference.prepare(operation, target, body)
     reaching = inference.engine(_engines(request), target)
     try:
+        storing = _storing(request, resource, target, body) if body.get("store") else None
         if body.get("stream"):
-            return await _stream(request, inference, target, reaching, operation, prepared)
+            events = _events(inference, target, storing)
+            return await _stream(request, inference, target, reaching, operation, prepared, events)
         reply = await while_there(request.receive, _ask(reaching, operation, prepared))
     except EngineUnreachable as lost:  # which address did not answer is not for callers
         log.warning("an engine did not answer", reason=lost.message)
@@ -110,6 +118,8 @@ async def _answer(
         raise failure(unavailable.message, headers=unavailable.headers) from unavailable
     finished = inference.finish(operation, target, body, reply)
     headers = {"cache-control": "no-cache, must-revalidate", **finished.headers}
+    if storing is not None and not await storing.keep(orjson.loads(finished.body)):
+        headers[STORED] = "false"
     return Response(finished.body, headers=headers, media_type="application/json")
 
 
@@ -125,6 +135,7 @@ async def _stream(
     reaching: Awaitable[Engine],
     operation: str,
     prepared: bytes,
+    events: Events,
 ) -> Response:
     """The answer as it comes; refusals come whole, before anything was streamed."""
     async with AsyncExitStack() as stack:
@@ -137,7 +148,26 @@ async def _stream(
         if reply.status != 200:
             body = b"".join([chunk async for chunk in reply.chunks])
             raise inference.refusal(target, Reply(reply.status, reply.headers, body))
-        return PassedStream(inference.events(target, reply), stack.pop_all())
+        return PassedStream(events(reply), stack.pop_all())
+
+
+def _events(inference: Inference, target: Target, storing: Storing | None) -> Events:
+    """What makes the events that callers get of those that an engine sends."""
+    if storing is None:
+        return partial(inference.events, target)
+    stamp = inference.stamp(target)
+    shows_usage = (storing.asked.get("stream_options") or {}).get("include_usage", False)
+
+    def stored(reply: StreamReply) -> AsyncIterator[bytes]:
+        return storing.events(reply.chunks, stamp, shows_usage=shows_usage)
+
+    return stored
+
+
+def _storing(request: Request, resource: str, target: Target, body: dict[str, Any]) -> Storing:
+    parts = request.app.state.parts
+    request_id = request.scope["linarite.request_id"]
+    return Storing(parts[GroupWriter], parts[Metrics], resource, target, body, request_id)
 
 
 def _named(body: dict[str, Any]) -> str:

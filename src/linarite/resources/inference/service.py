@@ -10,18 +10,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import structlog
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
+from linarite import ids
 from linarite.engines.capabilities import Capabilities, first_unable
 from linarite.engines.client import Engine, Engines, Reply, StreamReply
 from linarite.engines.place import ModelPlace
 from linarite.errors import InferenceRefused, InvalidPayload
 from linarite.http.faults import invalid_body
+from linarite.http.metadata import check_metadata
 from linarite.resources.deployments.records import Target
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.inference import answers
 from linarite.resources.models.records import ModelRecord
+from linarite.resources.stored_completions.making import NotStorable, completion_of
+from linarite.resources.stored_completions.records import NewCompletion
 from linarite.wire.inference import ChatCompletionRequest, CompletionRequest, EmbeddingRequest
 from linarite.wire.shapes import Incoming
 
@@ -40,6 +45,8 @@ _NEEDS: Mapping[str, tuple[str, str]] = {
     EMBEDDINGS: ("embeddings", "embeddings"),
 }
 """The capability behind each operation, and the service's word for the operation."""
+log = structlog.get_logger()
+
 _MODELS_HELP = "https://go.microsoft.com/fwlink/?linkid=2197993"
 
 
@@ -88,11 +95,14 @@ class Inference:
         able = target.model.able
         _check_operation(operation, target.model, able)
         try:
+            check_metadata(body.get("metadata"))
             _REQUESTS[operation].model_validate(body)
+        except InvalidPayload as refusal:
+            raise as_inference(refusal) from None
         except ValidationError as error:
             raise _refused(error.errors(include_url=False, include_input=False)) from None
         _check_parameters(operation, body, able)
-        return orjson.dumps({**body, "model": target.model.id})
+        return orjson.dumps({**_for_engine(body), "model": target.model.id})
 
     def finish(
         self, operation: str, target: Target, body: Mapping[str, Any], reply: Reply
@@ -113,7 +123,8 @@ class Inference:
         if target.model.upstream is None:
             return reply
         form = (body.get("encoding_format") or "float") if operation == EMBEDDINGS else None
-        return answers.whole_answer(reply, target.model.id, form)
+        stamp = self.stamp(target) if body.get("store") else {}
+        return answers.whole_answer(reply, target.model.id, form, stamp)
 
     def settle(
         self, operation: str, target: Target, body: Mapping[str, Any], reply: Reply
@@ -124,11 +135,39 @@ class Inference:
         except InferenceRefused as refused:
             return Reply(refused.status, refused.headers, answers.as_json(refused))
 
+    def to_store(
+        self, operation: str, target: Target, body: Mapping[str, Any], answer: bytes
+    ) -> NewCompletion | None:
+        """What is to be stored of a batch's answer; None where nothing is, or can be."""
+        if operation != CHAT or not body.get("store"):
+            return None
+        try:
+            return completion_of(
+                body,
+                orjson.loads(answer),
+                model=target.model.id,
+                deployment=target.deployment.id,
+                request_id=ids.request_id(),
+            )
+        except NotStorable as error:
+            log.error("an answer of a batch is not stored", reason=str(error))
+            return None
+
     def events(self, target: Target, reply: StreamReply) -> AsyncIterator[bytes]:
         """A successful stream as callers get it."""
         if target.model.upstream is None:
             return reply.chunks
         return answers.renamed_events(reply.chunks, target.model.id)
+
+    def stamp(self, target: Target) -> dict[str, Any]:
+        """What a stored answer of `target` says in place of its engine's own words.
+
+        Some upstreams give the same id again and again, and a stored answer is found by its id.
+        """
+        if target.model.upstream is None:
+            return {}
+        created = self.deployments.clock.now()
+        return {"id": ids.completion_id(), "created": created, "model": target.model.id}
 
     def refusal(self, target: Target, reply: Reply) -> InferenceRefused:
         """What callers are told of an answer that is no success."""
@@ -136,6 +175,19 @@ class Inference:
         named = upstream.api_key_env if upstream is not None else None
         secret = os.environ.get(named) if named else None
         return answers.refusal(reply, is_upstream=upstream is not None, secret=secret)
+
+
+def _for_engine(body: dict[str, Any]) -> dict[str, Any]:
+    """A request without what this server does itself: an engine that stores would do it again.
+
+    Of a stream that is stored the usage is wanted, whether or not the caller wants it.
+    """
+    if not body.get("store"):
+        return body
+    asked = {name: value for name, value in body.items() if name not in {"store", "metadata"}}
+    if body.get("stream"):
+        asked["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+    return asked
 
 
 def as_inference(refusal: InvalidPayload) -> InferenceRefused:
@@ -171,8 +223,8 @@ def _check_parameters(operation: str, body: Mapping[str, Any], able: Capabilitie
     unable = first_unable(body, able)
     if unable is not None:
         raise _unsupported(unable, f"this model's {able.name} does not support it")
-    if body.get("store"):
-        raise _unsupported("store", "this server does not store completions yet")
+    if body.get("store") and operation != CHAT:
+        raise _unsupported("store", "only chats can be stored")
     if operation == EMBEDDINGS:  # whose `n`, if any, nobody has looked at: it has no such field
         if body.get("stream"):
             raise _unsupported("stream", "embeddings come whole")

@@ -122,7 +122,6 @@ def test_an_operation_that_is_not_the_models_is_refused(refusal, operation, to, 
         ("response_format", {"type": "json_object"}),
         ("logprobs", True),
         ("logit_bias", {"5": 100}),
-        ("store", True),
     ],
 )
 def test_what_the_embedded_engine_cannot_is_refused_by_name(refusal, param, value):

@@ -1,0 +1,225 @@
+"""A chat's request and answer, made into what is stored; a stream's events, into such an answer.
+
+Knows no engine: answers are what callers get. What an answer lacks or has in no form of OpenAI's
+cannot be stored, and is told by `NotStorable`.
+"""
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from linarite.resources.stored_completions.records import NewCompletion
+from linarite.wire.shapes import INT64_MAX
+from linarite.wire.stored_completions import (
+    Choice,
+    ChoiceMessage,
+    FunctionCallFunction,
+    FunctionDefinition,
+    Logprob,
+    StoredCompletion,
+    Tool,
+    ToolCall,
+    Usage,
+)
+
+_NUMBERS = ("top_p", "temperature", "presence_penalty", "frequency_penalty")
+
+
+class NotStorable(Exception):
+    """An answer that is none in OpenAI's form."""
+
+
+def completion_of(
+    asked: Mapping[str, Any],
+    answer: Mapping[str, Any],
+    *,
+    model: str,
+    deployment: str,
+    request_id: str,
+) -> NewCompletion:
+    """What is to be stored of a chat.
+
+    Args:
+        asked: the request, which was found valid.
+        answer: the whole answer.
+        model: id of the model that answered.
+        deployment: the name that was asked.
+        request_id: of the HTTP request.
+
+    Raises:
+        NotStorable: the answer lacks what a stored completion must have.
+    """
+    try:
+        made = _stored(asked, answer, model, request_id)
+    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+        raise NotStorable(str(error)) from error
+    return NewCompletion(
+        made.id,
+        model,
+        deployment,
+        made.created,
+        made.metadata,
+        orjson.dumps(made.model_dump(mode="json", exclude={"metadata"})),
+        orjson.dumps(asked["messages"]),
+    )
+
+
+def _stored(
+    asked: Mapping[str, Any], answer: Mapping[str, Any], model: str, request_id: str
+) -> StoredCompletion:
+    given, seed = asked.get("tool_choice"), asked.get("seed")
+    is_text = given is None or isinstance(given, str)
+    return StoredCompletion(
+        id=answer["id"],
+        model=model,
+        created=answer["created"],
+        request_id=request_id,
+        tool_choice=given if is_text else orjson.dumps(given).decode(),
+        usage=_usage(answer.get("usage")),
+        # as the service does: a number of the record, by which nobody has sampled
+        seed=random.randint(-INT64_MAX - 1, INT64_MAX) if seed is None else seed,
+        system_fingerprint=answer.get("system_fingerprint"),
+        input_user=asked.get("user"),
+        service_tier=answer.get("service_tier") or asked.get("service_tier"),
+        metadata=asked.get("metadata") or {},
+        tools=[_tool(tool) for tool in asked.get("tools") or ()] or None,
+        choices=[_choice(choice) for choice in answer["choices"]],
+        **{name: asked[name] for name in _NUMBERS if asked.get(name) is not None},
+    )
+
+
+def _usage(said: Mapping[str, Any] | None) -> Usage | None:
+    if said is None:
+        return None
+    names = ("total_tokens", "completion_tokens", "prompt_tokens")
+    return Usage(**{name: said[name] for name in names})
+
+
+def _tool(given: Mapping[str, Any]) -> Tool:
+    function = given["function"]
+    return Tool(
+        type=given["type"],
+        function=FunctionDefinition(
+            name=function["name"],
+            description=function.get("description"),
+            parameters=function.get("parameters"),
+            strict=function.get("strict"),
+        ),
+    )
+
+
+def _choice(said: Mapping[str, Any]) -> Choice:
+    message = said["message"]
+    calls = [_tool_call(call) for call in message.get("tool_calls") or ()]
+    return Choice(
+        index=said["index"],
+        message=ChoiceMessage(
+            role=message["role"],
+            content=message.get("content"),
+            tool_calls=calls or None,
+            refusal=message.get("refusal"),
+        ),
+        finish_reason=said["finish_reason"],
+        logprobs=_logprobs(said.get("logprobs")),
+    )
+
+
+def _tool_call(said: Mapping[str, Any]) -> ToolCall:
+    function = said["function"]
+    called = FunctionCallFunction(name=function["name"], arguments=function["arguments"])
+    return ToolCall(id=said["id"], type=said["type"], function=called)
+
+
+def _logprobs(said: Mapping[str, Any] | None) -> dict[str, list[Logprob] | None] | None:
+    if said is None:
+        return None
+    return {part: _tokens(said.get(part)) for part in ("content", "refusal")}
+
+
+def _tokens(said: list[Mapping[str, Any]] | None) -> list[Logprob] | None:
+    if said is None:
+        return None
+    return [
+        Logprob(
+            token=one["token"],
+            logprob=one["logprob"],
+            bytes=one.get("bytes"),
+            top_logprobs=one.get("top_logprobs") or [],
+        )
+        for one in said
+    ]
+
+
+class StreamedAnswer:
+    """The whole answer that a stream's events come to."""
+
+    def __init__(self) -> None:
+        self._head: dict[str, Any] = {}
+        self._choices: dict[int, dict[str, Any]] = {}
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Take one event."""
+        for name in ("id", "created", "system_fingerprint", "service_tier", "usage"):
+            if event.get(name) is not None:
+                self._head[name] = event[name]
+        for said in event.get("choices") or ():
+            self._add_choice(said)
+
+    def whole(self) -> dict[str, Any]:
+        """The answer as it would have come whole."""
+        choices = [self._whole_choice(index) for index in sorted(self._choices)]
+        return {**self._head, "choices": choices}
+
+    def _add_choice(self, said: Mapping[str, Any]) -> None:
+        index = said["index"]
+        choice = self._choices.setdefault(
+            index, {"role": "assistant", "content": [], "refusal": [], "calls": {}, "logprobs": {}}
+        )
+        delta = said.get("delta") or {}
+        choice["role"] = delta.get("role") or choice["role"]
+        for name in ("content", "refusal"):
+            if delta.get(name) is not None:
+                choice[name].append(delta[name])
+            tokens = (said.get("logprobs") or {}).get(name)
+            if tokens is not None:
+                choice["logprobs"].setdefault(name, []).extend(tokens)
+        for call in delta.get("tool_calls") or ():
+            _add_call(choice["calls"], call)
+        if said.get("finish_reason") is not None:
+            choice["finish_reason"] = said["finish_reason"]
+
+    def _whole_choice(self, index: int) -> dict[str, Any]:
+        choice = self._choices[index]
+        calls = [
+            {**call, "function": {**call["function"], "arguments": "".join(call["arguments"])}}
+            for _, call in sorted(choice["calls"].items())
+        ]
+        text, refusal = "".join(choice["content"]), "".join(choice["refusal"])
+        message = {
+            "role": choice["role"],
+            "content": text or (None if calls or refusal else ""),
+            "refusal": refusal or None,
+            "tool_calls": calls or None,
+        }
+        return {
+            "index": index,
+            "message": message,
+            "logprobs": choice["logprobs"] or None,
+            "finish_reason": choice.get("finish_reason"),
+        }
+
+
+def _add_call(calls: dict[int, dict[str, Any]], said: Mapping[str, Any]) -> None:
+    new: dict[str, Any] = {"type": "function", "function": {}, "arguments": []}
+    call = calls.setdefault(said["index"], new)
+    for name in ("id", "type"):
+        if said.get(name):
+            call[name] = said[name]
+    function = said.get("function") or {}
+    if function.get("name"):
+        call["function"]["name"] = function["name"]
+    if function.get("arguments"):
+        call["arguments"].append(function["arguments"])

@@ -1,0 +1,28 @@
+"""A request's messages as they are answered when somebody asks for them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from linarite.wire.stored_completions import InputMessage
+
+
+def input_message(message_id: str, given: Mapping[str, Any]) -> InputMessage:
+    """The message `given`; the contract's content is a string, so parts stand beside it."""
+    content, calls, call = (given.get(key) for key in ("content", "tool_calls", "tool_call_id"))
+    parts = content if isinstance(content, list) else None
+    return InputMessage(
+        id=message_id,
+        role=given["role"],
+        content=content if parts is None else flattened(parts),
+        name=given.get("name"),
+        content_parts=parts,
+        tool_calls=calls if isinstance(calls, list) else None,
+        tool_call_id=call if isinstance(call, str) else None,
+    )
+
+
+def flattened(parts: Sequence[Mapping[str, Any]]) -> str:
+    """The text of all parts, one after the other; what is no text is named in brackets."""
+    return "\n".join(
+        part["text"] if part.get("type") == "text" else f"[{part.get('type')}]" for part in parts
+    )

@@ -1,0 +1,311 @@
+"""The rows of stored completions: every statement about them, and none of the rules.
+
+Whatever adds or removes a completion changes its labels and the counts in the same transaction,
+the counts last and in the order of their keys: transactions that change the same ones wait for
+each other for as short as they can, and never in a ring.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from linarite.http.pages import Listed, Page, listed, unknown_after
+from linarite.resources.stored_completions.records import (
+    NewCompletion,
+    StoredRecord,
+    marks_of,
+    pack,
+    unpack,
+)
+from linarite.storage.database import Transaction
+from linarite.storage.tables import (
+    stored_completion_counts,
+    stored_completion_labels,
+    stored_completion_usage,
+    stored_completions,
+)
+
+COUNTED = 10_000
+"""Up to how many completions are looked through to count those that meet several conditions."""
+
+_COLUMNS = [stored_completions.c[field.name] for field in fields(StoredRecord)]
+_PLACE = (stored_completions.c.created, stored_completions.c.seq)
+# What every stored chat waits for goes to the driver as it stands, for SQLAlchemy's own work on
+# the four statements would be longer than the database's.
+_INSERT = (
+    "INSERT INTO stored_completions (id, resource, model, deployment, created, stored_bytes, "
+    "metadata, completion, messages) VALUES "
+)
+_ONE_ROW = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_INSERTED = " RETURNING resource, id, seq"
+_INSERT_LABEL = (
+    "INSERT INTO stored_completion_labels (mark, created, completion) VALUES (%s, %s, %s)"
+)
+_DELETE_LABEL = (
+    "DELETE FROM stored_completion_labels WHERE mark = %s AND created = %s AND completion = %s"
+)
+_COUNT = (
+    "INSERT INTO stored_completion_counts (mark, completions) VALUES (%s, %s) "
+    "ON CONFLICT (mark) DO UPDATE "
+    "SET completions = stored_completion_counts.completions + excluded.completions"
+)
+_DROP_EMPTY = "DELETE FROM stored_completion_counts WHERE mark = %s AND completions <= 0"
+_COUNT_USAGE = (
+    "INSERT INTO stored_completion_usage (resource, completions, bytes) VALUES (%s, %s, %s) "
+    "ON CONFLICT (resource) DO UPDATE "
+    "SET completions = stored_completion_usage.completions + excluded.completions, "
+    "bytes = stored_completion_usage.bytes + excluded.bytes"
+)
+
+Label = tuple[bytes, int, int]
+"""A mark, and the time and the place of a completion that bears it."""
+Change = tuple[str, int, int]
+"""A resource, how many completions more it has, and how many bytes."""
+
+
+def add(tx: Transaction, group: Sequence[tuple[str, NewCompletion]]) -> None:
+    """Store completions, each for its resource.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: a resource has one of that id.
+    """
+    rows = [_row(resource, new) for resource, new in group]
+    statement = _INSERT + ", ".join([_ONE_ROW] * len(rows)) + _INSERTED
+    inserted = _returned(tx, statement, tuple(itertools.chain.from_iterable(rows)))
+    seqs = {(resource, name): seq for resource, name, seq in inserted}
+    marks: Counter[bytes] = Counter()
+    labels: list[Label] = []
+    for resource, new in group:
+        for mark in marks_of(resource, new.model, new.deployment, new.metadata):
+            marks[mark] += 1
+            labels.append((mark, new.created, seqs[resource, new.id]))
+    _driver(tx, _INSERT_LABEL, labels)
+    _count(tx, marks)
+    _count_usage(tx, ((row[1], 1, row[5]) for row in rows))
+
+
+def _row(resource: str, new: NewCompletion) -> tuple[Any, ...]:
+    completion, messages = pack(new.completion), pack(new.messages)
+    stored_bytes = len(completion) + len(messages)
+    metadata = orjson.dumps(new.metadata).decode()
+    head = (new.id, resource, new.model, new.deployment, new.created, stored_bytes)
+    return (*head, metadata, completion, messages)
+
+
+def _driver(tx: Transaction, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Run a statement with each of `rows`."""
+    with _cursor(tx) as (cursor, form):
+        cursor.executemany(statement.replace("%s", form), rows)
+
+
+def _returned(tx: Transaction, statement: str, values: Sequence[Any]) -> Sequence[Any]:
+    """Run a statement; the rows that it gives back."""
+    with _cursor(tx) as (cursor, form):
+        cursor.execute(statement.replace("%s", form), values)
+        return list(cursor.fetchall())
+
+
+@contextmanager
+def _cursor(tx: Transaction) -> Iterator[tuple[Any, str]]:
+    """A cursor of the driver's in `tx`, and how a value is written; fails as SQLAlchemy does."""
+    cursor, driver = tx.connection.cursor(), tx.dialect.loaded_dbapi
+    try:
+        yield cursor, "?" if driver.paramstyle == "qmark" else "%s"
+    except driver.Error as error:
+        raise sa.exc.DBAPIError.instance(None, None, error, driver.Error) from error
+    finally:
+        cursor.close()
+
+
+def find(
+    connection: sa.Connection, resource: str, completion_id: str, *, lock: bool = False
+) -> StoredRecord | None:
+    """The completion of that resource; with `lock`, nobody changes it until the end."""
+    query = sa.select(*_COLUMNS).where(_is(resource, completion_id))
+    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    return None if row is None else StoredRecord(**row)
+
+
+def messages(connection: sa.Connection, resource: str, completion_id: str) -> bytes | None:
+    """JSON of a completion's messages."""
+    query = sa.select(stored_completions.c.messages).where(_is(resource, completion_id))
+    stored = connection.execute(query).scalar_one_or_none()
+    return None if stored is None else unpack(stored)
+
+
+def page(
+    connection: sa.Connection, resource: str, wanted: Page, marks: Sequence[bytes]
+) -> Listed[StoredRecord]:
+    """A page of a resource's completions that bear all of `marks`, of which the first is rarest.
+
+    Raises:
+        InvalidPayload: `wanted.after` is no completion of the resource.
+    """
+    after = None if wanted.after is None else _place(connection, resource, wanted.after)
+    if not marks:
+        query = sa.select(*_COLUMNS).where(stored_completions.c.resource == resource)
+        query = _cut(query, _PLACE, wanted, after)
+    else:
+        found = _bearing(marks)
+        place = (found.selected_columns.created, found.selected_columns.completion)
+        cut = _cut(found, place, wanted, after).subquery()
+        query = sa.select(*_COLUMNS).join(cut, cut.c.completion == stored_completions.c.seq)
+        query = query.where(stored_completions.c.resource == resource)
+        query = query.order_by(*_ordered(_PLACE, wanted))
+    rows = connection.execute(query).mappings()
+    return listed([StoredRecord(**row) for row in rows], wanted)
+
+
+def counts(connection: sa.Connection, marks: Iterable[bytes]) -> dict[bytes, int]:
+    """How many completions bear each mark."""
+    table = stored_completion_counts
+    query = sa.select(table.c.mark, table.c.completions).where(table.c.mark.in_(marks))
+    found = {bytes(mark): count for mark, count in connection.execute(query)}
+    return {mark: found.get(mark, 0) for mark in marks}
+
+
+def count_bearing(connection: sa.Connection, marks: Sequence[bytes]) -> int:
+    """How many completions bear all of `marks`; looks at each that bears the first."""
+    query = sa.select(sa.func.count()).select_from(_bearing(marks).subquery())
+    return connection.execute(query).scalar_one()
+
+
+def count_all(connection: sa.Connection, resource: str) -> int:
+    """How many completions a resource has."""
+    table = stored_completion_usage
+    query = sa.select(table.c.completions).where(table.c.resource == resource)
+    return connection.execute(query).scalar() or 0
+
+
+def usage(connection: sa.Connection) -> Sequence[tuple[str, int]]:
+    """Every resource that has completions, and how many bytes of them."""
+    table = stored_completion_usage
+    query = sa.select(table.c.resource, table.c.bytes).where(table.c.completions > 0)
+    return [(resource, stored) for resource, stored in connection.execute(query)]
+
+
+def set_metadata(tx: Transaction, record: StoredRecord, metadata: Mapping[str, str]) -> None:
+    """Give a completion, which the caller has locked, other metadata."""
+    tx.execute(
+        sa.update(stored_completions)
+        .where(stored_completions.c.seq == record.seq)
+        .values(metadata=dict(metadata))
+    )
+    before, after = (
+        _marks(record),
+        marks_of(record.resource, record.model, record.deployment, metadata),
+    )
+    gone, new = before - after, after - before
+    if gone:
+        _driver(tx, _DELETE_LABEL, [(mark, record.created, record.seq) for mark in gone])
+    if new:
+        _driver(tx, _INSERT_LABEL, [(mark, record.created, record.seq) for mark in new])
+    _count(tx, dict.fromkeys(gone, -1) | dict.fromkeys(new, 1))
+
+
+def delete(tx: Transaction, resource: str, completion_id: str) -> bool:
+    """Delete a completion with its messages; whether there was one."""
+    return bool(_delete(tx, _is(resource, completion_id)))
+
+
+def delete_seqs(tx: Transaction, seqs: Sequence[int]) -> int:
+    """Delete completions by their places; how many were still there."""
+    return _delete(tx, stored_completions.c.seq.in_(seqs))
+
+
+def oldest(
+    connection: sa.Connection, resource: str, limit: int, *, before: int | None = None
+) -> Sequence[tuple[int, int]]:
+    """Place and bytes of a resource's oldest completions, of those made before a time."""
+    query = sa.select(stored_completions.c.seq, stored_completions.c.stored_bytes)
+    query = query.where(stored_completions.c.resource == resource)
+    if before is not None:
+        query = query.where(stored_completions.c.created < before)
+    rows = connection.execute(query.order_by(*_PLACE).limit(limit))
+    return [(seq, stored) for seq, stored in rows]
+
+
+def _delete(tx: Transaction, which: sa.ColumnElement[bool]) -> int:
+    statement = sa.delete(stored_completions).where(which).returning(*_COLUMNS)
+    records = [StoredRecord(**row) for row in tx.execute(statement).mappings()]
+    if not records:
+        return 0
+    marks: Counter[bytes] = Counter()
+    labels: list[Label] = []
+    for record in records:
+        for mark in _marks(record):
+            marks[mark] -= 1
+            labels.append((mark, record.created, record.seq))
+    _driver(tx, _DELETE_LABEL, labels)
+    _count(tx, marks)
+    _count_usage(tx, ((record.resource, -1, -record.stored_bytes) for record in records))
+    return len(records)
+
+
+def _count(tx: Transaction, changes: Mapping[bytes, int]) -> None:
+    if not changes:
+        return
+    _driver(tx, _COUNT, sorted(changes.items()))
+    if fewer := [(mark,) for mark in changes if changes[mark] < 0]:
+        _driver(tx, _DROP_EMPTY, fewer)
+
+
+def _count_usage(tx: Transaction, changes: Iterable[Change]) -> None:
+    completions: Counter[str] = Counter()
+    stored: Counter[str] = Counter()
+    for resource, more, more_bytes in changes:
+        completions[resource] += more
+        stored[resource] += more_bytes
+    rows = [(resource, completions[resource], stored[resource]) for resource in completions]
+    _driver(tx, _COUNT_USAGE, sorted(rows))
+
+
+def _is(resource: str, completion_id: str) -> sa.ColumnElement[bool]:
+    table = stored_completions
+    return sa.and_(table.c.resource == resource, table.c.id == completion_id)
+
+
+def _marks(record: StoredRecord) -> frozenset[bytes]:
+    return marks_of(record.resource, record.model, record.deployment, record.metadata)
+
+
+def _bearing(marks: Sequence[bytes]) -> sa.Select[tuple[int, int]]:
+    """Times and places of the completions that bear all of `marks`."""
+    first, *others = marks
+    label = stored_completion_labels
+    query = sa.select(label.c.created, label.c.completion).where(label.c.mark == first)
+    for mark in others:
+        other = label.alias()
+        is_there = sa.select(sa.literal(1)).where(
+            other.c.mark == mark,
+            other.c.created == label.c.created,
+            other.c.completion == label.c.completion,
+        )
+        # PostgreSQL would make a join of EXISTS, over all that bear either mark
+        query = query.where(is_there.scalar_subquery().is_not(None))
+    return query
+
+
+def _place(connection: sa.Connection, resource: str, completion_id: str) -> tuple[int, int]:
+    row = connection.execute(sa.select(*_PLACE).where(_is(resource, completion_id))).one_or_none()
+    if row is None:
+        raise unknown_after(completion_id)
+    return row.created, row.seq
+
+
+def _cut(query: Any, place: Any, wanted: Page, after: tuple[int, int] | None) -> Any:
+    """`query` cut to a page in the order of `place`; one row more tells whether more follow."""
+    if after is not None:
+        here, there = sa.tuple_(*place), sa.tuple_(*map(sa.literal, after))
+        query = query.where(here < there if wanted.descending else here > there)
+    return query.order_by(*_ordered(place, wanted)).limit(wanted.limit + 1)
+
+
+def _ordered(place: Any, wanted: Page) -> list[Any]:
+    return [column.desc() if wanted.descending else column for column in place]
