@@ -69,7 +69,7 @@ docs: setup  ## write the generated pages
 
 ci: lint test test-long  ## what CI runs
 
-bench: model  ## every benchmark, each printing its ratio (about an hour and a half)
+bench: model  ## every benchmark, each printing its ratio (hours: some take half of one)
 	$(BIN)/python -m bench
 
 clean:  ## remove what the targets made, the models too

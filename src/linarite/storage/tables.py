@@ -260,7 +260,7 @@ fine_tuning_checkpoints = sa.Table(
 )
 
 # A list by metadata or model reads one range of `stored_completion_labels`, in the order of the
-# list, whatever else there is: its first 20 of a million cost what the first 20 of 20 cost. Each
+# list, whatever else there is; by several it probes those that bear the rarest mark, in turn. Each
 # completion has a label for every metadata pair and for every name it may be asked by. A `mark` is
 # the 16 bytes that a digest makes of resource, label and value, so that long values do not make the
 # index wide. How many completions bear a mark is kept in `stored_completion_counts`, and how many
