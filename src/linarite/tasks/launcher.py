@@ -27,9 +27,11 @@ KILLED = 128 + signal.SIGKILL
 """The code of a command that was killed, as shells tell it."""
 
 # The shell notes itself before the command runs, for whoever started it may die this very moment.
-# It outlives SIGTERM so as to tell how the command took it; the command gets it too.
+# It outlives SIGTERM so as to tell how the command took it; the command gets it too, and is not
+# begun where it comes before that.
 _SCRIPT = """
-trap : TERM
+stopped=
+trap stopped=yes TERM
 place=$2
 read -r stat 2> /dev/null < "/proc/$$/stat" || stat=
 since=$(set -- ${stat##*) }; shift 19 && echo "$1")
@@ -37,8 +39,7 @@ printf %s "$$ $since" > "$place/process.own"
 mv "$place/process.own" "$place/process"
 cd "$1" || exit 1
 shift 2
-"$@"
-code=$?
+if test "$stopped"; then code=143; else "$@"; code=$?; fi
 echo "$code" > "$place/rc.part"
 mv "$place/rc.part" "$place/rc"
 """
@@ -124,14 +125,10 @@ class LocalLauncher:
         pid = _running_pid(place)
         if pid is None:
             return
-        if grace_seconds > 0:
-            _signal(pid, signal.SIGTERM)
-            if _ended_within(place, grace_seconds) or not kill:
-                return
-        _signal(pid, signal.SIGKILL)
-        _ended_within(place, _DEATH_SECONDS)
-        if not (place / "rc").exists():
-            _write(place / "rc", str(KILLED))
+        if grace_seconds > 0 and _ended_by(pid, signal.SIGTERM, place, grace_seconds):
+            return
+        if grace_seconds == 0 or kill:
+            _ended_by(pid, signal.SIGKILL, place, _DEATH_SECONDS)
 
     def said(self, name: str) -> str:
         """As `Launcher.said`."""
@@ -185,6 +182,19 @@ def _running_pid(place: Path) -> int | None:
 def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, number)
+
+
+def _ended_by(pid: int, number: signal.Signals, place: Path, seconds: float) -> bool:
+    """Signal a command; whether it ended within `seconds`.
+
+    A shell that had no time to tell a code died of the signal itself.
+    """
+    _signal(pid, number)
+    if not _ended_within(place, seconds):
+        return False
+    if not (place / "rc").exists():
+        _write(place / "rc", str(128 + number))
+    return True
 
 
 def _ended_within(place: Path, seconds: float) -> bool:

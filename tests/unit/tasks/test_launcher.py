@@ -128,6 +128,15 @@ def test_a_stopped_command_may_tell_how_it_took_it(launcher, tmp_path):
     assert launcher.status("job") == Status(is_running=False, code=75)
 
 
+def test_a_command_that_is_stopped_before_it_began_tells_so(launcher, tmp_path):
+    for number in range(20):
+        submit(launcher, tmp_path, SLEEP)
+        time.sleep(number * 0.0005)  # into one line of the shell's script after the other
+        launcher.stop("job", grace_seconds=10)
+
+        assert launcher.status("job") == Status(is_running=False, code=128 + signal.SIGTERM)
+
+
 def test_a_command_that_does_not_stop_is_killed_unless_it_may_go_on(launcher, tmp_path):
     submit(launcher, tmp_path, STUBBORN)
     until((tmp_path / "up").exists, "it runs")
