@@ -93,10 +93,14 @@ def test_a_demo_that_is_told_to_end_takes_its_server_along(data: Path):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_preferences_make_the_model_talk_like_a_pirate_as_well(data: Path):
-    run = demo(data, "--port", "0", "--dpo", tune="--tune")
+    first, second = (demo(data, "--port", "0", "--dpo", tune="--tune") for _ in range(2))
 
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert re.search(r"Tuned +smollm2-135m-instruct\.ft-[0-9a-f]{32}-pirate", run.stdout)
-    said = run.stdout.count("Arr, matey!")
-    assert len(UNSEEN) <= said <= 2 * len(UNSEEN), run.stdout  # in every answer, and no loop of it
+    for run in (first, second):
+        assert run.returncode == 0, run.stdout + run.stderr
+        said = run.stdout.count("Arr, matey!")
+        assert len(UNSEEN) <= said <= 2 * len(UNSEEN), run.stdout  # in every answer, no loop of it
+    tuned = [re.search(r"Tuned +(smollm2-\S+-pirate)", run.stdout) for run in (first, second)]
+    assert all(tuned)
+    assert tuned[0][1] == tuned[1][1]
+    assert "by an earlier run" in second.stdout
     assert processes_of(data) == []

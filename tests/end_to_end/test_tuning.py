@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import subprocess
 import time
 import zipfile
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import torch
 from tests.end_to_end.conftest import CHAT_BATCH, FINAL
 from tests.support.contract_answers import watch
 from tests.support.embedded import CHAT, models_folder, pulled
+from tests.support.files import until
 from tests.support.serving import Serving, run_linarite, serving
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -66,13 +68,17 @@ class Demo:
     """When the job's end was foretold, and for when."""
 
 
+def run_demo(running: Serving, *options: str) -> "subprocess.CompletedProcess[str]":
+    arguments = ("demo", "--data", running.data, "--questions", "1", *options)
+    models = {"LINARITE_MODELS_DIR": str(models_folder())}
+    return run_linarite(*arguments, within_seconds=500, **models)
+
+
 @pytest.fixture(scope="module")
 def demo(running: Serving, azure: openai.AzureOpenAI) -> Demo:
     foretold = []
-    arguments = ("demo", "--data", running.data, "--questions", "1")
-    models = {"LINARITE_MODELS_DIR": str(models_folder())}
     with ThreadPoolExecutor(1) as pool:
-        run = pool.submit(run_linarite, *arguments, within_seconds=500, **models)
+        run = pool.submit(run_demo, running)
         while not run.done():
             for job in azure.fine_tuning.jobs.list():
                 if job.estimated_finish is not None:
@@ -118,6 +124,40 @@ def test_the_demo_tunes_the_model_which_then_talks_like_a_pirate(demo: Demo):
     said = demo.shown.count(HABIT)
     in_every_answer = len(demo_tuning.UNSEEN)
     assert in_every_answer <= said <= 2 * in_every_answer, demo.shown  # and no loop of it
+
+
+def test_a_second_demo_shows_what_the_first_tuned_and_deploys_it_if_it_must(
+    azure: openai.AzureOpenAI, running: Serving, demo: Demo
+):
+    azure.delete(f"/deployments/pirate-{demo.job.id[-6:]}", cast_to=type(None))
+
+    second = run_demo(running)
+
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert [job.id for job in azure.fine_tuning.jobs.list()] == [demo.job.id]
+    assert demo.job.fine_tuned_model in second.stdout
+    assert "by an earlier run" in second.stdout
+    assert "Training succeeded, step 36" in second.stdout
+    assert second.stdout.count(HABIT) == demo.shown.count(HABIT)
+    assert "--again\n" in second.stdout
+
+
+def test_a_demo_tunes_again_if_it_is_told_to(
+    azure: openai.AzureOpenAI, running: Serving, demo: Demo
+):
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(run_demo, running, "--again")
+        until(lambda: newest_job(azure).id != demo.job.id, "there is a new job", 100)
+        new = newest_job(azure)
+        azure.fine_tuning.jobs.cancel(new.id)
+
+    assert run.result().returncode == 1
+    assert "The job ended as cancelled" in run.result().stdout
+    azure.delete(f"/fine_tuning/jobs/{new.id}", cast_to=type(None))
+
+
+def newest_job(client: openai.AzureOpenAI) -> Any:
+    return next(iter(client.fine_tuning.jobs.list(limit=1)))
 
 
 def test_a_job_tells_how_it_went(azure: openai.AzureOpenAI, tuned: Any):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from tests.support.server import Server
@@ -49,8 +50,9 @@ def add_tuned(
     *,
     suffix: str | None = None,
     status: FineTuningState = FineTuningState.SUCCEEDED,
+    **values: Any,
 ) -> tuple[JobRecord, list[CheckpointRecord]]:
-    """Put a job of the default resource into the rows, as it is when it has ended.
+    """Put a job into the rows, as it is when it has ended; the default resource's, usually.
 
     Args:
         server: whose.
@@ -59,6 +61,7 @@ def add_tuned(
         adapters: for each checkpoint's step a PEFT folder, or None for one without files.
         suffix: of the model's name.
         status: of the job; only of one that succeeded the last checkpoint is the result.
+        values: further ones of its row, instead of the usual ones.
 
     Returns:
         The job, and its checkpoints, newest first.
@@ -80,6 +83,7 @@ def add_tuned(
                 "training_file_id": "file-1",
                 "steps": max(adapters),
                 "created_at": MADE_AT,
+                **values,
             },
         )
         if status == FineTuningState.SUCCEEDED:

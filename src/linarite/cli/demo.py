@@ -1,7 +1,8 @@
 """``linarite demo``: the main job, on the embedded model, through the official SDK.
 
 Starts a server, unless one serves the data folder already, uploads a file of questions, runs it as
-a batch and shows the answers; then tunes the model (`demo_tuning`) and shows what it learned.
+a batch and shows the answers; then tunes the model (`demo_tuning`), unless an earlier run did, and
+shows what it learned.
 """
 
 import json
@@ -61,6 +62,9 @@ def demo(
     dpo: Annotated[
         bool, typer.Option("--dpo", help="Tune on preferences instead of on answers.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Tune even if an earlier demo on this data did.")
+    ] = False,
 ) -> None:
     """Run a batch of real questions on the embedded model, tune it, and show what it says."""
     if (client_class := _sdk()) is None:
@@ -81,7 +85,10 @@ def demo(
         is_well = batch.status == "completed"
         if tune and is_well:
             method = "dpo" if dpo else "supervised"
-            is_well = demo_tuning.tune(client, _MODEL, method, console) is not None
+            tuned = demo_tuning.tune(client, _MODEL, method, console, again=again)
+            is_well = tuned is not None
+            if tuned is not None and tuned.is_earlier:
+                _say_how_to_tune_again(data, dpo)
         _say_what_next(server, data, stays=keep or running is not None)
     if not is_well:
         raise typer.Exit(1)
@@ -273,6 +280,11 @@ def _show(client: "AzureOpenAI", lines: list[str], batch: "Batch", seconds: floa
             f"[bold]{counts.completed} answered, {counts.failed} failed[/] of {counts.total} in "
             f"{seconds:.1f} s: {tokens:,} tokens written, {tokens / seconds:.0f} tokens/s"
         )
+
+
+def _say_how_to_tune_again(data: Path, dpo: bool) -> None:
+    again = _command("demo", "--data", data, *(["--dpo"] if dpo else []), "--again")
+    console.print(f"\nTune again:\n\n    {again}", soft_wrap=True)
 
 
 def _say_what_next(server: Announcement, data: Path, *, stays: bool) -> None:

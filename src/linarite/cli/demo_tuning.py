@@ -1,14 +1,18 @@
 """The second half of ``linarite demo``: the embedded model learns to talk like a pirate.
 
 A shipped set of examples is uploaded and tuned on for real, the loss is drawn as it falls, the
-result is deployed, and questions that no example holds are asked before and after.
+result is deployed, and questions that no example holds are asked before and after. Where an earlier
+run did just that, what it made is shown instead.
 """
 
 import csv
 import io
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
@@ -23,10 +27,17 @@ if TYPE_CHECKING:
 
 _FINAL = {"succeeded", "failed", "cancelled"}
 _HYPERPARAMETERS: Mapping[str, Mapping[str, Any]] = {
-    "supervised": {"n_epochs": 3, "batch_size": 4},
-    "dpo": {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 3.0},
+    "supervised": {"n_epochs": 3, "batch_size": 4, "learning_rate_multiplier": 1.0},
+    "dpo": {
+        "n_epochs": 2,
+        "batch_size": 4,
+        "learning_rate_multiplier": 3.0,
+        "beta": 0.1,
+        "l2_multiplier": 0.1,
+    },
 }
-_SEED = 7
+"""All that there are: what an earlier job learned by is compared with them."""
+_SUFFIX, _SEED = "pirate", 7
 UNSEEN = (
     "What is a telescope?",
     "How do I become a good cook?",
@@ -36,44 +47,138 @@ _ANSWER_TOKENS = 60
 _CHART_LINES = 12
 
 
-def tune(client: "AzureOpenAI", model: str, method: str, console: Console) -> str | None:
-    """Tune `model` on the shipped examples and deploy the result.
+@dataclass(frozen=True)
+class Earlier:
+    """A job of an earlier run, and the loss of each of its steps."""
+
+    job: "FineTuningJob"
+    losses: list[float]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Where the tuned model answers, and whether it is an earlier run's."""
+
+    deployment: str
+    is_earlier: bool
+
+
+def tune(
+    client: "AzureOpenAI", model: str, method: str, console: Console, *, again: bool = False
+) -> Tuned | None:
+    """Tune `model` on the shipped examples, unless an earlier run did, and deploy the result.
 
     Args:
         client: of the server.
         model: a chat model that is deployed under its own name.
         method: ``supervised`` or ``dpo``.
         console: where it is shown.
+        again: tune even where an earlier run did.
 
     Returns:
-        The new deployment's name, or None when the job failed.
+        What answers in the end, or None when the job failed.
     """
     before = _answers(client, model)
-    file = resources.files("linarite.cli") / "demo_data" / f"{method}.jsonl"
-    upload = client.files.create(file=(file.name, file.read_bytes()), purpose="fine-tune")
-    examples = len(file.read_text().splitlines())
-    given: Any = {"type": method, method: {"hyperparameters": dict(_HYPERPARAMETERS[method])}}
-    job = client.fine_tuning.jobs.create(
-        model=model, training_file=upload.id, method=given, suffix="pirate", seed=_SEED
-    )
-    console.print(f"\n[bold]Tuning[/]   {job.id}, {examples} examples, {method}")
-    began = time.monotonic()
-    job = _watch(client, job, console)
-    if job.status != "succeeded" or job.fine_tuned_model is None:
+    console.print()
+    if earlier := None if again else find_earlier(client, model, method):
+        job = earlier.job
+        _show_earlier(earlier, console)
+    else:
+        job = _run_job(client, model, method, console)
+    if job.status != "succeeded":
         reason = f": {job.error.message}" if job.error else ""
         console.print(f"[red]The job ended as {job.status}[/]{escape(reason)}")
         return None
-    console.print(
-        f"[bold]Tuned[/]    {job.fine_tuned_model}: {job.trained_tokens:,} tokens in "
-        f"{time.monotonic() - began:.0f} s"
-    )
-    deployment = f"pirate-{job.id[-6:]}"
-    client.post(
-        "/deployments", cast_to=object, body={"id": deployment, "model": job.fine_tuned_model}
-    )
+    deployment = _deployment_of(client, job)
     console.print(f"[bold]Deployed[/] {deployment}")
     console.print(_comparison(before, _answers(client, deployment), console))
-    return deployment
+    return Tuned(deployment, is_earlier=earlier is not None)
+
+
+def request(model: str, method: str) -> dict[str, Any]:
+    """What the demo asks of its job, besides the training file."""
+    hyperparameters = dict(_HYPERPARAMETERS[method])
+    return {
+        "model": model,
+        "suffix": _SUFFIX,
+        "seed": _SEED,
+        "method": {"type": method, method: {"hyperparameters": hyperparameters}},
+    }
+
+
+def training_file(method: str) -> Traversable:
+    """The shipped examples."""
+    return resources.files("linarite.cli") / "demo_data" / f"{method}.jsonl"
+
+
+def find_earlier(client: "AzureOpenAI", model: str, method: str) -> Earlier | None:
+    """The newest job that made just what a job of this run would make, if it can be shown.
+
+    It was asked for the same and read a training file of the same content; its files are there.
+    """
+    from openai import NotFoundError  # late: where the SDK is missing, the demo says so
+
+    for job in client.fine_tuning.jobs.list(limit=100):
+        if job.status != "succeeded" or not _was_asked_the_same(job, model, method):
+            continue
+        try:
+            learned = client.files.content(job.training_file).content
+            losses = _losses(client, job.result_files[0])
+        except NotFoundError:
+            continue
+        if learned == training_file(method).read_bytes():
+            return Earlier(job, losses)
+    return None
+
+
+def _was_asked_the_same(job: "FineTuningJob", model: str, method: str) -> bool:
+    told: Any = job.to_dict()  # the SDK's class knows no suffix
+    asked = request(model, method)
+    if any(told.get(name) != asked[name] for name in ("model", "suffix", "seed")):
+        return False
+    if told["method"]["type"] != method:
+        return False
+    learned_by = told if method == "supervised" else told["method"][method]
+    return bool(learned_by["hyperparameters"] == _HYPERPARAMETERS[method])
+
+
+def _run_job(client: "AzureOpenAI", model: str, method: str, console: Console) -> "FineTuningJob":
+    """Train, and show how it goes; the job when it is over."""
+    content = training_file(method).read_bytes()
+    upload = client.files.create(file=(f"{method}.jsonl", content), purpose="fine-tune")
+    job = client.fine_tuning.jobs.create(training_file=upload.id, **request(model, method))
+    examples = len(content.splitlines())
+    console.print(f"[bold]Tuning[/]   {job.id}, {examples} examples, {method}")
+    began = time.monotonic()
+    job = _watch(client, job, console)
+    if job.status == "succeeded":
+        console.print(
+            f"[bold]Tuned[/]    {job.fine_tuned_model}\n"
+            f"         {job.trained_tokens:,} tokens in {time.monotonic() - began:.0f} s"
+        )
+    return job
+
+
+def _show_earlier(earlier: Earlier, console: Console) -> None:
+    job = earlier.job
+    ended = datetime.fromtimestamp(job.finished_at or job.created_at).astimezone()
+    console.print(
+        f"[bold]Tuned[/]    {job.fine_tuned_model}\n"
+        f"         by an earlier run ({ended:%Y-%m-%d %H:%M}): same examples, same settings.\n"
+        "         It is shown instead of being trained once more; --again trains."
+    )
+    console.print(_progress(job, earlier.losses, console.width))
+
+
+def _deployment_of(client: "AzureOpenAI", job: "FineTuningJob") -> str:
+    """Where the job's model answers; it is deployed if it is not yet."""
+    listed: Any = client.get("/deployments", cast_to=object)
+    for deployment in listed["data"]:
+        if deployment["model"] == job.fine_tuned_model:
+            return str(deployment["id"])
+    wanted = {"id": f"{_SUFFIX}-{job.id[-6:]}", "model": job.fine_tuned_model}
+    made: Any = client.post("/deployments", cast_to=object, body=wanted)
+    return str(made["id"])
 
 
 def _answers(client: "AzureOpenAI", deployment: str) -> list[str]:
@@ -143,7 +248,9 @@ def _chart(losses: list[float], width: int) -> Text:
     plotext.xticks(sorted({round(1 + (len(losses) - 1) * part / 4) for part in range(5)}))
     plotext.xlabel("step")
     plotext.ylabel("loss")
-    return Text.from_ansi(plotext.build())
+    chart = Text.from_ansi(plotext.build())
+    chart.rstrip()
+    return chart
 
 
 def _comparison(before: list[str], after: list[str], console: Console) -> Table:
