@@ -49,14 +49,13 @@ def system(server: Server) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module")
 def shared_server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    shared_database_url: str | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """One server for a whole module, whose tests do not mind what the others leave behind."""
-    on_postgres = request.param == "postgres"
-    url = request.getfixturevalue("postgres").new_database() if on_postgres else None
-    with running_server(tmp_path_factory.mktemp("shared") / "data", database_url=url) as running:
+    data = tmp_path_factory.mktemp("shared") / "data"
+    with running_server(data, database_url=shared_database_url) as running:
         yield running
 
 
@@ -74,12 +73,31 @@ def postgres() -> Iterator[Postgres]:
         yield running
 
 
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """The URL of a database of this test's own on PostgreSQL, with nothing in it."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def shared_database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """The URL of a database for a module, of each kind in turn; None: SQLite in the data folder."""
+    if request.param == "sqlite":
+        yield None
+        return
+    with request.getfixturevalue("postgres").database() as url:
+        yield url
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a database without tables, of each kind in turn."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'linarite.sqlite3'}"
-    return str(request.getfixturevalue("postgres").empty_database())
+        yield f"sqlite:///{tmp_path / 'linarite.sqlite3'}"
+        return
+    with request.getfixturevalue("postgres").database(empty=True) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -87,4 +105,4 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database with nothing in it, of each kind in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'linarite.sqlite3'}"
-    return str(request.getfixturevalue("postgres").new_database())
+    return str(request.getfixturevalue("postgres_url"))

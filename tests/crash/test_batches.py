@@ -266,11 +266,10 @@ def test_stopping_workers_hand_a_batch_on_and_ask_nothing_twice(crashing, engine
     assert len(engine.running.logged()) == LINES
 
 
-def test_killed_workers_lose_nothing_on_postgresql_either(tmp_path, engine, postgres):
-    url = str(postgres.new_database())
+def test_killed_workers_lose_nothing_on_postgresql_either(tmp_path, engine, postgres_url):
     options = ("--config", str(configured(tmp_path, engine)))
-    with serving(tmp_path / "serving", *options, LINARITE_DATABASE_URL=url) as running:
-        crashing, database = Crashing(running), sa.create_engine(url)
+    with serving(tmp_path / "serving", *options, LINARITE_DATABASE_URL=postgres_url) as running:
+        crashing, database = Crashing(running), sa.create_engine(postgres_url)
         with client_of(crashing) as sdk:
             batch_id = start(sdk, [line(n, "hi") for n in range(LINES)])
             for number in range(1, 6):

@@ -191,15 +191,14 @@ def test_a_killed_worker_finds_its_training_again(tmp_path, script):
         check_whole(client, job)
 
 
-def test_killed_workers_lose_nothing_on_postgresql_either(tmp_path, script, postgres):
-    url = str(postgres.new_database())
+def test_killed_workers_lose_nothing_on_postgresql_either(tmp_path, script, postgres_url):
     script.set(epochs=EPOCHS, steps_per_epoch=STEPS, seconds=0.03, deaths={"step 8": 1})
     with (
-        server_of(tmp_path, script, LINARITE_DATABASE_URL=url) as running,
+        server_of(tmp_path, script, LINARITE_DATABASE_URL=postgres_url) as running,
         client_of(running) as client,
     ):
         made: list[Any] = [a_job(client)["id"] for _ in range(3)]
-        database = sa.create_engine(url)
+        database = sa.create_engine(postgres_url)
         for _ in range(3):
             wait_for_news(database)
             kill(running, "worker")

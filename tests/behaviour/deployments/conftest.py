@@ -15,15 +15,13 @@ MODELS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module")
 def deploying(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    shared_database_url: str | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    on_postgres = request.param == "postgres"
-    url = request.getfixturevalue("postgres").new_database() if on_postgres else None
     with running_server(
         tmp_path_factory.mktemp("deploying") / "data",
-        database_url=url,
+        database_url=shared_database_url,
         models=MODELS,
         deployments=[{"name": "ops", "model": "tiny", "enqueued_token_limit": 4000}],
         aliases={"gpt-4o-mini": "tiny"},

@@ -180,18 +180,16 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
         yield running
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module")
 def campaign(
-    request: pytest.FixtureRequest,
+    shared_database_url: str | None,
     tmp_path_factory: pytest.TempPathFactory,
     engine: RunningEngine,
 ) -> Iterator[Campaign]:
-    on_postgres = request.param == "postgres"
-    url = request.getfixturevalue("postgres").new_database() if on_postgres else None
     upstream = {"base_url": engine.base_url}
     with running_server(
         tmp_path_factory.mktemp("hostile") / "data",
-        database_url=url,
+        database_url=shared_database_url,
         models=[
             {"id": "scripted", "upstream": upstream},
             {"id": "embedder", "upstream": upstream, "kind": "embedding"},

@@ -19,15 +19,13 @@ LINE = (
 )
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module")
 def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    shared_database_url: str | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    on_postgres = request.param == "postgres"
-    url = request.getfixturevalue("postgres").new_database() if on_postgres else None
     with running_server(
         tmp_path_factory.mktemp("tenants") / "data",
-        database_url=url,
+        database_url=shared_database_url,
         models=[{"id": "base", "upstream": {"base_url": "http://127.0.0.1:9/v1"}}],
     ) as running:
         yield running

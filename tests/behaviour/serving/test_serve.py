@@ -11,7 +11,6 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.support.embedded import engine_host
-from tests.support.postgres import Postgres
 from tests.support.serving import Serving, is_alive, run_linarite, serving, wait_for
 
 import linarite
@@ -169,8 +168,8 @@ def test_an_ephemeral_server_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-def test_a_server_runs_on_postgresql(tmp_path: Path, postgres: Postgres) -> None:
-    with serving(tmp_path, LINARITE_DATABASE_URL=postgres.new_database()) as running:
+def test_a_server_runs_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    with serving(tmp_path, LINARITE_DATABASE_URL=postgres_url) as running:
         assert running.get("/readyz").status_code == 200
         assert not (running.data / "linarite.sqlite3").exists()
 

@@ -20,20 +20,18 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
         yield running
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module")
 def server(
-    request: pytest.FixtureRequest,
+    shared_database_url: str | None,
     engine: RunningEngine,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
     """The deployments `chat` and `other`, of two models."""
-    on_postgres = request.param == "postgres"
-    url = request.getfixturevalue("postgres").new_database() if on_postgres else None
     upstream = {"base_url": engine.base_url, "model": "theirs"}
     names = {"chat": MODEL, "other": "org/other-model"}
     with running_server(
         tmp_path_factory.mktemp("stored") / "data",
-        database_url=url,
+        database_url=shared_database_url,
         models=[{"id": model, "upstream": upstream} for model in names.values()],
         deployments=[{"name": name, "model": model} for name, model in names.items()],
     ) as running:
