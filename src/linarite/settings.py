@@ -127,6 +127,8 @@ class BatchSettings(_Section):
     """The most requests of one batch that are out at an engine at once."""
     attempts: Annotated[int, Field(gt=0)] = 8
     """How often one line is tried before its last error is its answer."""
+    cancel_seconds: Annotated[float, Field(ge=0)] = 10.0
+    """How long requests that are out may come in once a batch is cancelled or has expired."""
 
 
 class StoredCompletionSettings(_Section):

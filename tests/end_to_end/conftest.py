@@ -33,7 +33,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     pulled(CHAT)
     pulled(EMBEDDING)
     folder = tmp_path_factory.mktemp("served")
-    with serving(folder, "--ephemeral", LINARITE_MODELS_DIR=str(models_folder())) as running:
+    settings = {
+        "LINARITE_MODELS_DIR": str(models_folder()),
+        "LINARITE_BATCHES__CANCEL_SECONDS": "1",
+    }
+    with serving(folder, "--ephemeral", **settings) as running:
         yield running
 
 

@@ -30,6 +30,7 @@ def serving(tmp_path: Path, database_url: str, engine: RunningEngine) -> Iterato
             {"name": "chat", "model": "tiny", "enqueued_token_limit": 5000},
             {"name": "embed", "model": "vectors"},
         ],
+        "batches": {"cancel_seconds": 0.5},
     }
     with running_server(tmp_path / "data", database_url=database_url, **settings) as server:
         yield server

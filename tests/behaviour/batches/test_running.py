@@ -130,7 +130,8 @@ def test_a_file_in_the_making_is_running_and_has_no_length(system):
     assert file.bytes > 0
 
 
-def test_a_cancelled_batch_keeps_what_is_answered(system):
+def test_a_cancelled_batch_keeps_what_is_answered(make):
+    system = make(cancel_seconds=0.5)
     lines = [*[line(n) for n in range(10)], *[line(n, "[[hang]]") for n in range(10, 300)]]
     batch = system.validate(system.create(*lines))
     thread = running(system, batch)
@@ -181,7 +182,8 @@ def test_cancelling_twice_is_no_fault_and_cancelling_what_has_ended_is(system):
         system.batches.cancel("default", batch.id)
 
 
-def test_an_expired_batch_keeps_what_is_answered(system):
+def test_an_expired_batch_keeps_what_is_answered(make):
+    system = make(cancel_seconds=0.5)
     lines = [*[line(n) for n in range(10)], *[line(n, "[[hang]]") for n in range(10, 20)]]
     batch = system.validate(system.create(*lines))
     thread = running(system, batch)

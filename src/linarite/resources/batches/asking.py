@@ -99,6 +99,7 @@ class Asking:
             settings.in_flight,
             is_expired=lambda: batches.is_expired(record),
             check=ticket.check,
+            cancel_seconds=settings.cancel_seconds,
         )
 
         async def ask_all() -> Ended:

@@ -38,7 +38,6 @@ from linarite.wire.inference import error_body
 _TICK_SECONDS = 0.05
 _MOST_RESTING = 4_096
 _BOUND_SECONDS = 2.0
-_CANCEL_GRACE_SECONDS = 10.0
 _HAND_BACK_GRACE_SECONDS = 3.0
 _UNCOUNTED_SECONDS = 0.1
 _TELL_LOST_SECONDS = 30.0
@@ -116,6 +115,7 @@ class Terms:
         most_out: how many requests may be asked and not yet kept: what a kill can cost.
         is_expired: whether the batch's time is over.
         check: raises HandedBack when this worker must stop.
+        cancel_seconds: how long what is out may come in once the batch is cancelled or expired.
         rest_seconds: how long a request rests after so many failures, given a random number.
     """
 
@@ -123,6 +123,7 @@ class Terms:
     most_out: int
     is_expired: Callable[[], bool]
     check: Callable[[], None]
+    cancel_seconds: float
     rest_seconds: Callable[[int, float], float] = backoff_seconds
 
 
@@ -378,7 +379,7 @@ class Dispatch:
         if self._ended is Ended.FENCED:
             return
         is_hand_back = self._ended is Ended.HANDED_BACK
-        grace = _HAND_BACK_GRACE_SECONDS if is_hand_back else _CANCEL_GRACE_SECONDS
+        grace = _HAND_BACK_GRACE_SECONDS if is_hand_back else self._terms.cancel_seconds
         if self._askers:
             await asyncio.wait(self._askers, timeout=grace)
         await self._drop(*self._askers)

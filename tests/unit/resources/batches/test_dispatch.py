@@ -83,9 +83,17 @@ def run(
     most_out: int = 256,
     is_expired: Callable[[], bool] = lambda: False,
     check: Callable[[], None] = lambda: None,
+    cancel_seconds: float = 10,
 ) -> Ended:
     source = (Ask(n, f"task-{n}", {"number": n}, 100, None) for n in range(requests))
-    terms = Terms(attempts, most_out, is_expired, check, rest_seconds=lambda attempts, chance: 0.01)
+    terms = Terms(
+        attempts,
+        most_out,
+        is_expired,
+        check,
+        cancel_seconds,
+        rest_seconds=lambda attempts, chance: 0.01,
+    )
     work = Dispatch(Window(source), engine, journal, pace or Pace(most=64), terms)
     return asyncio.run(work.run())
 
@@ -248,6 +256,20 @@ def test_a_cancelled_batch_keeps_what_comes_in_and_asks_nothing_more():
 
     assert ended is Ended.CANCELLED
     assert len(journal.kept) == len(engine.asked) == 4
+
+
+def test_a_cancelled_batch_does_not_wait_longer_than_it_was_told_for_what_is_out():
+    async def hang() -> Reply:
+        await asyncio.sleep(60)
+        return OK
+
+    engine = Engine(lambda number, times: hang() if number else OK)
+    journal = Journal(goes_on=False)
+
+    ended = run(engine, journal, requests=4, cancel_seconds=0.1)
+
+    assert ended is Ended.CANCELLED
+    assert [answer.number for answer in journal.kept] == [0]
 
 
 def test_an_expired_batch_asks_nothing_more():
