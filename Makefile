@@ -13,6 +13,8 @@ OLDEST_SDK := tests/end_to_end/oldest_sdk/requirements.txt
 NODE := tests/end_to_end/node
 # three at a time on two cores: most tests wait for a process more than they compute
 SIDE_BY_SIDE := -n 3 --dist loadgroup --durations 12
+# collecting is dear: where few tests are wanted, only the files that have such are read
+FILES_WITH = $(sort $(shell grep -rlE --include='test_*.py' 'mark\.($(1))\b' tests))
 export LINARITE_MODELS_DIR ?= $(CURDIR)/.models
 
 .PHONY: help setup model demo test test-crash test-slow test-long lint fmt docs ci bench clean
@@ -46,13 +48,13 @@ test: setup model  ## all but the slow folders, on SQLite and on PostgreSQL
 	$(BIN)/pytest $(SIDE_BY_SIDE) --whole-contract -m 'not crash and not slow'
 
 test-crash: setup model  ## kill processes and look at what is left
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m crash --timeout 900
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m crash --timeout 900 $(call FILES_WITH,crash)
 
 test-slow: setup model  ## what takes minutes
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'slow and not crash' --timeout 900
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'slow and not crash' --timeout 900 $(call FILES_WITH,slow)
 
 test-long: setup model  ## test-crash and test-slow in one: the first waits where the second computes
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'crash or slow' --timeout 900
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'crash or slow' --timeout 900 $(call FILES_WITH,crash|slow)
 
 lint: setup  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -17,13 +17,11 @@ from typing import Any
 import httpx
 import openai
 import pytest
-import torch
 from tests.end_to_end.conftest import CHAT_BATCH, FINAL
 from tests.support.contract_answers import watch
 from tests.support.embedded import CHAT, models_folder, pulled
 from tests.support.files import until
 from tests.support.serving import Serving, run_linarite, serving
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from linarite.cli import demo_tuning
 
@@ -229,6 +227,9 @@ def test_what_is_taken_away_answers_as_the_deployment_does(
     azure: openai.AzureOpenAI, running: Serving, tuned: Any, tmp_path: Path
 ):
     """Read by transformers: a folder, and a GGUF file of the very same weights."""
+    import torch  # late, as the next: all workers collect this file, and one runs it
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     wanted = said(azure, deployed(azure, "pirate-home", tuned.fine_tuned_model))
 
     with zipfile.ZipFile(io.BytesIO(taken(running, tuned.fine_tuned_model, "merged"))) as archive:

@@ -3,11 +3,8 @@
 from pathlib import Path
 
 import pytest
-import torch
-from peft import PeftModel
 from tests.support.embedded import CHAT, pulled
 from tests.support.training_jobs import curve, log_of, start_trainer, write_job
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 pytestmark = [
     pytest.mark.model,
@@ -46,6 +43,10 @@ def base() -> Path:
 
 def _answers(base: Path, adapter: Path | None) -> list[str]:
     """What the model says to things that it was not taught about."""
+    import torch  # late, as the next two: all workers collect this file, and one runs it
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(base / "hf")
     model = AutoModelForCausalLM.from_pretrained(base / "hf", dtype=torch.float32)
     if adapter is not None:
