@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,32 +156,38 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
         yield running
 
 
-@pytest.fixture
-def make(tmp_path: Path, database_url: str, engine: RunningEngine) -> Iterator[Any]:
-    """Makes a system with settings of the test's own."""
-    made: list[Database] = []
-
-    def build(**settings: Any) -> BatchSystem:
-        limits = settings.pop("limits", {})
-        token_limit = settings.pop("enqueued_token_limit", 1_000_000)
-        database = Database(database_url)
-        made.append(database)
+@contextmanager
+def batch_system(
+    folder: Path, database_url: str, engine: RunningEngine, **settings: Any
+) -> Iterator[BatchSystem]:
+    """A system over a database of its own; `settings` are those of batches, and a few others."""
+    limits = settings.pop("limits", {})
+    token_limit = settings.pop("enqueued_token_limit", 1_000_000)
+    database = Database(database_url)
+    try:
         database.migrate()
         task_schema.migrate(database)
-        return _system(
-            tmp_path,
+        yield _system(
+            folder,
             database,
             engine,
             LimitSettings(**limits),
             BatchSettings(**settings),
             DeploymentEntry(name="chat", model="tiny", enqueued_token_limit=token_limit),
         )
+    finally:
+        database.close()
 
+
+@pytest.fixture
+def make(tmp_path: Path, database_url: str, engine: RunningEngine) -> Iterator[Any]:
+    """Makes a system with settings of the test's own."""
     engine.steer(delay_ms=0, every="", limit=None)
     engine.forget()
-    yield build
-    for database in made:
-        database.close()
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(
+            batch_system(tmp_path, database_url, engine, **settings)
+        )
 
 
 @pytest.fixture

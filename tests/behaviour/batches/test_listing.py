@@ -1,24 +1,43 @@
 """Batch_List: pages, filters and orders."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
-from tests.behaviour.batches.conftest import BatchSystem, line
+from tests.behaviour.batches.conftest import BatchSystem, batch_system, line
+from tests.support.running_engine import RunningEngine
 
 from linarite.errors import InvalidPayload, NotFound
 from linarite.http.pages import Page
+from linarite.resources.batches.records import BatchRecord
 
 
-@pytest.fixture
-def batches(system):
+@pytest.fixture(scope="module")
+def shared(
+    shared_database_url: str | None,
+    engine: RunningEngine,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[BatchSystem]:
+    """A system for the whole module, whose tests only read."""
+    folder: Path = tmp_path_factory.mktemp("listing")
+    url = shared_database_url or f"sqlite:///{folder / 'linarite.sqlite3'}"
+    engine.steer(delay_ms=0, every="", limit=None)
+    with batch_system(folder, url, engine) as system:
+        yield system
+
+
+@pytest.fixture(scope="module")
+def batches(shared: BatchSystem) -> list[BatchRecord]:
     """Five batches a second apart: 0 completed, 1 failed, 2 cancelled, 3 and 4 validating."""
     made = []
     for _ in range(5):
-        made.append(system.create(line(0)))
-        system.clock.seconds += 1
-    system.run(system.validate(made[0]))
-    system.work.give_up_validating(made[1].id, OSError())
-    system.batches.cancel("default", made[2].id)
-    system.settle(made[2])
-    return [system.now(batch) for batch in made]
+        made.append(shared.create(line(0)))
+        shared.clock.seconds += 1
+    shared.run(shared.validate(made[0]))
+    shared.work.give_up_validating(made[1].id, OSError())
+    shared.batches.cancel("default", made[2].id)
+    shared.settle(made[2])
+    return [shared.now(batch) for batch in made]
 
 
 def listed(system: BatchSystem, batches, page: Page | None = None, **asked) -> list[int]:
@@ -28,16 +47,16 @@ def listed(system: BatchSystem, batches, page: Page | None = None, **asked) -> l
     return [places[batch.id] for batch in found.items]
 
 
-def test_the_newest_is_listed_first(system, batches):
-    assert listed(system, batches) == [4, 3, 2, 1, 0]
+def test_the_newest_is_listed_first(shared, batches):
+    assert listed(shared, batches) == [4, 3, 2, 1, 0]
 
 
-def test_batches_of_another_resource_are_not_listed(system, batches):
-    found, _ = system.batches.page("other", Page(20))
+def test_batches_of_another_resource_are_not_listed(shared, batches):
+    found, _ = shared.batches.page("other", Page(20))
 
     assert found.items == []
     with pytest.raises(NotFound):
-        system.batches.get("other", batches[0].id)
+        shared.batches.get("other", batches[0].id)
 
 
 @pytest.mark.parametrize(
@@ -53,11 +72,11 @@ def test_batches_of_another_resource_are_not_listed(system, batches):
         ("input_file_id eq 'file-x'", []),
     ],
 )
-def test_filters_find_what_they_say(system, batches, text, expected):
+def test_filters_find_what_they_say(shared, batches, text, expected):
     times = [batch.created_at for batch in batches]
     text = text.format(*times, id=batches[1].id)
 
-    assert listed(system, batches, filter_text=text) == expected
+    assert listed(shared, batches, filter_text=text) == expected
 
 
 @pytest.mark.parametrize(
@@ -70,13 +89,13 @@ def test_filters_find_what_they_say(system, batches, text, expected):
         ("failed_at asc, created_at asc", [0, 2, 3, 4, 1]),
     ],
 )
-def test_pages_of_two_show_every_batch_once_in_any_order(system, batches, text, expected):
+def test_pages_of_two_show_every_batch_once_in_any_order(shared, batches, text, expected):
     seen: list[int] = []
     after = None
     while True:
         page = Page(2, after)
-        seen += listed(system, batches, page, orderby=text)
-        found, _ = system.batches.page("default", page, orderby=text)
+        seen += listed(shared, batches, page, orderby=text)
+        found, _ = shared.batches.page("default", page, orderby=text)
         if not found.has_more:
             break
         after = found.items[-1].id
@@ -84,25 +103,26 @@ def test_pages_of_two_show_every_batch_once_in_any_order(system, batches, text, 
     assert seen == expected
 
 
-def test_pages_go_on_after_any_batch(system, batches):
-    assert listed(system, batches, Page(2, after=batches[3].id)) == [2, 1]
-    assert listed(system, batches, Page(2, after=batches[3].id, descending=False)) == [4]
+def test_pages_go_on_after_any_batch(shared, batches):
+    assert listed(shared, batches, Page(2, after=batches[3].id)) == [2, 1]
+    assert listed(shared, batches, Page(2, after=batches[3].id, descending=False)) == [4]
 
 
 @pytest.mark.parametrize(
     "asked", [{"filter_text": "secret eq 1"}, {"orderby": "secret"}, {"filter_text": ""}]
 )
-def test_what_cannot_be_read_is_refused(system, asked):
+def test_what_cannot_be_read_is_refused(shared, asked):
     with pytest.raises(InvalidPayload):
-        system.batches.page("default", Page(20), **asked)
+        shared.batches.page("default", Page(20), **asked)
 
 
-def test_an_unknown_after_is_refused(system, batches):
+def test_an_unknown_after_is_refused(shared, batches):
     with pytest.raises(InvalidPayload, match="after"):
-        system.batches.page("default", Page(20, after="batch_x"))
+        shared.batches.page("default", Page(20, after="batch_x"))
 
 
-def test_tokens_are_told_when_one_deployment_is_in_view(system, batches):
+def test_tokens_are_told_when_one_deployment_is_in_view(system):
+    system.create(line(0))
     _, tokens = system.batches.page("default", Page(20))
     assert tokens is not None
     assert tokens.limit == 1_000_000

@@ -1,5 +1,6 @@
 """A server with a scripted trainer, and a worker behind it."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,24 @@ def script(tuning: tuple[Server, Script]) -> Script:
 @pytest.fixture
 def client(server: Server) -> Iterator[httpx.Client]:
     with server.client() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def shared_tuning(
+    shared_database_url: str | None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """One server for a whole module; nobody performs its tasks."""
+    folder = tmp_path_factory.mktemp("tuning")
+    with tuning_server(folder, database_url=shared_database_url) as (server, _):
+        yield server
+
+
+@pytest.fixture
+def tenant(shared_tuning: Server) -> Iterator[httpx.Client]:
+    """A caller of the module's server to whom nothing belongs yet."""
+    key = shared_tuning.add_key(secrets.token_hex(8))
+    with shared_tuning.client(key=key) as one:
         yield one
 
 

@@ -17,13 +17,13 @@ from tests.support.tuning import (
 )
 
 
-def test_a_job_has_its_address_and_is_found_there(client):
-    answer = create(client)
+def test_a_job_has_its_address_and_is_found_there(tenant):
+    answer = create(tenant)
 
     assert answer.status_code == 201
     job = answer.json()
     assert answer.headers["location"].endswith(f"{JOBS}/{job['id']}")
-    assert client.get(answer.headers["location"]).json() == job
+    assert tenant.get(answer.headers["location"]).json() == job
     assert job["id"].startswith("ftjob-")
     assert job["organization_id"] is None
     assert job["result_files"] is None
@@ -54,8 +54,8 @@ def test_a_job_has_its_address_and_is_found_there(client):
     ],
     ids=["none", "top level and auto", "-1", "under the method", "both"],
 )
-def test_hyperparameters_come_from_either_place(client, body, hyperparameters):
-    job = a_job(client, **body)
+def test_hyperparameters_come_from_either_place(tenant, body, hyperparameters):
+    job = a_job(tenant, **body)
 
     assert tuple(job["hyperparameters"].values()) == hyperparameters
 
@@ -69,18 +69,18 @@ def test_hyperparameters_come_from_either_place(client, body, hyperparameters):
     ],
     ids=["type", "kind", "both"],
 )
-def test_a_method_is_named_by_type_or_by_kind(client, method):
-    told = a_job(client, method=method)["method"]
+def test_a_method_is_named_by_type_or_by_kind(tenant, method):
+    told = a_job(tenant, method=method)["method"]
 
     assert (told["type"], told["kind"]) == ("dpo", "dpo")
     assert told["dpo"]["hyperparameters"]["beta"] == -1
 
 
-def test_what_the_job_is_to_be_called_and_where_it_is_shown_is_kept(client):
+def test_what_the_job_is_to_be_called_and_where_it_is_shown_is_kept(tenant):
     wandb = {"project": "mine", "tags": ["a", "b"]}
 
     asked = {"integrations": [{"type": "wandb", "wandb": wandb}]}
-    job = job_now(client, a_job(client, suffix="x" * 40, seed=-5, **asked)["id"])
+    job = job_now(tenant, a_job(tenant, suffix="x" * 40, seed=-5, **asked)["id"])
 
     assert (job["suffix"], job["seed"]) == ("x" * 40, -5)
     assert job["integrations"] == [
@@ -88,8 +88,8 @@ def test_what_the_job_is_to_be_called_and_where_it_is_shown_is_kept(client):
     ]
 
 
-def test_a_seed_is_made_where_none_is_given(client):
-    assert a_job(client)["seed"] != a_job(client)["seed"]
+def test_a_seed_is_made_where_none_is_given(tenant):
+    assert a_job(tenant)["seed"] != a_job(tenant)["seed"]
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_a_seed_is_made_where_none_is_given(client):
         ({"training_file": ""}, "$.training_file"),
     ],
 )
-def test_what_is_out_of_its_range_is_refused_by_its_place(client, body, target):
-    answer = create(client, **{"training_file": "file-1", **body})
+def test_what_is_out_of_its_range_is_refused_by_its_place(tenant, body, target):
+    answer = create(tenant, **{"training_file": "file-1", **body})
 
     assert error_of(answer)[:2] == (400, "invalidPayload")
     assert answer.json()["error"]["target"] == target
@@ -126,14 +126,14 @@ def test_what_is_out_of_its_range_is_refused_by_its_place(client, body, target):
     "method",
     [{"type": "reinforcement"}, {}, {"type": "dpo"}, {"type": "dpo", "kind": "supervised"}, "dpo"],
 )
-def test_a_method_that_is_none_is_refused(client, method):
-    answer = create(client, training_file="file-1", method=method)
+def test_a_method_that_is_none_is_refused(tenant, method):
+    answer = create(tenant, training_file="file-1", method=method)
 
     assert error_of(answer)[:2] == (400, "invalidPayload")
 
 
-def test_a_model_that_does_not_exist_is_refused(client):
-    answer = create(client, model="nobody", training_file="file-1")
+def test_a_model_that_does_not_exist_is_refused(tenant):
+    answer = create(tenant, model="nobody", training_file="file-1")
 
     status, code, message = error_of(answer)
     assert (status, code) == (404, "DeploymentNotFound")
@@ -163,24 +163,24 @@ def test_an_alias_stands_for_its_model(tmp_path):
     assert job["model"] == BASE
 
 
-def test_a_file_that_is_not_ready_is_refused_in_the_services_words(client):
-    bad = a_file(client, b"not json\n", purpose="fine-tune", filename="bad.jsonl")
+def test_a_file_that_is_not_ready_is_refused_in_the_services_words(tenant):
+    bad = a_file(tenant, b"not json\n", purpose="fine-tune", filename="bad.jsonl")
 
     for body in ({"training_file": bad["id"]}, {"validation_file": bad["id"]}):
-        assert error_of(create(client, **body)) == (
+        assert error_of(create(tenant, **body)) == (
             400,
             "invalidPayload",
             "The specified file reference must point to a completed file import.",
         )
 
 
-def test_a_file_of_another_purpose_or_of_nobody_is_refused(client, server):
-    notes = a_file(client)["id"]
+def test_a_file_of_another_purpose_or_of_nobody_is_refused(tenant, shared_tuning):
+    notes = a_file(tenant)["id"]
 
-    assert error_of(create(client, training_file=notes))[:2] == (400, "invalidPayload")
-    assert error_of(create(client, training_file="file-nobody"))[:2] == (404, "notFound")
-    with server.client(key=server.add_key("other")) as other:
-        assert create(other, training_file=a_training_file(client)).status_code == 404
+    assert error_of(create(tenant, training_file=notes))[:2] == (400, "invalidPayload")
+    assert error_of(create(tenant, training_file="file-nobody"))[:2] == (404, "notFound")
+    with shared_tuning.client(key=shared_tuning.add_key("other")) as other:
+        assert create(other, training_file=a_training_file(tenant)).status_code == 404
 
 
 def test_as_many_jobs_wait_as_may(tmp_path):
@@ -215,24 +215,24 @@ def test_a_resource_that_keeps_all_that_it_may_tunes_nothing(tmp_path):
         assert error_of(create(client))[:2] == (403, "quotaExceeded")
 
 
-def test_the_same_file_may_train_and_validate(client):
-    file_id = a_training_file(client, examples(12))
+def test_the_same_file_may_train_and_validate(tenant):
+    file_id = a_training_file(tenant, examples(12))
 
-    job = a_job(client, training_file=file_id, validation_file=file_id)
+    job = a_job(tenant, training_file=file_id, validation_file=file_id)
 
     assert job["training_file"] == job["validation_file"] == file_id
 
 
-def test_a_file_that_is_deleted_stays_readable_for_its_job(client):
-    file_id = a_training_file(client)
-    a_job(client, training_file=file_id)
+def test_a_file_that_is_deleted_stays_readable_for_its_job(tenant):
+    file_id = a_training_file(tenant)
+    a_job(tenant, training_file=file_id)
 
-    client.delete(f"/openai/files/{file_id}")
+    tenant.delete(f"/openai/files/{file_id}")
 
-    assert client.get(f"/openai/files/{file_id}").json()["status"] == "deleted"
+    assert tenant.get(f"/openai/files/{file_id}").json()["status"] == "deleted"
 
 
-def test_a_body_that_is_no_json_is_refused(client):
-    answer = client.post(JOBS, content=b"{", headers={"content-type": "application/json"})
+def test_a_body_that_is_no_json_is_refused(tenant):
+    answer = tenant.post(JOBS, content=b"{", headers={"content-type": "application/json"})
 
     assert json.loads(answer.text)["error"]["code"] == "invalidPayload"

@@ -13,21 +13,21 @@ from tests.support.tuning import (
 )
 
 
-def test_the_newest_jobs_come_first_in_pages(client):
-    made = [a_job(client)["id"] for _ in range(3)]
+def test_the_newest_jobs_come_first_in_pages(tenant):
+    made = [a_job(tenant)["id"] for _ in range(3)]
 
-    first = client.get(JOBS, params={"limit": 2}).json()
-    second = client.get(JOBS, params={"limit": 2, "after": first["data"][-1]["id"]}).json()
+    first = tenant.get(JOBS, params={"limit": 2}).json()
+    second = tenant.get(JOBS, params={"limit": 2, "after": first["data"][-1]["id"]}).json()
 
     assert [job["id"] for job in first["data"]] == made[:0:-1]
     assert [job["id"] for job in second["data"]] == made[:1]
     assert (first["has_more"], second["has_more"]) == (True, False)
 
 
-def test_the_sdk_pages_through_jobs_and_events(client, server):
-    made = [a_job(client)["id"] for _ in range(3)]
+def test_the_sdk_pages_through_jobs_and_events(tenant, shared_tuning):
+    made = [a_job(tenant)["id"] for _ in range(3)]
 
-    with server.sdk() as sdk:
+    with shared_tuning.sdk(key=tenant.headers["api-key"]) as sdk:
         jobs = [job.id for job in sdk.fine_tuning.jobs.list(limit=1)]
         events = list(sdk.fine_tuning.jobs.list_events(made[0], limit=1))
 
@@ -39,17 +39,17 @@ def test_the_sdk_pages_through_jobs_and_events(client, server):
 
 @pytest.mark.parametrize("path", ["", "/{job}/events", "/{job}/checkpoints"])
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"after": "nobody"}, {"after": "a\0"}])
-def test_a_page_that_cannot_be_made_is_refused(client, path, query):
-    address = JOBS + path.format(job=a_job(client)["id"])
+def test_a_page_that_cannot_be_made_is_refused(tenant, path, query):
+    address = JOBS + path.format(job=a_job(tenant)["id"])
 
-    assert error_of(client.get(address, params=query))[:2] == (400, "invalidPayload")
+    assert error_of(tenant.get(address, params=query))[:2] == (400, "invalidPayload")
 
 
-def test_a_job_of_nobody_or_of_another_resource_is_not_found(client, server):
-    job = a_job(client)["id"]
+def test_a_job_of_nobody_or_of_another_resource_is_not_found(tenant, shared_tuning):
+    job = a_job(tenant)["id"]
 
-    with server.client(key=server.add_key("other")) as other:
-        for caller, name in ((client, "ftjob-nobody"), (other, job)):
+    with shared_tuning.client(key=shared_tuning.add_key("other")) as other:
+        for caller, name in ((tenant, "ftjob-nobody"), (other, job)):
             for method, path in (
                 ("GET", ""),
                 ("DELETE", ""),
@@ -62,30 +62,30 @@ def test_a_job_of_nobody_or_of_another_resource_is_not_found(client, server):
         assert other.get(JOBS).json()["data"] == []
 
 
-def test_a_waiting_job_is_cancelled_and_lets_go_of_its_file(client):
-    file_id = a_training_file(client)
-    job = a_job(client, training_file=file_id)["id"]
+def test_a_waiting_job_is_cancelled_and_lets_go_of_its_file(tenant):
+    file_id = a_training_file(tenant)
+    job = a_job(tenant, training_file=file_id)["id"]
 
-    cancelled = client.post(f"{JOBS}/{job}/cancel").json()
-    client.delete(f"/openai/files/{file_id}")
+    cancelled = tenant.post(f"{JOBS}/{job}/cancel").json()
+    tenant.delete(f"/openai/files/{file_id}")
 
     assert cancelled["status"] == "cancelled"
-    assert messages_of(client, job)[-1] == "Job cancelled."
-    assert client.get(f"/openai/files/{file_id}").status_code == 404
-    assert job_now(client, job)["status"] == "cancelled"
+    assert messages_of(tenant, job)[-1] == "Job cancelled."
+    assert tenant.get(f"/openai/files/{file_id}").status_code == 404
+    assert job_now(tenant, job)["status"] == "cancelled"
 
 
-def test_a_job_that_has_not_ended_cannot_be_deleted(client):
-    job = a_job(client)["id"]
+def test_a_job_that_has_not_ended_cannot_be_deleted(tenant):
+    job = a_job(tenant)["id"]
 
-    refused = client.delete(f"{JOBS}/{job}")
-    client.post(f"{JOBS}/{job}/cancel")
-    deleted = client.delete(f"{JOBS}/{job}")
+    refused = tenant.delete(f"{JOBS}/{job}")
+    tenant.post(f"{JOBS}/{job}/cancel")
+    deleted = tenant.delete(f"{JOBS}/{job}")
 
     assert error_of(refused)[:2] == (409, "unexpectedEntityState")
     assert refused.headers["x-should-retry"] == "false"
     assert (deleted.status_code, deleted.content) == (204, b"")
-    assert client.get(f"{JOBS}/{job}").status_code == 404
+    assert tenant.get(f"{JOBS}/{job}").status_code == 404
 
 
 @pytest.mark.usefixtures("working")
