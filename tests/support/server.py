@@ -5,6 +5,7 @@ each test) and `shared_server` (one for a module whose tests do not mind each ot
 each on SQLite and on PostgreSQL; `system` is a server whose tasks are performed too.
 """
 
+import asyncio
 import socket
 import threading
 import time
@@ -139,9 +140,19 @@ def running_server(
             built.database.close()
 
 
+class _Server(uvicorn.Server):
+    """Looks a hundred times a second whether it shall stop: tests stop hundreds of servers."""
+
+    async def main_loop(self) -> None:
+        counter = 0
+        while not await self.on_tick(counter // 10):
+            await asyncio.sleep(0.01)
+            counter += 1
+
+
 @contextmanager
 def _serving(config: uvicorn.Config, listening: socket.socket) -> Iterator[None]:
-    uvicorn_server = uvicorn.Server(config)
+    uvicorn_server = _Server(config)
     thread = threading.Thread(
         target=uvicorn_server.run, kwargs={"sockets": [listening]}, name="uvicorn"
     )

@@ -106,6 +106,7 @@ class Executor:
         self._perform = perform
         self._dbos: Any = None
         self._engine = _engine(database)
+        self._poll_seconds = poll_seconds
         self._look = _Look(database, [task.name for task in tasks], poll_seconds)
 
     def launch(self) -> None:
@@ -120,6 +121,8 @@ class Executor:
             serializer=_Json(),
             run_migrations=False,
             log_level="WARNING",
+            # nothing listens; but it sleeps as long, and closing waits for it
+            notification_listener_polling_interval_sec=self._poll_seconds,
         )
         self._dbos = DBOS(config=config)
         self._register()
