@@ -18,6 +18,7 @@ service answers at its gateway (numbers as text, PascalCase), and OpenAI's own s
     ├── NotFound                404  notFound
     ├── ItemDoesAlreadyExist    409  itemDoesAlreadyExist
     ├── UnexpectedEntityState   409  unexpectedEntityState
+    ├── RateLimited             429  429
     ├── InternalFailure         500  internalFailure
     ├── NotBuilt                501  internalFailure
     ├── ServiceUnavailable      503  serviceUnavailable
@@ -157,6 +158,13 @@ class UnexpectedEntityState(LinariteError):
     code = "unexpectedEntityState"
     status = 409
     should_retry = False
+
+
+class RateLimited(LinariteError):
+    """More was asked for in a minute than the deployment answers."""
+
+    code = "429"
+    status = 429
 
 
 class InternalFailure(LinariteError):

@@ -140,6 +140,17 @@ deployments = sa.Table(
     sa.UniqueConstraint("resource", "id"),
 )
 
+# The minute that each deployment with a rate limit is in, and what it was asked for in it.
+rate_windows = sa.Table(
+    "rate_windows",
+    metadata,
+    sa.Column("resource", sa.String(64), primary_key=True),
+    sa.Column("deployment", sa.String(200), primary_key=True),
+    sa.Column("began_at", _time, nullable=False),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+)
+
 batches = sa.Table(
     "batches",
     metadata,

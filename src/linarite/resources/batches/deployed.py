@@ -17,7 +17,7 @@ from linarite.errors import InferenceRefused
 from linarite.resources.batches.dispatch import Engine, EngineLost, Reply
 from linarite.resources.batches.validation import TokenCount
 from linarite.resources.deployments.records import Target
-from linarite.resources.models.records import ModelRecord
+from linarite.resources.inference.counting import PlaceOf, answer_tokens, prompt_tokens
 from linarite.resources.stored_completions.records import NewCompletion
 
 Prepare = Callable[[str, Target, dict[str, Any]], bytes]
@@ -26,10 +26,6 @@ Settle = Callable[[str, Target, Mapping[str, Any], client.Reply], client.Reply]
 """Makes what callers get of what an engine answered: given what was asked, where, and the body."""
 ToStore = Callable[[str, Target, Mapping[str, Any], bytes], NewCompletion | None]
 """Makes what is to be stored: given what was asked, where, the body and the answer's body."""
-PlaceOf = Callable[[ModelRecord], ModelPlace]
-
-_MOST_TOKENS = 10_000_000
-_MOST_ANSWERS = 128
 
 
 @dataclass(frozen=True)
@@ -137,32 +133,6 @@ class TokenCounts:
         place = self.place_of(target.model)
 
         def count(body: dict[str, Any]) -> int:
-            return self._prompt(place, endpoint, body) + _longest_answer(body)
+            return prompt_tokens(self.tokens, place, endpoint, body) + answer_tokens(body)
 
         return count
-
-    def _prompt(self, place: ModelPlace, endpoint: str, body: dict[str, Any]) -> int:
-        try:
-            if endpoint == "/chat/completions":
-                messages = body.get("messages")
-                turns = messages if isinstance(messages, list) else []
-                whole = [turn for turn in turns if isinstance(turn, dict)]
-                return self.tokens.count_chat(place, whole).tokens
-            given = body.get("input" if endpoint == "/embeddings" else "prompt")
-            if not isinstance(given, str | list):
-                return 0
-            return self.tokens.count_text(place, given).tokens
-        except (
-            InferenceRefused,
-            TypeError,
-            RecursionError,
-        ):  # its engine will refuse it, and it costs nothing
-            return 0
-
-
-def _longest_answer(body: dict[str, Any]) -> int:
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    count = body.get("n") or 1
-    if type(limit) is not int or type(count) is not int or limit < 0:
-        return 0
-    return min(limit, _MOST_TOKENS) * min(max(count, 1), _MOST_ANSWERS)

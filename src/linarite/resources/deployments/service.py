@@ -26,7 +26,12 @@ from linarite.errors import (
     QuotaExceeded,
 )
 from linarite.resources.deployments import repository
-from linarite.resources.deployments.records import Deployed, DeploymentRecord, Target
+from linarite.resources.deployments.records import (
+    Deployed,
+    DeploymentRecord,
+    RateWindow,
+    Target,
+)
 from linarite.resources.models.records import EVERYONE, ModelRecord
 from linarite.resources.models.service import Models
 from linarite.settings import DeploymentEntry
@@ -220,6 +225,7 @@ class Deployments:
             if record is None or not repository.delete(tx, resource, name):
                 _refuse_change(tx, name)
             is_served = bool(repository.all_of_model(tx, record.model))
+            repository.forget_windows(tx, self.clock.now())
         self._known.clear()
         return None if is_served else self._model_of(record)
 
@@ -236,6 +242,17 @@ class Deployments:
         if record is None or model is None:
             raise DeploymentNotFound
         return Target(record, model)
+
+    def spend(self, deployment: DeploymentRecord, tokens: int) -> tuple[RateWindow, bool]:
+        """Count a request that may come to so many tokens, if the deployment's limits let it.
+
+        The count is every process's: it stands in the database.
+
+        Returns:
+            The minute that the deployment is in, and whether the request was counted.
+        """
+        with self.database.transaction() as tx:
+            return repository.spend(tx, deployment, tokens, self.clock.now())
 
     def of_model(self, connection: sa.Connection, model_id: str) -> Sequence[DeploymentRecord]:
         """Every deployment of the model of that id, whoever's; while there is one, it must stay."""

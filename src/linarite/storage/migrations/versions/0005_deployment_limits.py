@@ -1,4 +1,4 @@
-"""How fast a deployment answers, and whether one request at a time."""
+"""How fast a deployment answers, what it was asked for, and whether it answers one at a time."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,4 +14,13 @@ def upgrade() -> None:
     op.add_column(
         "deployments",
         sa.Column("deterministic", sa.Boolean(), server_default=sa.false(), nullable=False),
+    )
+    op.create_table(
+        "rate_windows",
+        sa.Column("resource", sa.String(length=64), nullable=False),
+        sa.Column("deployment", sa.String(length=200), nullable=False),
+        sa.Column("began_at", sa.BigInteger(), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.Column("tokens", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("resource", "deployment", name=op.f("pk_rate_windows")),
     )
