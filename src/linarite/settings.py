@@ -225,6 +225,25 @@ class Upstream(_Section):
     weights are added here under the same id."""
 
 
+class ContentFilterSettings(_Section):
+    """``[content_filter]``: a moderation endpoint that judges prompts and answers; none without."""
+
+    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/\S*)?$")]
+    """An OpenAI-compatible server with `POST /moderations`, up to and with ``/v1``."""
+    model: str = "omni-moderation-latest"
+    """What it calls the model that judges."""
+    api_key_env: str | None = None
+    """The environment variable that holds its key."""
+    filtered_from: Literal["low", "medium", "high", "never"] = "medium"
+    """From which severity on a prompt is refused and an answer removed; `never` only tells."""
+    when_away: Literal["refuse", "pass"] = "refuse"
+    """What happens while it does not answer: 503, or prompts and answers pass unfiltered."""
+    seconds: Annotated[float, Field(gt=0)] = 10
+    """How long it may be silent before it counts as away."""
+    window_characters: Annotated[int, Field(ge=1)] = 400
+    """How much of a stream is held back to be judged at once."""
+
+
 class ModelEntry(_Section):
     """One ``[[models]]``: a base model at a path on this machine or behind an address."""
 
@@ -307,6 +326,7 @@ class Settings(BaseSettings):
     tasks: TaskSettings = TaskSettings()
     engines: EngineSettings = EngineSettings()
     outbound: OutboundSettings = OutboundSettings()
+    content_filter: ContentFilterSettings | None = None
     models: tuple[ModelEntry, ...] = ()
     deployments: tuple[DeploymentEntry, ...] = ()
     aliases: dict[str, str] = {}

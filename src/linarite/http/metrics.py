@@ -45,6 +45,12 @@ class Metrics:
             ["operation", "limit"],
             registry=self.registry,
         )
+        self.content_filter = Counter(
+            "linarite_content_filter_checks",
+            "Prompts and answers that the content filter was asked about.",
+            ["subject", "outcome"],
+            registry=self.registry,
+        )
 
     def watch(self, name: str, words: str, value: Callable[[], float]) -> None:
         """Add a figure that is asked for whenever the figures are."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,11 @@ from linarite.resources.batches.dispatch import Engine, EngineLost, Reply
 from linarite.resources.batches.validation import TokenCount
 from linarite.resources.deployments.records import Target
 from linarite.resources.inference.counting import PlaceOf, answer_tokens, prompt_tokens
+from linarite.resources.inference.filtering import (
+    ContentFilter,
+    Filtering,
+    FilterUnavailable,
+)
 from linarite.resources.stored_completions.records import NewCompletion
 
 Prepare = Callable[[str, Target, dict[str, Any]], bytes]
@@ -38,6 +43,7 @@ class DeployedEngines:
         prepare: makes what an engine is sent.
         settle: makes what callers get of its answer.
         to_store: makes what is to be stored of that.
+        content_filter: judges prompts and answers, if anything does.
     """
 
     host_socket: Path
@@ -45,6 +51,7 @@ class DeployedEngines:
     prepare: Prepare
     settle: Settle
     to_store: ToStore
+    content_filter: ContentFilter | None = None
 
     @asynccontextmanager
     async def __call__(self, endpoint: str, target: Target) -> AsyncIterator[Engine]:
@@ -61,7 +68,12 @@ class DeployedEngines:
             def to_store(body: Mapping[str, Any], answer: bytes) -> NewCompletion | None:
                 return self.to_store(endpoint, target, body, answer)
 
-            yield _Deployed(engines, place, endpoint, prepare, settle, to_store)
+            def filtering(body: Mapping[str, Any]) -> Filtering | None:
+                if self.content_filter is None or endpoint == "/embeddings":
+                    return None
+                return Filtering(self.content_filter, engines, body)
+
+            yield _Deployed(engines, place, endpoint, prepare, settle, to_store, filtering)
 
 
 class _Deployed:
@@ -75,6 +87,7 @@ class _Deployed:
         prepare: Callable[[dict[str, Any]], bytes],
         settle: Callable[[Mapping[str, Any], client.Reply], client.Reply],
         to_store: Callable[[Mapping[str, Any], bytes], NewCompletion | None],
+        filtering: Callable[[Mapping[str, Any]], Filtering | None],
     ) -> None:
         self._engines = engines
         self._place = place
@@ -82,6 +95,7 @@ class _Deployed:
         self._prepare = prepare
         self._settle = settle
         self._to_store = to_store
+        self._filtering = filtering
 
     async def ask(self, body: dict[str, Any]) -> Reply:
         """Answer one request of a batch; streams are refused, for their pieces have no line."""
@@ -90,13 +104,19 @@ class _Deployed:
                 "`stream` cannot be true in a batch: each request has one line of the output.",
                 param="stream",
             )
-        prepared = self._prepare(body)
+        prepared, filtering = self._prepare(body), self._filtering(body)
         try:
+            if filtering is not None:
+                await filtering.check_prompt()
             engine = await self._engines.reach(self._place)
             reply = await engine.post(self._endpoint, prepared, batch=True)
+            settled = self._settle(body, reply)
+            if filtering is not None and settled.status == 200:
+                settled = replace(settled, body=await filtering.check_answer(settled.body))
         except (EngineFailure, ModelMissing) as failure:
             raise EngineLost(failure.message, was_reached=was_reached(failure)) from failure
-        settled = self._settle(body, reply)
+        except FilterUnavailable as failure:  # the batch waits for it as for its engine
+            raise EngineLost(failure.message, was_reached=False) from failure
         stored = self._to_store(body, settled.body) if settled.status == 200 else None
         return Reply(settled.status, reply.headers, settled.body, reply.status, stored)
 

@@ -5,6 +5,7 @@ A caller that goes away takes its request along: the engine stops working on it.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from linarite.http.metrics import Metrics
 from linarite.http.wiring import part
 from linarite.resources.deployments.records import Target
 from linarite.resources.inference.answers import failure
+from linarite.resources.inference.filtering import ContentFilter, Filtering
 from linarite.resources.inference.limits import RateLimits
 from linarite.resources.inference.service import (
     CHAT,
@@ -108,11 +110,16 @@ async def _answer(
     target = await inference.target(resource, deployment or _named(body))
     prepared = inference.prepare(operation, target, body)
     limits = await _admit(request, operation, target, body)
+    filtering = _filtering(request, operation, body)
+    if filtering is not None:
+        await while_there(request.receive, filtering.check_prompt())
     reaching = inference.engine(_engines(request), target)
     try:
         storing = _storing(request, resource, target, body) if body.get("store") else None
         if body.get("stream"):
             events = _events(inference, target, storing)
+            if filtering is not None:
+                events = filtering.around(events)
             return await _stream(
                 request, inference, target, reaching, operation, prepared, events, limits
             )
@@ -123,6 +130,9 @@ async def _answer(
     except ServiceUnavailable as unavailable:
         raise failure(unavailable.message, headers=unavailable.headers) from unavailable
     finished = inference.finish(operation, target, body, reply)
+    if filtering is not None:
+        checked = await while_there(request.receive, filtering.check_answer(finished.body))
+        finished = replace(finished, body=checked)
     headers = {"cache-control": "no-cache, must-revalidate", **finished.headers, **limits}
     if storing is not None and not await storing.keep(orjson.loads(finished.body)):
         headers[STORED] = "false"
@@ -181,6 +191,14 @@ def _events(inference: Inference, target: Target, storing: Storing | None) -> Ev
         return storing.events(reply.chunks, stamp, shows_usage=shows_usage)
 
     return stored
+
+
+def _filtering(request: Request, operation: str, body: dict[str, Any]) -> Filtering | None:
+    """The content filter, where there is one and the operation makes texts of texts."""
+    content_filter: ContentFilter | None = request.app.state.parts.get(ContentFilter)
+    if content_filter is None or operation == EMBEDDINGS:
+        return None
+    return Filtering(content_filter, _engines(request), body)
 
 
 def _storing(request: Request, resource: str, target: Target, body: dict[str, Any]) -> Storing:
