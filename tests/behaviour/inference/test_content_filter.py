@@ -373,10 +373,11 @@ def test_lines_of_batches_are_judged(server, sdk, moderation):
             time.sleep(0.05)
             batch = sdk.batches.retrieve(batch.id)
 
-    told, failed = (
-        [json.loads(line) for line in sdk.files.content(one).text.splitlines()]
-        for one in (batch.output_file_id, batch.error_file_id)
-    )
+        told, failed = (
+            [json.loads(line) for line in sdk.files.content(one).text.splitlines()]
+            for one in (batch.output_file_id, batch.error_file_id)
+        )
+
     choices = [one["response"]["body"]["choices"][0] for one in told]
     assert [choice["finish_reason"] for choice in choices] == ["stop", "content_filter"]
     (refused,) = failed

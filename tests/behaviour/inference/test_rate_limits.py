@@ -310,7 +310,8 @@ def test_batches_are_not_counted(server, caller, deploy):
         while batch.status not in {"completed", "failed"} and time.monotonic() < deadline:
             time.sleep(0.05)
             batch = sdk.batches.retrieve(batch.id)
+        answer = ask(caller, name)
 
     assert batch.request_counts is not None
     assert (batch.status, batch.request_counts.completed) == ("completed", 3)
-    assert ask(caller, name).status_code == 200
+    assert answer.status_code == 200
