@@ -33,6 +33,8 @@ from linarite.resources.fine_tuning.service import FineTuning
 from linarite.resources.fine_tuning.tasks import Training
 from linarite.resources.fine_tuning.tasks import Work as TuningWork
 from linarite.resources.fine_tuning.tuned import TunedModels
+from linarite.resources.inference.filtering import ContentFilter
+from linarite.resources.inference.limits import RateLimits
 from linarite.resources.inference.service import Inference
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.models.service import Models
@@ -97,7 +99,10 @@ def build(settings: Settings) -> Built:
     models = _models(settings, tuned)
     place = partial(_place, tuned)
     deployments = Deployments(database, models, clock, settings.deployments)
+    metrics, tokens = Metrics(), Tokens()
     inference = Inference(deployments, place)
+    rates = RateLimits(deployments, place, metrics, tokens)
+    content_filter = _content_filter(settings, metrics)
     stored = StoredCompletions(database, clock, settings.stored_completions)
     batches = Batches(
         database,
@@ -108,10 +113,9 @@ def build(settings: Settings) -> Built:
         clock,
         limits,
         settings.batches,
-        TokenCounts(Tokens(), place),
+        TokenCounts(tokens, place),
     )
     files.live[Purpose.BATCH_OUTPUT] = batches.live_content
-    metrics = Metrics()
     metrics.watch(
         "linarite_batches_without_engine",
         "Batches in progress whose engine is away.",
@@ -125,6 +129,7 @@ def build(settings: Settings) -> Built:
             inference.prepare,
             inference.settle,
             inference.to_store,
+            content_filter,
         ),
         stored.add,
     )
@@ -147,7 +152,9 @@ def build(settings: Settings) -> Built:
     services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
     writer = GroupWriter(database)
     collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), metrics, writer]
-    parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services]}
+    parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services, rates]}
+    if content_filter is not None:
+        parts[ContentFilter] = content_filter
     parts[Settings] = settings  # whose own class is the one that read the file
     return Built(
         settings,
@@ -168,6 +175,11 @@ def build(settings: Settings) -> Built:
             *tuning_work.schedules(),
         ],
     )
+
+
+def _content_filter(settings: Settings, metrics: Metrics) -> ContentFilter | None:
+    given = settings.content_filter
+    return None if given is None else ContentFilter(given, metrics)
 
 
 def _models(settings: Settings, tuned: TunedModels) -> Models:

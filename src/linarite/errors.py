@@ -18,6 +18,7 @@ service answers at its gateway (numbers as text, PascalCase), and OpenAI's own s
     ├── NotFound                404  notFound
     ├── ItemDoesAlreadyExist    409  itemDoesAlreadyExist
     ├── UnexpectedEntityState   409  unexpectedEntityState
+    ├── RateLimited             429  429
     ├── InternalFailure         500  internalFailure
     ├── NotBuilt                501  internalFailure
     ├── ServiceUnavailable      503  serviceUnavailable
@@ -30,7 +31,9 @@ service answers at its gateway (numbers as text, PascalCase), and OpenAI's own s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from linarite.wire.inference import error_body
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,13 @@ class UnexpectedEntityState(LinariteError):
     should_retry = False
 
 
+class RateLimited(LinariteError):
+    """More was asked for in a minute than the deployment answers."""
+
+    code = "429"
+    status = 429
+
+
 class InternalFailure(LinariteError):
     """The server failed; the failure was logged under the request id of this answer."""
 
@@ -217,7 +227,8 @@ class InferenceRefused(LinariteError):
         status: the HTTP status.
         code: OpenAI's code, such as ``context_length_exceeded``, or None.
         param: the parameter at fault, or None.
-        kind: OpenAI's ``type``, such as ``invalid_request_error``.
+        kind: OpenAI's ``type``, such as ``invalid_request_error``, or None.
+        more: further fields of the error, such as ``innererror``.
     """
 
     def __init__(
@@ -227,11 +238,20 @@ class InferenceRefused(LinariteError):
         status: int = 400,
         code: str | None = None,
         param: str | None = None,
-        kind: str = "invalid_request_error",
+        kind: str | None = "invalid_request_error",
         headers: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message, target=param, headers=headers)
         self.status = status
         self.openai_code = code
         self.param = param
         self.kind = kind
+        self.more = dict(more or {})
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What it travels as."""
+        return error_body(
+            self.message, kind=self.kind, code=self.openai_code, param=self.param, more=self.more
+        )

@@ -227,6 +227,25 @@ class Upstream(_Section):
     weights are added here under the same id."""
 
 
+class ContentFilterSettings(_Section):
+    """``[content_filter]``: a moderation endpoint that judges prompts and answers; none without."""
+
+    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/\S*)?$")]
+    """An OpenAI-compatible server with `POST /moderations`, up to and with ``/v1``."""
+    model: str = "omni-moderation-latest"
+    """What it calls the model that judges."""
+    api_key_env: str | None = None
+    """The environment variable that holds its key."""
+    filtered_from: Literal["low", "medium", "high", "never"] = "medium"
+    """From which severity on a prompt is refused and an answer removed; `never` only tells."""
+    when_away: Literal["refuse", "pass"] = "refuse"
+    """What happens while it does not answer: 503, or prompts and answers pass unfiltered."""
+    seconds: Annotated[float, Field(gt=0)] = 10
+    """How long it may be silent before it counts as away."""
+    window_characters: Annotated[int, Field(ge=1)] = 400
+    """How much of a stream is held back to be judged at once."""
+
+
 class ModelEntry(_Section):
     """One ``[[models]]``: a base model at a path on this machine or behind an address."""
 
@@ -263,6 +282,14 @@ class DeploymentEntry(_Section):
     """Id of the model that answers."""
     enqueued_token_limit: Annotated[int, Field(gt=0)] = 200_000_000
     """How many tokens the batches of all resources may have waiting for it together."""
+    requests_per_minute: Annotated[int, Field(gt=0)] | None = None
+    """How many requests it answers in a minute, whoever asks; batches are not counted. None: any
+    number."""
+    tokens_per_minute: Annotated[int, Field(gt=0)] | None = None
+    """How many tokens they may come to, prompts and the longest answers asked for together. None:
+    any number."""
+    deterministic: bool = False
+    """Whether it answers one request at a time, so that a seed gives the same answer again."""
 
 
 class Settings(BaseSettings):
@@ -301,6 +328,7 @@ class Settings(BaseSettings):
     tasks: TaskSettings = TaskSettings()
     engines: EngineSettings = EngineSettings()
     outbound: OutboundSettings = OutboundSettings()
+    content_filter: ContentFilterSettings | None = None
     models: tuple[ModelEntry, ...] = ()
     deployments: tuple[DeploymentEntry, ...] = ()
     aliases: dict[str, str] = {}

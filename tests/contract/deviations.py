@@ -216,7 +216,7 @@ INFERENCE_ERROR: Schema = {
             "required": ["message", "type", "param", "code"],
             "properties": {
                 "message": {"type": "string", "minLength": 1},
-                "type": {"type": "string"},
+                "type": STRING_OR_NULL,  # null where the content filter refuses, as at the service
                 "param": STRING_OR_NULL,
                 "code": STRING_OR_NULL,
             },
@@ -238,9 +238,9 @@ NEVER_ANSWERED: dict[tuple[str, str], str] = {
     ("LifeCycleStatus", "preview"): "whoever serves a model of their own means it for use",
     ("InnerErrorCode", "invalidPayload"): "no error has a finer reason than its own code",
     ("ErrorCode", "unauthorized"): "the gateway's word for it is `401`",
-    ("ErrorCode", "contentFilter"): "there is no content filter",
+    ("ErrorCode", "contentFilter"): "inference has OpenAI's form for it",
     ("ErrorCode", "conflict"): "every clash so far has a finer word",
-    ("ErrorCode", "tooManyRequests"): "nothing limits a rate; inference has OpenAI's form for it",
+    ("ErrorCode", "tooManyRequests"): "the gateway's word for it is `429`",
 }
 """Enum values that no answer can have yet; every other one must be seen by some test."""
 

@@ -15,8 +15,12 @@ steer one answer; several may stand together:
     [[hang]]                never answer (until the client goes away)
     [[delay 250]]           answer after 250 ms
     [[say some words]]      the text of the answer
+    [[backwards sdrow]]     the same, from its end: the request does not have it in so many words
     [[tokens 40]]           an answer of 40 words
     [[garbage]]             answer 200 with a body that is not JSON
+
+Asked for moderations it judges each input by what it says: ``violence=0.6`` gives that category
+that score, ``sexual!`` flags it, and all others have nothing. ``fail=500`` has it answer that.
 
 While it runs, `POST /script` with ``{"delay_ms": 5, "every": "[[fail 503]]"}`` changes the delay
 and appends words to every text; `GET /requests` tells what was asked: ``{"total", "in_flight",
@@ -46,6 +50,10 @@ from aiohttp import web
 
 _WORD = re.compile(r"\[\[([a-z-]+)(?: (?!x\d+\]\])([^\]]*?))?(?: x(\d+))?\]\]")
 _EMBEDDING_SIZE = 8
+_SCORE = re.compile(r"([a-z/-]+)=([0-9.]+[0-9])")
+_FLAG = re.compile(r"([a-z/-]+)!")
+_ANSWERED = ("/completions", "/embeddings", "/moderations")
+_CATEGORIES = ("harassment", "hate", "illicit", "self-harm", "sexual", "violence")
 
 
 @dataclass
@@ -102,6 +110,8 @@ def _text_of(path: str, body: dict[str, Any]) -> str:
         if isinstance(content, list):
             content = " ".join(part.get("text", "") for part in content)
         return str(content)
+    if path.endswith("/moderations"):
+        return "\n".join(body["input"])
     value = body.get("prompt", body.get("input", ""))
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -109,6 +119,8 @@ def _text_of(path: str, body: dict[str, Any]) -> str:
 def _answer_text(text: str, words: dict[str, str]) -> str:
     if "say" in words:
         return words["say"]
+    if "backwards" in words:
+        return words["backwards"][::-1]
     if "tokens" in words:
         return " ".join("word" for _ in range(int(words["tokens"])))
     return "Answer to: " + text[:60]
@@ -172,6 +184,19 @@ def _embedding_answer(script: Script, body: dict[str, Any]) -> dict[str, Any]:
     return {"object": "list", "model": script.model, "data": data, "usage": usage}
 
 
+def _moderation_answer(body: dict[str, Any]) -> dict[str, Any]:
+    results = []
+    for text in body["input"]:
+        scores = dict.fromkeys(_CATEGORIES, 0.0)
+        scores |= {name: float(score) for name, score in _SCORE.findall(text)}
+        flagged = set(_FLAG.findall(text))
+        categories = {name: name in flagged for name in [*scores, *sorted(flagged)]}
+        results.append(
+            {"flagged": bool(flagged), "categories": categories, "category_scores": scores}
+        )
+    return {"id": "modr-scripted", "model": body["model"], "results": results}
+
+
 def _is_tokens(value: list[Any]) -> bool:
     return all(isinstance(one, int) for one in value)
 
@@ -210,6 +235,10 @@ async def _say(
 ) -> web.StreamResponse:
     if request.path.endswith("/embeddings"):
         answer = _embedding_answer(script, body)
+    elif request.path.endswith("/moderations"):
+        if failing := re.search(r"fail=(\d+)", text):
+            return _error(int(failing[1]), words)
+        answer = _moderation_answer(body)
     else:
         said = _answer_text(text, words)
         chat = request.path.endswith("/chat/completions")
@@ -278,7 +307,7 @@ async def _steer(script: Script, request: web.BaseRequest) -> web.Response:
 
 async def _handle(script: Script, request: web.BaseRequest) -> web.StreamResponse:
     path = request.path
-    if request.method == "POST" and path.endswith(("/completions", "/embeddings")):
+    if request.method == "POST" and path.endswith(_ANSWERED):
         if script.limit is not None and script.in_flight >= script.limit:
             return _error(429, {"retry-after": "1"})
         script.in_flight += 1

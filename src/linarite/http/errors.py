@@ -25,7 +25,6 @@ from linarite.errors import (
 )
 from linarite.http.faults import invalid_parameters
 from linarite.wire.errors import Error, ErrorResponse
-from linarite.wire.inference import error_body
 
 log = structlog.get_logger()
 
@@ -49,7 +48,10 @@ def error_answer(error: LinariteError) -> Response:
     headers = dict(error.headers)
     if error.should_retry is not None:
         headers["x-should-retry"] = "true" if error.should_retry else "false"
-    body = _openai_body(error) if isinstance(error, InferenceRefused) else _contract_body(error)
+    if isinstance(error, InferenceRefused):
+        body = orjson.dumps(error.body)
+    else:
+        body = _contract_body(error)
     return Response(body, error.status, headers=headers, media_type="application/json")
 
 
@@ -62,12 +64,6 @@ def _contract_body(error: LinariteError) -> bytes:
             code=error.code, message=error.message, target=error.target, details=details or None
         )
     ).to_json()
-
-
-def _openai_body(error: InferenceRefused) -> bytes:
-    return orjson.dumps(
-        error_body(error.message, kind=error.kind, code=error.openai_code, param=error.param)
-    )
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

@@ -39,6 +39,18 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.rate_limited = Counter(
+            "linarite_rate_limited_requests",
+            "Requests refused by a deployment's rate limit, by which: requests or tokens.",
+            ["operation", "limit"],
+            registry=self.registry,
+        )
+        self.content_filter = Counter(
+            "linarite_content_filter_checks",
+            "Prompts and answers that the content filter was asked about.",
+            ["subject", "outcome"],
+            registry=self.registry,
+        )
 
     def watch(self, name: str, words: str, value: Callable[[], float]) -> None:
         """Add a figure that is asked for whenever the figures are."""

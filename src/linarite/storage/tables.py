@@ -132,9 +132,23 @@ deployments = sa.Table(
     sa.Column("capacity", sa.Integer, nullable=False),
     sa.Column("arm", sa.JSON, nullable=False),  # what only Azure Resource Manager's form has
     sa.Column("enqueued_token_limit", sa.BigInteger, nullable=False),
+    sa.Column("requests_per_minute", sa.BigInteger),  # null: any number
+    sa.Column("tokens_per_minute", sa.BigInteger),
+    sa.Column("deterministic", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("created_at", _time, nullable=False),
     sa.Column("updated_at", _time, nullable=False),
     sa.UniqueConstraint("resource", "id"),
+)
+
+# The minute that each deployment with a rate limit is in, and what it was asked for in it.
+rate_windows = sa.Table(
+    "rate_windows",
+    metadata,
+    sa.Column("resource", sa.String(64), primary_key=True),
+    sa.Column("deployment", sa.String(200), primary_key=True),
+    sa.Column("began_at", _time, nullable=False),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
 )
 
 batches = sa.Table(

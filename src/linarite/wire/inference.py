@@ -4,6 +4,8 @@ Fields nobody declared are kept (`model_extra`): whoever serves a request must s
 asked for. What a model can do (tools, several choices, its context length) is not known here.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -186,7 +188,12 @@ class EmbeddingRequest(Incoming):
 
 
 def error_body(
-    message: str, *, kind: str = "server_error", code: str | None = None, param: str | None = None
+    message: str,
+    *,
+    kind: str | None = "server_error",
+    code: str | None = None,
+    param: str | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> JsonObject:
     """The body of every failed answer of inference: OpenAI's form, in which nulls are written."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return {"error": {"message": message, "type": kind, "param": param, "code": code, **more}}

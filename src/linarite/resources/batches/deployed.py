@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,12 @@ from linarite.errors import InferenceRefused
 from linarite.resources.batches.dispatch import Engine, EngineLost, Reply
 from linarite.resources.batches.validation import TokenCount
 from linarite.resources.deployments.records import Target
-from linarite.resources.models.records import ModelRecord
+from linarite.resources.inference.counting import PlaceOf, answer_tokens, prompt_tokens
+from linarite.resources.inference.filtering import (
+    ContentFilter,
+    Filtering,
+    FilterUnavailable,
+)
 from linarite.resources.stored_completions.records import NewCompletion
 
 Prepare = Callable[[str, Target, dict[str, Any]], bytes]
@@ -26,10 +31,6 @@ Settle = Callable[[str, Target, Mapping[str, Any], client.Reply], client.Reply]
 """Makes what callers get of what an engine answered: given what was asked, where, and the body."""
 ToStore = Callable[[str, Target, Mapping[str, Any], bytes], NewCompletion | None]
 """Makes what is to be stored: given what was asked, where, the body and the answer's body."""
-PlaceOf = Callable[[ModelRecord], ModelPlace]
-
-_MOST_TOKENS = 10_000_000
-_MOST_ANSWERS = 128
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class DeployedEngines:
         prepare: makes what an engine is sent.
         settle: makes what callers get of its answer.
         to_store: makes what is to be stored of that.
+        content_filter: judges prompts and answers, if anything does.
     """
 
     host_socket: Path
@@ -49,6 +51,7 @@ class DeployedEngines:
     prepare: Prepare
     settle: Settle
     to_store: ToStore
+    content_filter: ContentFilter | None = None
 
     @asynccontextmanager
     async def __call__(self, endpoint: str, target: Target) -> AsyncIterator[Engine]:
@@ -65,7 +68,12 @@ class DeployedEngines:
             def to_store(body: Mapping[str, Any], answer: bytes) -> NewCompletion | None:
                 return self.to_store(endpoint, target, body, answer)
 
-            yield _Deployed(engines, place, endpoint, prepare, settle, to_store)
+            def filtering(body: Mapping[str, Any]) -> Filtering | None:
+                if self.content_filter is None or endpoint == "/embeddings":
+                    return None
+                return Filtering(self.content_filter, engines, body)
+
+            yield _Deployed(engines, place, endpoint, prepare, settle, to_store, filtering)
 
 
 class _Deployed:
@@ -79,6 +87,7 @@ class _Deployed:
         prepare: Callable[[dict[str, Any]], bytes],
         settle: Callable[[Mapping[str, Any], client.Reply], client.Reply],
         to_store: Callable[[Mapping[str, Any], bytes], NewCompletion | None],
+        filtering: Callable[[Mapping[str, Any]], Filtering | None],
     ) -> None:
         self._engines = engines
         self._place = place
@@ -86,6 +95,7 @@ class _Deployed:
         self._prepare = prepare
         self._settle = settle
         self._to_store = to_store
+        self._filtering = filtering
 
     async def ask(self, body: dict[str, Any]) -> Reply:
         """Answer one request of a batch; streams are refused, for their pieces have no line."""
@@ -94,13 +104,19 @@ class _Deployed:
                 "`stream` cannot be true in a batch: each request has one line of the output.",
                 param="stream",
             )
-        prepared = self._prepare(body)
+        prepared, filtering = self._prepare(body), self._filtering(body)
         try:
+            if filtering is not None:
+                await filtering.check_prompt()
             engine = await self._engines.reach(self._place)
             reply = await engine.post(self._endpoint, prepared, batch=True)
+            settled = self._settle(body, reply)
+            if filtering is not None and settled.status == 200:
+                settled = replace(settled, body=await filtering.check_answer(settled.body))
         except (EngineFailure, ModelMissing) as failure:
             raise EngineLost(failure.message, was_reached=was_reached(failure)) from failure
-        settled = self._settle(body, reply)
+        except FilterUnavailable as failure:  # the batch waits for it as for its engine
+            raise EngineLost(failure.message, was_reached=False) from failure
         stored = self._to_store(body, settled.body) if settled.status == 200 else None
         return Reply(settled.status, reply.headers, settled.body, reply.status, stored)
 
@@ -137,32 +153,6 @@ class TokenCounts:
         place = self.place_of(target.model)
 
         def count(body: dict[str, Any]) -> int:
-            return self._prompt(place, endpoint, body) + _longest_answer(body)
+            return prompt_tokens(self.tokens, place, endpoint, body) + answer_tokens(body)
 
         return count
-
-    def _prompt(self, place: ModelPlace, endpoint: str, body: dict[str, Any]) -> int:
-        try:
-            if endpoint == "/chat/completions":
-                messages = body.get("messages")
-                turns = messages if isinstance(messages, list) else []
-                whole = [turn for turn in turns if isinstance(turn, dict)]
-                return self.tokens.count_chat(place, whole).tokens
-            given = body.get("input" if endpoint == "/embeddings" else "prompt")
-            if not isinstance(given, str | list):
-                return 0
-            return self.tokens.count_text(place, given).tokens
-        except (
-            InferenceRefused,
-            TypeError,
-            RecursionError,
-        ):  # its engine will refuse it, and it costs nothing
-            return 0
-
-
-def _longest_answer(body: dict[str, Any]) -> int:
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    count = body.get("n") or 1
-    if type(limit) is not int or type(count) is not int or limit < 0:
-        return 0
-    return min(limit, _MOST_TOKENS) * min(max(count, 1), _MOST_ANSWERS)

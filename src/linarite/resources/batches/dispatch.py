@@ -358,9 +358,7 @@ class Dispatch:
 
     def _refuse(self, ask: Ask, refusal: LinariteError) -> None:
         if isinstance(refusal, InferenceRefused):
-            body = error_body(
-                refusal.message, kind=refusal.kind, code=refusal.openai_code, param=refusal.param
-            )
+            body = refusal.body
         else:
             body = {"error": {"code": refusal.code, "message": refusal.message}}
         self._keep(answers.refused(ask.number, ask.custom_id, refusal.status, body))

@@ -5,6 +5,8 @@ from typing import Any
 
 from linarite.resources.models.records import EVERYONE, ModelRecord
 
+MINUTE = 60
+
 
 @dataclass(frozen=True)
 class DeploymentRecord:
@@ -21,6 +23,10 @@ class DeploymentRecord:
     sku: str = "Standard"
     scale_type: str = "standard"
     capacity: int = 1
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    deterministic: bool = False
+    """Whether it answers one request at a time."""
     arm: dict[str, Any] = field(default_factory=dict)
     """What only Azure Resource Manager's form has, by its names there."""
 
@@ -28,6 +34,28 @@ class DeploymentRecord:
     def is_declared(self) -> bool:
         """Whether the operator deployed it, in the settings or by installing its model."""
         return self.resource == EVERYONE
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a bound to what it is asked for in a minute."""
+        return self.requests_per_minute is not None or self.tokens_per_minute is not None
+
+
+@dataclass(frozen=True)
+class RateWindow:
+    """The minute that a deployment is in, and what it was asked for in it."""
+
+    began_at: int
+    requests: int
+    tokens: int
+
+    def is_over(self, now: int) -> bool:
+        """Whether another minute has begun; one that a clock put into the future never was."""
+        return abs(now - self.began_at) >= MINUTE
+
+    def seconds_left(self, now: int) -> int:
+        """How long it still lasts; at least a second."""
+        return min(max(self.began_at + MINUTE - now, 1), MINUTE)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,26 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from linarite.resources.deployments.records import DeploymentRecord
+from linarite.resources.deployments.records import MINUTE, DeploymentRecord, RateWindow
 from linarite.resources.models.records import EVERYONE
 from linarite.storage.database import Transaction
-from linarite.storage.tables import deployments
+from linarite.storage.tables import deployments, rate_windows
+from linarite.wire.shapes import INT64_MAX
 
 _COLUMNS = [column for column in deployments.c if column.name != "seq"]
+_IS_NOW = f"abs(:now - rate_windows.began_at) < {MINUTE}"
+# One statement, so that processes which ask at once cannot pass the limits together.
+_SPEND = sa.text(
+    "INSERT INTO rate_windows (resource, deployment, began_at, requests, tokens) "
+    "VALUES (:resource, :deployment, :now, 1, :tokens) "
+    "ON CONFLICT (resource, deployment) DO UPDATE SET "
+    f"began_at = CASE WHEN {_IS_NOW} THEN rate_windows.began_at ELSE excluded.began_at END, "
+    f"requests = CASE WHEN {_IS_NOW} THEN rate_windows.requests ELSE 0 END + 1, "
+    f"tokens = CASE WHEN {_IS_NOW} THEN rate_windows.tokens ELSE 0 END + excluded.tokens "
+    f"WHERE NOT {_IS_NOW} OR (rate_windows.requests < :most_requests "
+    "AND rate_windows.tokens + excluded.tokens <= :most_tokens) "
+    "RETURNING began_at, requests, tokens"
+)
 
 
 def insert(tx: Transaction, record: DeploymentRecord) -> None:
@@ -76,6 +90,39 @@ def update(tx: Transaction, resource: str, name: str, changes: Mapping[str, Any]
 def delete(tx: Transaction, resource: str, name: str) -> bool:
     """Remove the deployment `name` of exactly `resource`; whether there was one."""
     return tx.execute(sa.delete(deployments).where(_is(resource, name))).rowcount == 1
+
+
+def spend(
+    tx: Transaction, deployment: DeploymentRecord, tokens: int, now: int
+) -> tuple[RateWindow, bool]:
+    """Count a request that may come to so many tokens, if the deployment's limits let it.
+
+    Returns:
+        The minute that it is in by then, and whether the request was counted.
+    """
+    requests_limit, tokens_limit = deployment.requests_per_minute, deployment.tokens_per_minute
+    values = {
+        "resource": deployment.resource,
+        "deployment": deployment.id,
+        "now": now,
+        "tokens": tokens,
+        "most_requests": INT64_MAX if requests_limit is None else requests_limit,
+        "most_tokens": INT64_MAX if tokens_limit is None else tokens_limit,
+    }
+    row = tx.execute(_SPEND, values).one_or_none()
+    if row is not None:
+        return RateWindow(*row), True
+    columns = rate_windows.c
+    query = sa.select(columns.began_at, columns.requests, columns.tokens).where(
+        rate_windows.c.resource == deployment.resource,
+        rate_windows.c.deployment == deployment.id,
+    )
+    return RateWindow(*tx.execute(query).one()), False
+
+
+def forget_windows(tx: Transaction, now: int) -> None:
+    """Remove the minutes that are over, whosever they are."""
+    tx.execute(sa.delete(rate_windows).where(rate_windows.c.began_at <= now - MINUTE))
 
 
 def _seen_by(resource: str) -> sa.ColumnElement[bool]:

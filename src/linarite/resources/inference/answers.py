@@ -16,7 +16,6 @@ import structlog
 
 from linarite.engines.client import Reply
 from linarite.errors import InferenceRefused
-from linarite.wire.inference import error_body
 
 log = structlog.get_logger()
 
@@ -133,11 +132,7 @@ def failure(
 
 def as_json(refused: InferenceRefused) -> bytes:
     """The body that a refusal travels as."""
-    return orjson.dumps(
-        error_body(
-            refused.message, kind=refused.kind, code=refused.openai_code, param=refused.param
-        )
-    )
+    return orjson.dumps(refused.body)
 
 
 def _told(reply: Reply, secret: str | None) -> InferenceRefused:

@@ -3,9 +3,11 @@
 A caller that goes away takes its request along: the engine stops working on it.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import orjson
@@ -21,6 +23,8 @@ from linarite.http.metrics import Metrics
 from linarite.http.wiring import part
 from linarite.resources.deployments.records import Target
 from linarite.resources.inference.answers import failure
+from linarite.resources.inference.filtering import ContentFilter, Filtering
+from linarite.resources.inference.limits import RateLimits
 from linarite.resources.inference.service import (
     CHAT,
     COMPLETIONS,
@@ -38,6 +42,7 @@ plain_router = APIRouter()
 """Under ``/openai/v1`` alone, where `model` names the deployment, as OpenAI's clients call it."""
 
 InferencePart = Annotated[Inference, Depends(part(Inference))]
+_NO_LIMITS: Mapping[str, str] = MappingProxyType({})
 Events = Callable[[StreamReply], AsyncIterator[bytes]]
 
 log = structlog.get_logger()
@@ -104,12 +109,20 @@ async def _answer(
         raise as_inference(refusal) from None
     target = await inference.target(resource, deployment or _named(body))
     prepared = inference.prepare(operation, target, body)
+    limits = await _admit(request, operation, target, body)
+    filtering = _filtering(request, operation, body)
+    if filtering is not None:
+        await while_there(request.receive, filtering.check_prompt())
     reaching = inference.engine(_engines(request), target)
     try:
         storing = _storing(request, resource, target, body) if body.get("store") else None
         if body.get("stream"):
             events = _events(inference, target, storing)
-            return await _stream(request, inference, target, reaching, operation, prepared, events)
+            if filtering is not None:
+                events = filtering.around(events)
+            return await _stream(
+                request, inference, target, reaching, operation, prepared, events, limits
+            )
         reply = await while_there(request.receive, _ask(reaching, operation, prepared))
     except EngineUnreachable as lost:  # which address did not answer is not for callers
         log.warning("an engine did not answer", reason=lost.message)
@@ -117,10 +130,25 @@ async def _answer(
     except ServiceUnavailable as unavailable:
         raise failure(unavailable.message, headers=unavailable.headers) from unavailable
     finished = inference.finish(operation, target, body, reply)
-    headers = {"cache-control": "no-cache, must-revalidate", **finished.headers}
+    if filtering is not None:
+        checked = await while_there(request.receive, filtering.check_answer(finished.body))
+        finished = replace(finished, body=checked)
+    headers = {"cache-control": "no-cache, must-revalidate", **finished.headers, **limits}
     if storing is not None and not await storing.keep(orjson.loads(finished.body)):
         headers[STORED] = "false"
     return Response(finished.body, headers=headers, media_type="application/json")
+
+
+async def _admit(
+    request: Request, operation: str, target: Target, body: dict[str, Any]
+) -> Mapping[str, str]:
+    """Hold the request against its deployment's rate limits; gives the headers that tell them."""
+    if not target.deployment.is_limited:
+        return _NO_LIMITS
+    limits: RateLimits = request.app.state.parts[RateLimits]
+    name = request.scope["route"].name.removesuffix("_v1")
+    version = request.query_params.get("api-version", "v1")
+    return await limits.admit(operation, name, version, target, body)
 
 
 async def _ask(reaching: Awaitable[Engine], operation: str, prepared: bytes) -> Reply:
@@ -136,6 +164,7 @@ async def _stream(
     operation: str,
     prepared: bytes,
     events: Events,
+    headers: Mapping[str, str],
 ) -> Response:
     """The answer as it comes; refusals come whole, before anything was streamed."""
     async with AsyncExitStack() as stack:
@@ -148,7 +177,7 @@ async def _stream(
         if reply.status != 200:
             body = b"".join([chunk async for chunk in reply.chunks])
             raise inference.refusal(target, Reply(reply.status, reply.headers, body))
-        return PassedStream(events(reply), stack.pop_all())
+        return PassedStream(events(reply), stack.pop_all(), headers)
 
 
 def _events(inference: Inference, target: Target, storing: Storing | None) -> Events:
@@ -162,6 +191,14 @@ def _events(inference: Inference, target: Target, storing: Storing | None) -> Ev
         return storing.events(reply.chunks, stamp, shows_usage=shows_usage)
 
     return stored
+
+
+def _filtering(request: Request, operation: str, body: dict[str, Any]) -> Filtering | None:
+    """The content filter, where there is one and the operation makes texts of texts."""
+    content_filter: ContentFilter | None = request.app.state.parts.get(ContentFilter)
+    if content_filter is None or operation == EMBEDDINGS:
+        return None
+    return Filtering(content_filter, _engines(request), body)
 
 
 def _storing(request: Request, resource: str, target: Target, body: dict[str, Any]) -> Storing:

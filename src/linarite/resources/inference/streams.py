@@ -1,8 +1,9 @@
 """Work for a caller who may go away while it is done."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack
+from types import MappingProxyType
 from typing import TypeVar
 
 import orjson
@@ -57,12 +58,18 @@ class PassedStream(Response):
     Args:
         chunks: the events.
         connection: what they come by.
+        headers: what the answer tells beside them.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, chunks: AsyncIterator[bytes], connection: AsyncExitStack) -> None:
-        super().__init__(headers={"x-accel-buffering": "no"})
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        connection: AsyncExitStack,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(headers={"x-accel-buffering": "no", **headers})
         del self.headers["content-length"]
         self.headers["cache-control"] = "no-cache, must-revalidate"
         self._chunks = chunks

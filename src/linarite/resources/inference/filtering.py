@@ -1,0 +1,230 @@
+"""The content filter: prompts are judged before an engine is asked, answers before they leave.
+
+What it tells and refuses has Azure's form. Nothing that was not judged leaves; while the endpoint
+that judges is away, nothing does, unless the settings let it pass.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+import structlog
+
+from linarite.engines.client import Engines, StreamReply
+from linarite.engines.place import ModelPlace
+from linarite.errors import InferenceRefused
+from linarite.http.metrics import Metrics
+from linarite.resources.inference.answers import failure
+from linarite.resources.inference.filtered import FILTERED, Results, event_of, shown, words_of
+from linarite.resources.inference.moderation import (
+    CATEGORIES,
+    SEVERITIES,
+    Judgement,
+    NoJudgement,
+    judge,
+    worst,
+)
+from linarite.resources.inference.windows import Window
+from linarite.settings import ContentFilterSettings, Upstream
+
+_MESSAGE = (
+    "The response was filtered due to the prompt triggering Azure OpenAI's content management "
+    "policy. Please modify your prompt and retry. To learn more about our content filtering "
+    "policies please read our documentation: https://go.microsoft.com/fwlink/?linkid=2198766"
+)
+_NOT_FILTERED: Mapping[str, Any] = {
+    "error": {"code": "content_filter_error", "message": "The contents are not filtered"}
+}
+_ASKED_BESIDE = ("tools", "functions", "response_format")
+"""What a chat's model reads besides the messages."""
+
+Events = Callable[[StreamReply], AsyncIterator[bytes]]
+log = structlog.get_logger()
+
+
+class FilterUnavailable(InferenceRefused):
+    """The moderation endpoint does not answer, and nothing is to pass without it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The content filter of this server does not answer, and nothing passes without it; "
+            "try again.",
+            status=503,
+            kind="server_error",
+            code="serviceUnavailable",
+            headers={"retry-after": "1"},
+        )
+
+
+@dataclass(frozen=True)
+class ContentFilter:
+    """Judges what passes this server, by one moderation endpoint.
+
+    Args:
+        settings: where it is, and what is filtered.
+        metrics: where checks are counted.
+    """
+
+    settings: ContentFilterSettings
+    metrics: Metrics
+
+    async def check(
+        self, engines: Engines, subject: str, groups: Sequence[Sequence[str]]
+    ) -> list[Results]:
+        """What is to be told of each group of texts, and whether it must not pass.
+
+        Args:
+            engines: the connections of this event loop.
+            subject: ``prompt`` or ``answer``.
+            groups: texts that are judged together.
+
+        Raises:
+            FilterUnavailable: the endpoint does not answer.
+        """
+        texts = [text for group in groups for text in group]
+        try:
+            judged = iter(await judge(engines, self._place, texts, self.settings.seconds))
+        except NoJudgement as reason:
+            log.error("the content filter does not answer", reason=str(reason))
+            self.metrics.content_filter.labels(subject, "unjudged").inc(len(groups))
+            if self.settings.when_away == "refuse":
+                raise FilterUnavailable from reason
+            return [Results(_NOT_FILTERED) for _ in groups]
+        found = [self._results(worst([next(judged) for _ in group]), subject) for group in groups]
+        for one in found:
+            outcome = "filtered" if one.is_filtered else "passed"
+            self.metrics.content_filter.labels(subject, outcome).inc()
+        return found
+
+    @property
+    def _place(self) -> ModelPlace:
+        given = self.settings
+        upstream = Upstream(
+            base_url=given.base_url, model=given.model, api_key_env=given.api_key_env
+        )
+        return ModelPlace("content-filter", upstream=upstream)
+
+    def _results(self, judgement: Judgement, subject: str) -> Results:
+        limit = self.settings.filtered_from
+        least = len(SEVERITIES) if limit == "never" else SEVERITIES.index(limit)
+        told: dict[str, Any] = {
+            name: {
+                "filtered": judgement.severities[name] >= least,
+                "severity": SEVERITIES[judgement.severities[name]],
+            }
+            for name in CATEGORIES
+        }
+        if subject == "prompt" and judgement.jailbreak is not None:
+            is_filtered = judgement.jailbreak and limit != "never"
+            told["jailbreak"] = {"filtered": is_filtered, "detected": judgement.jailbreak}
+        return Results(told, any(one["filtered"] for one in told.values()))
+
+
+class Filtering:
+    """The filter of one request.
+
+    Args:
+        content_filter: what judges.
+        engines: the connections of this event loop.
+        body: the request, which was found valid.
+    """
+
+    def __init__(
+        self, content_filter: ContentFilter, engines: Engines, body: Mapping[str, Any]
+    ) -> None:
+        self._filter = content_filter
+        self._engines = engines
+        self._body = body
+        self._prompt_results: list[dict[str, Any]] = []
+
+    async def check_prompt(self) -> None:
+        """Judge what the model would be asked.
+
+        Raises:
+            InferenceRefused: it must not be asked that, or it cannot be judged.
+        """
+        found = await self._filter.check(self._engines, "prompt", _prompts(self._body))
+        for results in found:
+            if results.is_filtered:
+                inner = {"code": "ResponsibleAIPolicyViolation"}
+                raise InferenceRefused(
+                    _MESSAGE,
+                    code=FILTERED,
+                    param="prompt",
+                    kind=None,
+                    more={
+                        "status": 400,
+                        "innererror": inner | {"content_filter_result": results.told},
+                    },
+                )
+        self._prompt_results = [
+            {"prompt_index": index, "content_filter_results": results.told}
+            for index, results in enumerate(found)
+        ]
+
+    async def check_answer(self, answer: bytes) -> bytes:
+        """A whole answer as it may leave: what is filtered of it is gone.
+
+        Raises:
+            FilterUnavailable: it cannot be judged.
+        """
+        said = orjson.loads(answer)
+        choices = said.get("choices")
+        if not isinstance(choices, list) or not all("index" in one for one in choices):
+            raise failure("The engine of this model answered something that is no answer.", 502)
+        texts = ["\n".join(filter(None, words_of(choice))) for choice in choices]
+        found = iter(await self._judge([text for text in texts if text]))
+        said["choices"] = [
+            shown(choice, next(found) if text else Results({}))
+            for choice, text in zip(choices, texts, strict=True)
+        ]
+        return orjson.dumps(said | {"prompt_filter_results": self._prompt_results})
+
+    def around(self, events: Events) -> Events:
+        """What makes the events that callers get, of a stream that is judged as it comes.
+
+        Args:
+            events: what makes them of a stream that was judged.
+        """
+
+        async def filtered(reply: StreamReply) -> AsyncIterator[bytes]:
+            head = {"choices": [], "created": 0, "id": "", "model": "", "object": ""}
+            yield event_of(head | {"prompt_filter_results": self._prompt_results})
+            window = Window(self._judge, self._filter.settings.window_characters, self._answers)
+            async for chunk in events(replace(reply, chunks=window.events(reply.chunks))):
+                yield chunk
+
+        return filtered
+
+    @property
+    def _answers(self) -> int:
+        """How many answers there will be."""
+        prompts = 1 if "messages" in self._body else len(_prompts(self._body))
+        return prompts * (self._body.get("n") or 1)
+
+    async def _judge(self, texts: Sequence[str]) -> list[Results]:
+        return await self._filter.check(self._engines, "answer", [[text] for text in texts])
+
+
+def _prompts(body: Mapping[str, Any]) -> list[list[str]]:
+    """The texts of each prompt.
+
+    Raises:
+        InferenceRefused: a prompt is token ids, which nobody can judge.
+    """
+    if "messages" in body:
+        beside = [body[name] for name in _ASKED_BESIDE if body.get(name)]
+        texts = ["\n".join(words_of(message)) for message in body["messages"]]
+        texts += [orjson.dumps(one).decode() for one in beside]
+        return [[text for text in texts if text]]
+    given = body["prompt"]
+    prompts = [given] if isinstance(given, str) else given
+    if not all(isinstance(prompt, str) for prompt in prompts):
+        raise InferenceRefused(
+            "This server's content filter judges text; send the prompt as text, not as token ids.",
+            param="prompt",
+            code="unsupported_parameter",
+        )
+    suffix = body.get("suffix") or ""
+    return [[text for text in (prompt, suffix) if text] for prompt in prompts]
