@@ -44,6 +44,7 @@ echo "$code" > "$place/rc.part"
 mv "$place/rc.part" "$place/rc"
 """
 _LOOK_SECONDS = 0.05
+_AGAIN_SECONDS = 0.5
 _DEATH_SECONDS = 5.0
 _OUTPUT_MODE = 0o600
 _SAID_BYTES = 4_000
@@ -72,6 +73,8 @@ class Launcher(Protocol):
 
     def stop(self, name: str, *, grace_seconds: float, kill: bool = True) -> None:
         """End a command: SIGTERM, and SIGKILL if it still runs when the grace is over.
+
+        It gets SIGTERM more than once if it takes its time.
 
         Args:
             name: which command; one that does not run is no fault.
@@ -185,13 +188,19 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def _ended_by(pid: int, number: signal.Signals, place: Path, seconds: float) -> bool:
-    """Signal a command; whether it ended within `seconds`.
+    """Signal a command again and again; whether it ended within `seconds`.
 
+    Once may be too early: between its shell's starting it and its own first line nobody hears it.
     A shell that had no time to tell a code died of the signal itself.
     """
-    _signal(pid, number)
-    if not _ended_within(place, seconds):
-        return False
+    ends = time.monotonic() + seconds
+    while True:
+        _signal(pid, number)
+        left = ends - time.monotonic()
+        if _ended_within(place, min(left, _AGAIN_SECONDS)):
+            break
+        if left <= _AGAIN_SECONDS:
+            return False
     if not (place / "rc").exists():
         _write(place / "rc", str(128 + number))
     return True
