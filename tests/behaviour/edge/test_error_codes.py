@@ -29,7 +29,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             server={"hosts": ["127.0.0.1"]},
             limits={"stored_bytes": 1_000_000},
             models=[{"id": "away", "upstream": UPSTREAM}],
-            deployments=[{"name": "away", "model": "away"}],
+            deployments=[
+                {"name": "away", "model": "away"},
+                {"name": "limited", "model": "away", "requests_per_minute": 1},
+            ],
         ) as server,
         server.working(),
     ):
@@ -105,6 +108,12 @@ def no_such_deployment(client: httpx.Client, _: Server) -> httpx.Response:
     return client.post("/openai/deployments/none/chat/completions", json={"messages": []})
 
 
+def more_than_a_minute_has_room_for(client: httpx.Client, _: Server) -> httpx.Response:
+    chat = {"messages": [{"role": "user", "content": "Hello"}]}
+    client.post("/openai/deployments/limited/chat/completions", json=chat)
+    return client.post("/openai/deployments/limited/chat/completions", json=chat)
+
+
 def wrong_method(client: httpx.Client, _: Server) -> httpx.Response:
     return client.put("/openai/files")
 
@@ -161,6 +170,7 @@ PROVOKED: dict[tuple[str, int], Callable[[httpx.Client, Server], httpx.Response]
     ("405", 405): wrong_method,
     ("itemDoesAlreadyExist", 409): name_that_is_taken,
     ("unexpectedEntityState", 409): cancelling_what_has_ended,
+    ("429", 429): more_than_a_minute_has_room_for,
     ("internalFailure", 500): a_broken_row,
     ("internalFailure", 501): not_built,
     ("serviceUnavailable", 503): another_versions_database,

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ class _Deployed:
             reply = await engine.post(self._endpoint, prepared, batch=True)
             settled = self._settle(body, reply)
             if filtering is not None and settled.status == 200:
-                settled = replace(settled, body=await filtering.check_answer(settled.body))
+                settled = await filtering.checked(settled)
         except (EngineFailure, ModelMissing) as failure:
             raise EngineLost(failure.message, was_reached=was_reached(failure)) from failure
         except FilterUnavailable as failure:  # the batch waits for it as for its engine

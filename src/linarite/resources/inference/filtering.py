@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import structlog
 
-from linarite.engines.client import Engines, StreamReply
+from linarite.engines.client import Engines, Reply, StreamReply
 from linarite.engines.place import ModelPlace
 from linarite.errors import InferenceRefused
 from linarite.http.metrics import Metrics
@@ -163,13 +163,13 @@ class Filtering:
             for index, results in enumerate(found)
         ]
 
-    async def check_answer(self, answer: bytes) -> bytes:
+    async def checked(self, answer: Reply) -> Reply:
         """A whole answer as it may leave: what is filtered of it is gone.
 
         Raises:
             FilterUnavailable: it cannot be judged.
         """
-        said = orjson.loads(answer)
+        said = orjson.loads(answer.body)
         choices = said.get("choices")
         if not isinstance(choices, list) or not all("index" in one for one in choices):
             raise failure("The engine of this model answered something that is no answer.", 502)
@@ -179,7 +179,11 @@ class Filtering:
             shown(choice, next(found) if text else Results({}))
             for choice, text in zip(choices, texts, strict=True)
         ]
-        return orjson.dumps(said | {"prompt_filter_results": self._prompt_results})
+        body = orjson.dumps(said | {"prompt_filter_results": self._prompt_results})
+        headers = {
+            name: value for name, value in answer.headers.items() if name != "content-length"
+        }
+        return Reply(answer.status, headers, body)
 
     def around(self, events: Events) -> Events:
         """What makes the events that callers get, of a stream that is judged as it comes.

@@ -5,7 +5,6 @@ A caller that goes away takes its request along: the engine stops working on it.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -131,8 +130,7 @@ async def _answer(
         raise failure(unavailable.message, headers=unavailable.headers) from unavailable
     finished = inference.finish(operation, target, body, reply)
     if filtering is not None:
-        checked = await while_there(request.receive, filtering.check_answer(finished.body))
-        finished = replace(finished, body=checked)
+        finished = await while_there(request.receive, filtering.checked(finished))
     headers = {"cache-control": "no-cache, must-revalidate", **finished.headers, **limits}
     if storing is not None and not await storing.keep(orjson.loads(finished.body)):
         headers[STORED] = "false"
