@@ -46,15 +46,23 @@ class TunedModel:
         """The adapter's, by name."""
 
     @classmethod
-    def load(cls, hf_folder: Path, adapter: Path | None, seed: int) -> "TunedModel":
+    def load(
+        cls, hf_folder: Path, adapter: Path | None, seed: int, *, in_bf16: bool | None = None
+    ) -> "TunedModel":
         """Load a base model, and on it an adapter to go on from or a fresh one.
+
+        Args:
+            hf_folder: of the base.
+            adapter: the folder of the one to go on from.
+            seed: of the fresh one's weights.
+            in_bf16: how products are worked out; None: in bf16 where the hardware has it.
 
         Raises:
             TrainingFailure: the folder of the model or of the adapter cannot be used.
         """
         logging.disable_progress_bar()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        has_bf16 = _has_bf16(device)
+        has_bf16 = _has_bf16(device) if in_bf16 is None else in_bf16
         on_gpu = device.type == "cuda"
         try:
             base = AutoModelForCausalLM.from_pretrained(

@@ -16,7 +16,8 @@ from linarite.training.writing import Tokens
 
 @pytest.fixture
 def model(base: Path) -> TunedModel:
-    return TunedModel.load(base / "hf", None, seed=1)
+    """In full precision, whatever the hardware has: what is compared here is equal but for it."""
+    return TunedModel.load(base / "hf", None, seed=1, in_bf16=False)
 
 
 def _never() -> None:
@@ -163,7 +164,7 @@ def test_preferences_raise_the_margin_of_pairs_that_were_not_seen(base, tmp_path
 
     _train(folder)
 
-    assert curve(folder)[0] == pytest.approx(0.693147, abs=1e-5)
+    assert curve(folder)[0] == pytest.approx(0.693147, abs=1e-3)  # bf16 has no more digits
     margins = curve(folder, "full_valid_reward_margin")
     assert 0 < margins[0] < margins[-1]
     assert curve(folder, "full_valid_reward_accuracy")[-1] == 1.0
