@@ -121,4 +121,7 @@ def _config(sampling: Sampling) -> Any:
         config.rng_seed = sampling.seed
     config.presence_penalty = sampling.presence_penalty
     config.frequency_penalty = sampling.frequency_penalty
+    if sampling.structure is not None:
+        form = {sampling.structure.kind: sampling.structure.text}
+        config.structured_output_config = openvino_genai.StructuredOutputConfig(**form)
     return config

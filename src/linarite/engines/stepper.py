@@ -66,8 +66,7 @@ class Stepper:
                 self._handles.pop(request_id).cancel()
             return
         stated = command["add"]
-        stated["sampling"]["eos"] = tuple(stated["sampling"]["eos"])
-        stated["sampling"] = Sampling(**stated["sampling"])
+        stated["sampling"] = Sampling.from_plain(stated["sampling"])
         self._admission.put(Request(**stated), time.monotonic())
 
     def step(self) -> list[list[Any]]:
