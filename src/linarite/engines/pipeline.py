@@ -14,6 +14,7 @@ import openvino_genai
 
 from linarite.engines import adapters
 from linarite.engines.sampling import Ended, Piece, Sampling
+from linarite.engines.vocabulary import tokenizer
 
 _WIDE_STEP_TOKENS = 192
 _NARROW_STEP_TOKENS = 64
@@ -55,9 +56,17 @@ class Pipeline:
 
     @classmethod
     def load(
-        cls, ir_folder: Path, *, slots: int, cache_bytes: int, adapter: Path | None = None
+        cls,
+        ir_folder: Path,
+        *,
+        slots: int,
+        cache_bytes: int,
+        words: Sequence[bytes] | None = None,
+        adapter: Path | None = None,
     ) -> "Pipeline":
         """Load a model's IR for up to `slots` answers at once, changed by a PEFT folder's adapter.
+
+        `words` says what each token writes; without it no sampling may name a structure.
 
         A step computes at most the slots' tokens plus a piece of a prompt: 192 tokens where the
         processor multiplies 16-bit numbers, 64 where it does not, so that a long prompt does not
@@ -69,12 +78,11 @@ class Pipeline:
         scheduler.max_num_batched_tokens = slots + prompt_tokens_per_step()
         scheduler.enable_prefix_caching = True
         scheduler.dynamic_split_fuse = True
-        properties = {} if adapter is None else {"adapters": _fused(adapter)}
-        return cls(
-            openvino_genai.ContinuousBatchingPipeline(
-                str(ir_folder), scheduler, "CPU", properties=properties
-            )
-        )
+        more = {} if adapter is None else {"adapters": _fused(adapter)}
+        make = openvino_genai.ContinuousBatchingPipeline
+        if words is None:
+            return cls(make(str(ir_folder), scheduler, "CPU", properties=more))
+        return cls(make(str(ir_folder), tokenizer(words), scheduler, "CPU", **more))
 
     def add(self, prompt: Sequence[int], sampling: Sampling) -> Handle:
         """Queue one answer to a prompt of token ids."""

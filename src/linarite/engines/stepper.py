@@ -24,6 +24,7 @@ from linarite.engines.installed import InstalledModel, read_model
 from linarite.engines.lifeline import die_with_parent
 from linarite.engines.pipeline import Handle, Pipeline
 from linarite.engines.sampling import Sampling
+from linarite.engines.vocabulary import words_of
 
 _CHUNK_BYTES = 1 << 20
 
@@ -120,6 +121,7 @@ def serve(model: InstalledModel, slots: int, link: socket.socket) -> None:
         model.ir_folder,
         slots=slots,
         cache_bytes=model.cache_bytes,
+        words=words_of(model.hf_folder),
         adapter=model.adapter_folder,
     )
     admission = Admission(slots, _warm_up(pipeline, model))
