@@ -17,6 +17,9 @@ class Capabilities:
     tools: bool = False
     structured_output: bool = False
     logprobs: bool = False
+    """Of the tokens that were chosen."""
+    top_logprobs: bool = False
+    """Of those that were not, too."""
     logit_bias: bool = False
     images: bool = False
     echo: bool = False
@@ -36,6 +39,7 @@ EMBEDDED_CHAT = Capabilities(
     chat=True,
     completion=True,
     streaming=True,
+    logprobs=True,
     fine_tune=True,
     priority=True,
     exact_counts=True,
@@ -51,6 +55,7 @@ UPSTREAM_CHAT = Capabilities(
     tools=True,
     structured_output=True,
     logprobs=True,
+    top_logprobs=True,
     logit_bias=True,
     echo=True,
     suffix=True,
@@ -72,8 +77,9 @@ PARAMETERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("functions", "tools", lambda value: value == []),
     ("function_call", "tools", lambda value: value == "none"),
     ("response_format", "structured_output", lambda value: value == {"type": "text"}),
-    ("logprobs", "logprobs", lambda value: value is False or value == 0),
-    ("top_logprobs", "logprobs", lambda value: value == 0),
+    ("logprobs", "logprobs", lambda value: value is False),
+    ("logprobs", "top_logprobs", lambda value: isinstance(value, bool) or value == 0),
+    ("top_logprobs", "top_logprobs", lambda value: value == 0),
     ("logit_bias", "logit_bias", lambda value: value == {}),
     ("echo", "echo", lambda value: value is False),
     ("suffix", "suffix", lambda value: value == ""),

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from linarite.engines.answers import TextPiece
 from linarite.engines.capabilities import PARAMETERS, Capabilities, first_unable
+from linarite.engines.logprobs import TokenTexts
 from linarite.engines.sampling import Sampling
 from linarite.errors import InferenceRefused
 from linarite.wire import inference
@@ -70,6 +72,8 @@ class Wanted:
     stops: tuple[str, ...]
     is_stream: bool
     include_usage: bool
+    logprobs: bool = False
+    """Whether the log-probability of each chosen token is part of the answer."""
 
     def sampling(self, *, max_tokens: int, index: int, eos: tuple[int, ...]) -> Sampling:
         """The choices behind answer `index`; without a seed each answer gets its own."""
@@ -84,6 +88,7 @@ class Wanted:
             frequency_penalty=self.frequency_penalty,
             seed=seed,
             eos=eos,
+            logprobs=self.logprobs,
             can_resume=not has_penalty and not (is_random and self.seed is not None),
         )
 
@@ -113,7 +118,8 @@ def read_chat(body: Mapping[str, Any], able: Capabilities) -> tuple[list[dict[st
             "'modalities' must be [\"text\"]: this engine only writes text.", "modalities"
         )
     limit = "max_completion_tokens" if body.get("max_completion_tokens") else "max_tokens"
-    return [_message(item, at) for at, item in enumerate(messages)], _wanted(body, able, limit)
+    wanted = _wanted(body, able, limit, logprobs=_flag(body, "logprobs"))
+    return [_message(item, at) for at, item in enumerate(messages)], wanted
 
 
 def read_completion(
@@ -126,7 +132,7 @@ def read_completion(
     """
     _refuse_what_it_cannot(body, able, _COMPLETION_KEYS)
     prompts = _texts_or_tokens(body.get("prompt"), "prompt")
-    wanted = _wanted(body, able, "max_tokens")
+    wanted = _wanted(body, able, "max_tokens", logprobs=body.get("logprobs") is not None)
     if _whole(body, "best_of", wanted.count, 1, able.most_answers) > wanted.count:
         raise refusal("'best_of' above 'n' is not supported by this engine.", "best_of")
     return prompts, wanted
@@ -190,28 +196,68 @@ def room_for_answer(context: int, prompt: int, wanted: int | None, *, is_chat: b
 
 
 def chat_answer(
-    head: Mapping[str, Any], texts: Sequence[tuple[str, str]], usage: Mapping[str, int]
+    head: Mapping[str, Any],
+    pieces: Sequence[TextPiece],
+    usage: Mapping[str, int],
+    texts: TokenTexts | None,
 ) -> dict[str, Any]:
-    """A ``chat.completion`` of finished texts, each with its finish reason."""
+    """A ``chat.completion`` of finished answers; with `texts`, their tokens' logprobs."""
     choices = [
         {
             "index": index,
-            "message": {"role": "assistant", "content": text, "refusal": None},
-            "logprobs": None,
-            "finish_reason": reason,
+            "message": {"role": "assistant", "content": piece.text, "refusal": None},
+            "logprobs": texts and texts.of_chat(piece.spoken),
+            "finish_reason": piece.reason,
         }
-        for index, (text, reason) in enumerate(texts)
+        for index, piece in enumerate(pieces)
     ]
     return {**head, "choices": choices, "usage": usage}
 
 
-def completion_answer(
-    head: Mapping[str, Any], texts: Sequence[tuple[str, str]], usage: Mapping[str, int]
+def chat_pieces(piece: TextPiece, texts: TokenTexts | None, offset: int) -> list[dict[str, Any]]:
+    """The choices of a stream's chunks that tell what is new of a chat's answer."""
+    spoken = texts.of_chat(piece.spoken) if texts is not None and piece.spoken else None
+    has_news = piece.text or spoken
+    said = [chat_piece(piece.index, {"content": piece.text}, spoken)] if has_news else []
+    return [*said, chat_piece(piece.index, {}, None, piece.reason)] if piece.reason else said
+
+
+def chat_piece(
+    index: int,
+    delta: dict[str, Any],
+    logprobs: dict[str, Any] | None = None,
+    reason: str | None = None,
 ) -> dict[str, Any]:
-    """A ``text_completion`` of finished texts, each with its finish reason."""
+    """One choice of a chunk of a chat."""
+    return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+
+
+def completion_pieces(
+    piece: TextPiece, texts: TokenTexts | None, offset: int
+) -> list[dict[str, Any]]:
+    """The same for a completion, whose text is `offset` letters long before the piece."""
+    if not (piece.text or piece.reason or piece.spoken):
+        return []
+    spoken = texts.of_completion(piece.spoken, offset) if texts is not None else None
+    plain = {"index": piece.index, "text": piece.text, "logprobs": spoken}
+    return [{**plain, "finish_reason": piece.reason}]
+
+
+def completion_answer(
+    head: Mapping[str, Any],
+    pieces: Sequence[TextPiece],
+    usage: Mapping[str, int],
+    texts: TokenTexts | None,
+) -> dict[str, Any]:
+    """A ``text_completion`` of finished answers; with `texts`, their tokens' logprobs."""
     choices = [
-        {"text": text, "index": index, "logprobs": None, "finish_reason": reason}
-        for index, (text, reason) in enumerate(texts)
+        {
+            "text": piece.text,
+            "index": index,
+            "logprobs": texts and texts.of_completion(piece.spoken, 0),
+            "finish_reason": piece.reason,
+        }
+        for index, piece in enumerate(pieces)
     ]
     return {**head, "choices": choices, "usage": usage}
 
@@ -255,7 +301,7 @@ def _refuse_what_it_cannot(body: Mapping[str, Any], able: Capabilities, known: s
             raise refusal(f"Unrecognized request argument supplied: {param}", param)
 
 
-def _wanted(body: Mapping[str, Any], able: Capabilities, limit: str) -> Wanted:
+def _wanted(body: Mapping[str, Any], able: Capabilities, limit: str, *, logprobs: bool) -> Wanted:
     options = body.get("stream_options") or {}
     if not isinstance(options, dict):
         raise refusal("'stream_options' must be an object.", "stream_options")
@@ -276,6 +322,7 @@ def _wanted(body: Mapping[str, Any], able: Capabilities, limit: str) -> Wanted:
         stops=_stops(body.get("stop")),
         is_stream=is_stream,
         include_usage=bool(options.get("include_usage")),
+        logprobs=logprobs,
     )
 
 

@@ -19,8 +19,9 @@ from linarite.engines.sampling import Ended, Sampling
 
 _LINE_LIMIT_BYTES = 64 << 20
 
-Said = tuple[int, list[int], Ended | None]
-"""Which of a request's answers, its new tokens, how it ended if it did."""
+Said = tuple[int, list[int], Ended | None, list[float]]
+"""Which of a request's answers, its new tokens, how it ended if it did, the tokens' logprobs where
+they are wanted."""
 
 
 class Stepping:
@@ -73,8 +74,8 @@ class Stepping:
                 self.last_heard = loop.time()
                 heard = orjson.loads(line)
                 self.counts = heard["counts"]
-                for answer_id, tokens, ended in heard["said"]:
-                    self._hear(answer_id, tokens, ended)
+                for answer_id, *said in heard["said"]:
+                    self._hear(answer_id, *said)
         except ConnectionError:
             pass  # as good as its end
         finally:
@@ -130,13 +131,15 @@ class Stepping:
         self._process.kill()
         self._process.wait()
 
-    def _hear(self, answer_id: int, tokens: list[int], ended: Ended | None) -> None:
+    def _hear(
+        self, answer_id: int, tokens: list[int], ended: Ended | None, logprobs: list[float]
+    ) -> None:
         if answer_id not in self._wanted:
             return  # stopped meanwhile
         queue, index = self._wanted[answer_id]
         if ended is not None:
             del self._wanted[answer_id]
-        queue.put_nowait((index, tokens, ended))
+        queue.put_nowait((index, tokens, ended, logprobs))
 
     def _send(self, command: dict[str, Any]) -> None:
         if not self.died.is_set():

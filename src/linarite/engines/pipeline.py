@@ -24,23 +24,26 @@ _LEAST_TEMPERATURE = 1e-3
 class Handle:
     """One answer in the making."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, *, has_logprobs: bool = False) -> None:
         self._inner = inner
+        self._has_logprobs = has_logprobs
 
     def read(self) -> Piece:
         """The new tokens, and how it ended if it did."""
         tokens: list[int] = []
+        logprobs: list[float] = []
         ended: Ended | None = None
         while self._inner.can_read():
             for output in self._inner.read().values():
                 tokens += output.generated_ids
+                logprobs += output.generated_log_probs
                 if output.finish_reason == openvino_genai.GenerationFinishReason.STOP:
                     ended = "stop"
                 elif output.finish_reason == openvino_genai.GenerationFinishReason.LENGTH:
                     ended = "length"
         if ended is None and self._inner.get_status() == openvino_genai.GenerationStatus.IGNORED:
             ended = "ignored"
-        return Piece(tokens, ended)
+        return Piece(tokens, ended, logprobs if self._has_logprobs else [])
 
     def cancel(self) -> None:
         """Give its place back at the next step; what it computed stays in the prefix cache."""
@@ -88,7 +91,8 @@ class Pipeline:
         """Queue one answer to a prompt of token ids."""
         self._next += 1
         ids = openvino.Tensor(np.array([prompt], dtype=np.int64))
-        return Handle(self._inner.add_request(self._next, ids, _config(sampling)))
+        inner = self._inner.add_request(self._next, ids, _config(sampling))
+        return Handle(inner, has_logprobs=sampling.logprobs)
 
     def is_busy(self) -> bool:
         """Whether any answer is in the making."""
@@ -127,6 +131,7 @@ def _config(sampling: Sampling) -> Any:
         config.top_p = sampling.top_p
         config.top_k = 0
         config.rng_seed = sampling.seed
+    config.logprobs = int(sampling.logprobs)
     config.presence_penalty = sampling.presence_penalty
     config.frequency_penalty = sampling.frequency_penalty
     if sampling.structure is not None:

@@ -1,7 +1,7 @@
 """How one answer is chosen, in OpenAI's words. Plain data, sent between an engine's processes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Ended = Literal["stop", "length", "ignored", "refused"]
@@ -30,6 +30,8 @@ class Sampling:
     eos: tuple[int, ...] = ()
     ignore_eos: bool = False
     structure: Structure | None = None
+    logprobs: bool = False
+    """Whether each token's log-probability is wanted."""
     can_resume: bool = True
     """Whether an answer may be withdrawn and go on later: the caller fixed no seed, no penalty
     that counts what the answer said so far and no structure that follows it."""
@@ -48,3 +50,5 @@ class Piece:
 
     tokens: list[int]
     ended: Ended | None
+    logprobs: list[float] = field(default_factory=list)
+    """One for each token, where they are wanted: of the model's own distribution, in nats."""

@@ -29,8 +29,10 @@ from linarite.engines.dialect import Wanted
 from linarite.engines.generation import Stepping, exit_now
 from linarite.engines.installed import InstalledModel, read_model
 from linarite.engines.lifeline import die_with_parent
+from linarite.engines.logprobs import TokenTexts
 from linarite.engines.process import listen_privately
 from linarite.engines.templates import ChatTemplate
+from linarite.engines.vocabulary import words_of
 from linarite.errors import InferenceRefused, LinariteError
 
 _MOST_BODY_BYTES = 64 << 20
@@ -51,6 +53,7 @@ class TextEngine:
         self.slots = slots
         self._able = capabilities(is_embedded=True, is_embedding=False)
         self._tokenizer = Tokenizer.from_file(str(model.hf_folder / "tokenizer.json"))
+        self._texts = TokenTexts(self._tokenizer, words_of(model.hf_folder))
         self._template = ChatTemplate.find(model.hf_folder)
 
     def routes(self) -> list[web.RouteDef]:
@@ -107,11 +110,12 @@ class TextEngine:
             "model": self.model.id,
             "system_fingerprint": _FINGERPRINT,
         }
+        texts = self._texts if wanted.logprobs else None
         if wanted.is_stream:
-            return await _stream(request, head, answers, wanted, is_chat=is_chat)
-        texts = await answers.whole()
+            return await _stream(request, head, answers, wanted, texts, is_chat=is_chat)
+        pieces = await answers.whole()
         shape = dialect.chat_answer if is_chat else dialect.completion_answer
-        return _reply(shape(head, texts, answers.usage()))
+        return _reply(shape(head, pieces, answers.usage(), texts))
 
 
 async def _stream(
@@ -119,6 +123,7 @@ async def _stream(
     head: dict[str, Any],
     answers: Answers,
     wanted: Wanted,
+    texts: TokenTexts | None,
     *,
     is_chat: bool,
 ) -> web.StreamResponse:
@@ -133,18 +138,20 @@ async def _stream(
     async def send(choices: list[dict[str, Any]]) -> None:
         await response.write(_event({**head, "choices": choices, **more}))
 
+    lengths = [0] * answers.count  # letters of each text so far
     async with contextlib.aclosing(answers.pieces()) as pieces:
         # Nothing is sent before the first token, so that a failure until then has its status.
         piece = await anext(pieces)
         await response.prepare(request)
         if is_chat:
             opening = {"role": "assistant", "content": "", "refusal": None}
-            await send([_chunk_choice(index, opening, None) for index in range(answers.count)])
+            await send([dialect.chat_piece(at, opening) for at in range(answers.count)])
         try:
             while True:
-                index, text, reason = piece
-                for choice in _choices(index, text, reason, is_chat=is_chat):
+                made = dialect.chat_pieces if is_chat else dialect.completion_pieces
+                for choice in made(piece, texts, lengths[piece.index]):
                     await send([choice])
+                lengths[piece.index] += len(piece.text)
                 piece = await anext(pieces)
         except StopAsyncIteration:
             pass
@@ -157,18 +164,6 @@ async def _stream(
         await send([])
     await response.write(b"data: [DONE]\n\n")
     return response
-
-
-def _choices(index: int, text: str, reason: str | None, *, is_chat: bool) -> list[dict[str, Any]]:
-    if not is_chat:
-        plain = {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
-        return [plain] if text or reason else []
-    said = [_chunk_choice(index, {"content": text}, None)] if text else []
-    return [*said, _chunk_choice(index, {}, reason)] if reason else said
-
-
-def _chunk_choice(index: int, delta: dict[str, Any], reason: str | None) -> dict[str, Any]:
-    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
 
 
 def _event(chunk: dict[str, Any]) -> bytes:

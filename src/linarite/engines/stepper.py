@@ -4,8 +4,8 @@
 
 A step holds the interpreter's lock, so nothing else lives here. Lines of JSON come in
 (``{"add": …}``, ``{"cancel": id}``) and go out (``{"ready": …}``, then after every step
-``{"said": [[id, tokens, ended], …], "counts": …}``). An exception out of a step ends the process:
-the pipeline cannot be trusted any more. The end of the socket ends it too.
+``{"said": [[id, tokens, ended, logprobs], …], "counts": …}``). An exception out of a step ends the
+process: the pipeline cannot be trusted any more. The end of the socket ends it too.
 """
 
 import os
@@ -80,7 +80,7 @@ class Stepper:
                 self._handles[request.id] = self._start(request)
             except RuntimeError:  # the library objects to this request; the others go on
                 self._admission.remove(request.id)
-                refused.append([request.id, [], "refused"])
+                refused.append([request.id, [], "refused", []])
         is_reading = any(request.is_reading for request in self._admission.active.values())
         began = time.monotonic()
         self._pipeline.step()
@@ -112,7 +112,7 @@ class Stepper:
                 self._admission.remove(request_id)
                 del self._handles[request_id]
             if piece.tokens or piece.ended is not None:
-                yield [request_id, piece.tokens, piece.ended]
+                yield [request_id, piece.tokens, piece.ended, piece.logprobs]
 
 
 def serve(model: InstalledModel, slots: int, link: socket.socket) -> None:
