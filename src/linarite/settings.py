@@ -261,6 +261,14 @@ class DeploymentEntry(_Section):
     """Id of the model that answers."""
     enqueued_token_limit: Annotated[int, Field(gt=0)] = 200_000_000
     """How many tokens the batches of all resources may have waiting for it together."""
+    requests_per_minute: Annotated[int, Field(gt=0)] | None = None
+    """How many requests it answers in a minute, whoever asks; batches are not counted. None: any
+    number."""
+    tokens_per_minute: Annotated[int, Field(gt=0)] | None = None
+    """How many tokens they may come to, prompts and the longest answers asked for together. None:
+    any number."""
+    deterministic: bool = False
+    """Whether it answers one request at a time, so that a seed gives the same answer again."""
 
 
 class Settings(BaseSettings):

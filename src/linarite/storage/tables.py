@@ -132,6 +132,9 @@ deployments = sa.Table(
     sa.Column("capacity", sa.Integer, nullable=False),
     sa.Column("arm", sa.JSON, nullable=False),  # what only Azure Resource Manager's form has
     sa.Column("enqueued_token_limit", sa.BigInteger, nullable=False),
+    sa.Column("requests_per_minute", sa.BigInteger),  # null: any number
+    sa.Column("tokens_per_minute", sa.BigInteger),
+    sa.Column("deterministic", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("created_at", _time, nullable=False),
     sa.Column("updated_at", _time, nullable=False),
     sa.UniqueConstraint("resource", "id"),

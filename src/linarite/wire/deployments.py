@@ -18,6 +18,7 @@ DeploymentName = Annotated[
 ]
 Capacity = Annotated[Int32, Field(ge=1)]
 TokenLimit = Annotated[Int64, Field(ge=1)]
+RateLimit = Annotated[Int64, Field(ge=1)]
 SkuName = Annotated[str, Field(min_length=1, max_length=64)]
 ShortText = Annotated[str, Field(max_length=256)]
 Tags = Annotated[
@@ -59,20 +60,30 @@ class DeploymentCreation(Incoming):
     model: NonEmptyStr
     scale_settings: ScaleSettings = ScaleSettings(scale_type=ScaleType.STANDARD)
     enqueued_token_limit: TokenLimit | None = None
+    requests_per_minute: RateLimit | None = None
+    tokens_per_minute: RateLimit | None = None
+    deterministic: bool = False
 
 
 class DeploymentUpdate(Incoming):
-    """Merge patch of a deployment; what is null or absent stays as it is."""
+    """Merge patch of a deployment; what is null or absent stays as it is.
+
+    But for the rate limits: null takes one away.
+    """
 
     model: NonEmptyStr | None = None
     scale_settings: ScaleSettings | None = None
     enqueued_token_limit: TokenLimit | None = None
+    requests_per_minute: RateLimit | None = None
+    tokens_per_minute: RateLimit | None = None
+    deterministic: bool | None = None
 
 
 class Deployment(Outgoing):
     """A deployment on the data plane; `error` is null unless it failed.
 
-    `enqueued_token_limit` is an addition: how many tokens batches may have waiting for it.
+    Additions: `enqueued_token_limit`, how many tokens batches may have waiting for it; the rate
+    limits, null for none; `deterministic`, whether it answers one request at a time.
     """
 
     object: Literal["deployment"] = "deployment"
@@ -81,6 +92,9 @@ class Deployment(Outgoing):
     scale_settings: ScaleSettings
     owner: str = "organization-owner"
     enqueued_token_limit: int
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    deterministic: bool
     status: State
     created_at: UnixTime
     updated_at: UnixTime
@@ -161,6 +175,14 @@ class ProvisioningState(StrEnum):
     SUCCEEDED = "Succeeded"
 
 
+class ArmThrottlingRule(ArmOutgoing):
+    """How many requests or tokens there may be in so many seconds."""
+
+    key: Literal["request", "token"]
+    renewal_period: int = 60
+    count: int
+
+
 class ArmDeploymentProperties(ArmOutgoing):
     """What a deployment is; the values of `capabilities` are strings such as ``"true"``."""
 
@@ -169,6 +191,7 @@ class ArmDeploymentProperties(ArmOutgoing):
     provisioning_state: ProvisioningState
     rai_policy_name: str | None = None
     version_upgrade_option: str | None = None
+    rate_limits: list[ArmThrottlingRule] | None = None
 
 
 class ArmDeployment(ArmOutgoing):

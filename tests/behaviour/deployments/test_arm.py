@@ -136,6 +136,23 @@ def test_both_planes_see_the_same_deployment(caller: httpx.Client):
     assert (found["model"], found["scale_settings"]["capacity"]) == ("tiny", 2)
 
 
+def test_rate_limits_are_told_and_kept_in_azures_form(caller: httpx.Client):
+    put(caller)
+    limits = {"requests_per_minute": 6, "tokens_per_minute": 1000}
+    caller.patch("/openai/deployments/by-arm", json=limits)
+
+    answer = put(caller)
+
+    assert answer.json()["properties"]["rateLimits"] == [
+        {"key": "request", "renewalPeriod": 60, "count": 6},
+        {"key": "token", "renewalPeriod": 60, "count": 1000},
+    ]
+
+
+def test_a_deployment_without_rate_limits_tells_of_none(caller: httpx.Client):
+    assert "rateLimits" not in put(caller).json()["properties"]
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -39,6 +39,9 @@ def test_a_deployment_has_the_shape_of_the_authoring_api(caller: httpx.Client):
         "scale_settings": {"scale_type": "manual", "capacity": 3},
         "owner": "organization-owner",
         "enqueued_token_limit": 200_000_000,
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
+        "deterministic": False,
         "status": "succeeded",
         "error": None,
     }
@@ -120,6 +123,38 @@ def test_a_token_limit_is_a_number_of_tokens(caller: httpx.Client, value: object
 
     assert answer.status_code == 400
     assert answer.json()["error"]["target"] == "$.enqueued_token_limit"
+
+
+@pytest.mark.parametrize("name", ["requests_per_minute", "tokens_per_minute"])
+@pytest.mark.parametrize("value", [0, -1, "many", 2**63, 1.5])
+def test_a_rate_limit_is_a_number(caller: httpx.Client, name: str, value: object):
+    answers = [made(caller, **{name: value}), patched(caller, "mine", **{name: value})]
+
+    for answer in answers:
+        assert (answer.status_code, answer.json()["error"]["target"]) == (400, f"$.{name}")
+
+
+def test_rate_limits_are_set_kept_and_taken_away(caller: httpx.Client):
+    first = made(caller, requests_per_minute=10, tokens_per_minute=1000).json()
+
+    second = patched(caller, "mine", requests_per_minute=20).json()
+    third = patched(caller, "mine", tokens_per_minute=None).json()
+
+    assert (first["requests_per_minute"], first["tokens_per_minute"]) == (10, 1000)
+    assert (second["requests_per_minute"], second["tokens_per_minute"]) == (20, 1000)
+    assert (third["requests_per_minute"], third["tokens_per_minute"]) == (20, None)
+    assert caller.get(f"{PATH}/mine").json() == third
+
+
+def test_whether_it_is_deterministic_is_set_and_changed(caller: httpx.Client):
+    first = made(caller, deterministic=True).json()
+
+    unchanged = patched(caller, "mine", deterministic=None).json()
+    changed = patched(caller, "mine", deterministic=False).json()
+
+    told = [answer["deterministic"] for answer in (first, unchanged, changed)]
+    assert told == [True, True, False]
+    assert made(caller, id="other", deterministic="yes").status_code == 400
 
 
 def test_a_deployment_that_was_removed_is_gone(caller: httpx.Client):

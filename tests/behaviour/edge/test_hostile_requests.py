@@ -29,6 +29,9 @@ DEPLOYMENT = {
     "model": "scripted",
     "scale_settings": {"scale_type": "manual", "capacity": 1},
     "enqueued_token_limit": 1000,
+    "requests_per_minute": 1000,
+    "tokens_per_minute": 1_000_000,
+    "deterministic": False,
 }
 ARM = {
     "sku": {"name": "standard", "capacity": 1},

@@ -14,7 +14,7 @@ from linarite.http.auth import Resource
 from linarite.http.bodies import json_body
 from linarite.http.links import root
 from linarite.http.wiring import part
-from linarite.resources.deployments.records import Deployed
+from linarite.resources.deployments.records import Deployed, DeploymentRecord
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.deployments.unloading import unloading
 from linarite.resources.models.records import ModelRecord
@@ -29,6 +29,7 @@ from linarite.wire.deployments import (
     ArmDeploymentRequest,
     ArmModel,
     ArmSku,
+    ArmThrottlingRule,
     DeploymentName,
     ProvisioningState,
 )
@@ -134,8 +135,18 @@ def _to_wire(request: Request, deployed: Deployed) -> ArmDeployment:
             provisioning_state=state,
             rai_policy_name=arm.get("raiPolicyName"),
             version_upgrade_option=arm.get("versionUpgradeOption"),
+            rate_limits=_rate_limits(record) or None,
         ),
     )
+
+
+def _rate_limits(record: DeploymentRecord) -> list[ArmThrottlingRule]:
+    rules: list[ArmThrottlingRule] = []
+    if record.requests_per_minute is not None:
+        rules.append(ArmThrottlingRule(key="request", count=record.requests_per_minute))
+    if record.tokens_per_minute is not None:
+        rules.append(ArmThrottlingRule(key="token", count=record.tokens_per_minute))
+    return rules
 
 
 def _able(model: ModelRecord | None) -> dict[str, str]:

@@ -21,6 +21,10 @@ class DeploymentRecord:
     sku: str = "Standard"
     scale_type: str = "standard"
     capacity: int = 1
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    deterministic: bool = False
+    """Whether it answers one request at a time."""
     arm: dict[str, Any] = field(default_factory=dict)
     """What only Azure Resource Manager's form has, by its names there."""
 

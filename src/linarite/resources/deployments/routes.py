@@ -90,6 +90,9 @@ def _to_wire(deployed: Deployed) -> Deployment:
             scale_type=ScaleType(record.scale_type), capacity=record.capacity
         ),
         enqueued_token_limit=record.enqueued_token_limit,
+        requests_per_minute=record.requests_per_minute,
+        tokens_per_minute=record.tokens_per_minute,
+        deterministic=record.deterministic,
         status=State.FAILED if gone else State.SUCCEEDED,
         created_at=record.created_at,
         updated_at=record.updated_at,

@@ -7,7 +7,7 @@ changed over the API.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
@@ -40,6 +40,14 @@ from linarite.wire.deployments import (
 )
 
 DEFAULT_TOKEN_LIMIT = DeploymentEntry.model_fields["enqueued_token_limit"].default
+_DECLARED = (
+    "model",
+    "enqueued_token_limit",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "deterministic",
+)
+"""What the settings file says of a deployment."""
 _REMEMBER_SECONDS = 1.0
 _REMEMBERED = 10_000
 
@@ -136,6 +144,9 @@ class Deployments:
         record = replace(
             self._new(resource, body.id or ids.deployment_id(), model),
             enqueued_token_limit=body.enqueued_token_limit or DEFAULT_TOKEN_LIMIT,
+            requests_per_minute=body.requests_per_minute,
+            tokens_per_minute=body.tokens_per_minute,
+            deterministic=body.deterministic,
             **_scaling(body.scale_settings),
         )
         self._insert(record, model)
@@ -152,8 +163,11 @@ class Deployments:
         model = None if body.model is None else self._model(resource, body.model)
         if model is not None:
             changes["model"] = model.id
-        if body.enqueued_token_limit is not None:
-            changes["enqueued_token_limit"] = body.enqueued_token_limit
+        for field_name in ("enqueued_token_limit", "deterministic"):
+            if (value := getattr(body, field_name)) is not None:
+                changes[field_name] = value
+        for limit in body.model_fields_set & {"requests_per_minute", "tokens_per_minute"}:
+            changes[limit] = getattr(body, limit)
         return self._change(resource, name, changes, model)
 
     def put(self, resource: str, name: str, body: ArmDeploymentRequest) -> tuple[Deployed, bool]:
@@ -282,7 +296,8 @@ class Deployments:
         for entry in self.declared:
             model = self._model(EVERYONE, entry.model, f"deployments.{entry.name}.model")
             record = self._new(EVERYONE, entry.name, model)
-            wanted[entry.name] = replace(record, enqueued_token_limit=entry.enqueued_token_limit)
+            said = {key: getattr(entry, key) for key in _DECLARED if key != "model"}
+            wanted[entry.name] = replace(record, **said)
         return wanted
 
     def _new(self, resource: str, name: str, model: ModelRecord) -> DeploymentRecord:
@@ -362,8 +377,7 @@ def _arm_only(body: ArmDeploymentRequest) -> dict[str, Any]:
 
 
 def _difference(old: DeploymentRecord, new: DeploymentRecord) -> dict[str, Any]:
-    compared: Iterable[str] = ("model", "enqueued_token_limit")
-    return {key: getattr(new, key) for key in compared if getattr(old, key) != getattr(new, key)}
+    return {key: getattr(new, key) for key in _DECLARED if getattr(old, key) != getattr(new, key)}
 
 
 def _is_other(

@@ -87,6 +87,18 @@ def test_the_settings_deploy_for_every_resource(system):
         assert deployments.look_up(resource, "chat").enqueued_token_limit == 5
 
 
+def test_the_settings_say_how_fast_it_answers_and_whether_one_at_a_time(system):
+    entry = DeploymentEntry(name="chat", model=CHAT.id, requests_per_minute=6, deterministic=True)
+    first = system.deployments(entry).look_up(OURS, "chat").deployment
+
+    changed = DeploymentEntry(name="chat", model=CHAT.id, tokens_per_minute=1000)
+    second = system.deployments(changed).look_up(OURS, "chat").deployment
+
+    told = [(one.requests_per_minute, one.tokens_per_minute) for one in (first, second)]
+    assert told == [(6, None), (None, 1000)]
+    assert (first.deterministic, second.deterministic) == (True, False)
+
+
 def test_a_new_start_follows_the_settings(system):
     system.deployments(
         DeploymentEntry(name="stays", model=CHAT.id), DeploymentEntry(name="goes", model=CHAT.id)
