@@ -22,6 +22,8 @@ from linarite.wire import inference
 DEFAULT_CHAT_TOKENS = 1024
 """The longest answer of a chat that names no `max_tokens`."""
 DEFAULT_COMPLETION_TOKENS = 16
+SEED_OF_NONE = 0
+"""What a deterministic engine samples by where no `seed` is given."""
 MOST_MESSAGES = 2048
 MOST_INPUTS = 2048
 MOST_STOPS = 4
@@ -75,9 +77,16 @@ class Wanted:
     logprobs: bool = False
     """Whether the log-probability of each chosen token is part of the answer."""
 
-    def sampling(self, *, max_tokens: int, index: int, eos: tuple[int, ...]) -> Sampling:
-        """The choices behind answer `index`; without a seed each answer gets its own."""
-        seed = secrets.randbits(32) if self.seed is None else (self.seed + index) % (1 << 32)
+    def sampling(
+        self, *, max_tokens: int, index: int, eos: tuple[int, ...], is_deterministic: bool = False
+    ) -> Sampling:
+        """The choices behind answer `index`; without a seed each answer gets its own.
+
+        A deterministic engine takes `SEED_OF_NONE` then, and no answer of its is broken off to go
+        on later.
+        """
+        given = SEED_OF_NONE if self.seed is None and is_deterministic else self.seed
+        seed = secrets.randbits(32) if given is None else (given + index) % (1 << 32)
         has_penalty = bool(self.presence_penalty or self.frequency_penalty)
         is_random = self.temperature > 0
         return Sampling(
@@ -89,7 +98,9 @@ class Wanted:
             seed=seed,
             eos=eos,
             logprobs=self.logprobs,
-            can_resume=not has_penalty and not (is_random and self.seed is not None),
+            can_resume=not is_deterministic
+            and not has_penalty
+            and not (is_random and self.seed is not None),
         )
 
 

@@ -15,7 +15,7 @@ import orjson
 from linarite.engines.installed import InstalledModel
 from linarite.engines.lifeline import child_environment
 from linarite.engines.refusals import EngineUnreachable
-from linarite.engines.sampling import Ended, Sampling
+from linarite.engines.sampling import DETERMINISTIC, Ended, Sampling
 
 _LINE_LIMIT_BYTES = 64 << 20
 
@@ -32,10 +32,12 @@ class Stepping:
         process: subprocess.Popen[bytes],
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        processor: list[str],
     ) -> None:
         self._process = process
         self._reader = reader
         self._writer = writer
+        self.processor = processor
         self._ids = count(1)
         self._wanted: dict[int, tuple[asyncio.Queue[Said | None], int]] = {}
         self.counts = {"interactive": 0, "batch": 0, "interactive_waiting": 0, "batch_waiting": 0}
@@ -43,7 +45,9 @@ class Stepping:
         self.died = asyncio.Event()
 
     @classmethod
-    async def start(cls, model: InstalledModel, slots: int) -> "Stepping":
+    async def start(
+        cls, model: InstalledModel, slots: int, *, is_deterministic: bool = False
+    ) -> "Stepping":
         """Start the process and wait until it has loaded the model.
 
         Raises:
@@ -52,6 +56,7 @@ class Stepping:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "linarite.engines.stepper"]
         command += [str(model.folder), str(slots), str(theirs.fileno())]
+        command += [DETERMINISTIC] if is_deterministic else []
         # Its standard input is a pipe that nobody writes to: it closes when this process ends.
         process = subprocess.Popen(
             command,
@@ -62,9 +67,10 @@ class Stepping:
         )
         theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours, limit=_LINE_LIMIT_BYTES)
-        if not await reader.readline():
+        told = await reader.readline()
+        if not told:
             raise EngineUnreachable(f"The engine of {model.id} ended while it loaded the model.")
-        return cls(process, reader, writer)
+        return cls(process, reader, writer, orjson.loads(told)["processor"])
 
     async def listen(self) -> None:
         """Hand out what the stepper says until it ends; then `died` is set."""

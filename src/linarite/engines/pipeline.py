@@ -66,10 +66,12 @@ class Pipeline:
         cache_bytes: int,
         words: Sequence[bytes] | None = None,
         adapter: Path | None = None,
+        shares_prefixes: bool = True,
     ) -> "Pipeline":
         """Load a model's IR for up to `slots` answers at once, changed by a PEFT folder's adapter.
 
-        `words` says what each token writes; without it no sampling may name a structure.
+        `words` says what each token writes; without it no sampling may name a structure. With
+        `shares_prefixes` what was computed for one prompt serves others that begin alike.
 
         A step computes at most the slots' tokens plus a piece of a prompt: 192 tokens where the
         processor multiplies 16-bit numbers, 64 where it does not, so that a long prompt does not
@@ -79,7 +81,7 @@ class Pipeline:
         scheduler.cache_size = max(1, round(cache_bytes / (1 << 30)))
         scheduler.max_num_seqs = slots
         scheduler.max_num_batched_tokens = slots + prompt_tokens_per_step()
-        scheduler.enable_prefix_caching = True
+        scheduler.enable_prefix_caching = shares_prefixes
         scheduler.dynamic_split_fuse = True
         more = {} if adapter is None else {"adapters": _fused(adapter)}
         make = openvino_genai.ContinuousBatchingPipeline
@@ -105,8 +107,12 @@ class Pipeline:
 
 def prompt_tokens_per_step() -> int:
     """How many tokens of prompts one step takes beside the answers'."""
-    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return _WIDE_STEP_TOKENS if "BF16" in capabilities else _NARROW_STEP_TOKENS
+    return _WIDE_STEP_TOKENS if "BF16" in processor() else _NARROW_STEP_TOKENS
+
+
+def processor() -> list[str]:
+    """The kinds of numbers that this machine's processor computes with, by the library's names."""
+    return sorted(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def _fused(adapter: Path) -> Any:

@@ -7,6 +7,9 @@ from typing import Any, Literal
 Ended = Literal["stop", "length", "ignored", "refused"]
 """OpenAI's finish reasons; `ignored`: the cache is full, `refused`: the library objects."""
 
+DETERMINISTIC = "deterministic"
+"""How an engine's processes are told to answer one request at a time, and each the same again."""
+
 
 @dataclass(frozen=True)
 class Structure:

@@ -1,6 +1,6 @@
 """An embedded engine's HTTP process: one model, the OpenAI dialect, a Unix socket.
 
-    python -m linarite.engines.server FOLDER SOCKET SLOTS
+    python -m linarite.engines.server FOLDER SOCKET SLOTS [deterministic]
 
 The socket appears when the model is loaded. When the stepper ends, whoever waits is answered 503
 with `retry-after`, and this process ends too: the host starts a new pair.
@@ -26,11 +26,13 @@ from linarite.engines import dialect
 from linarite.engines.answers import Answers
 from linarite.engines.capabilities import capabilities
 from linarite.engines.dialect import Wanted
+from linarite.engines.fingerprints import fingerprint
 from linarite.engines.generation import Stepping, exit_now
 from linarite.engines.installed import InstalledModel, read_model
 from linarite.engines.lifeline import die_with_parent
 from linarite.engines.logprobs import TokenTexts
 from linarite.engines.process import listen_privately
+from linarite.engines.sampling import DETERMINISTIC
 from linarite.engines.templates import ChatTemplate
 from linarite.engines.vocabulary import words_of
 from linarite.errors import InferenceRefused, LinariteError
@@ -39,7 +41,6 @@ _MOST_BODY_BYTES = 64 << 20
 _STALLED_SECONDS = 120.0
 _FAREWELL_SECONDS = 1.0
 _FLUSH_SECONDS = 0.05
-_FINGERPRINT = "fp_linarite"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -47,10 +48,21 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class TextEngine:
     """Answers chats and completions."""
 
-    def __init__(self, model: InstalledModel, stepping: Stepping, slots: int) -> None:
+    def __init__(
+        self,
+        model: InstalledModel,
+        stepping: Stepping,
+        slots: int,
+        *,
+        is_deterministic: bool = False,
+    ) -> None:
         self.model = model
         self.stepping = stepping
         self.slots = slots
+        self._is_deterministic = is_deterministic
+        self._fingerprint = fingerprint(
+            model, [slots, stepping.processor], is_deterministic=is_deterministic
+        )
         self._able = capabilities(is_embedded=True, is_embedding=False)
         self._tokenizer = Tokenizer.from_file(str(model.hf_folder / "tokenizer.json"))
         self._texts = TokenTexts(self._tokenizer, words_of(model.hf_folder))
@@ -95,7 +107,12 @@ class TextEngine:
             self._tokenizer,
             prompts,
             [
-                wanted.sampling(max_tokens=room, index=index, eos=self.model.eos_token_ids)
+                wanted.sampling(
+                    max_tokens=room,
+                    index=index,
+                    eos=self.model.eos_token_ids,
+                    is_deterministic=self._is_deterministic,
+                )
                 for room in rooms
                 for index in range(wanted.count)
             ],
@@ -108,7 +125,7 @@ class TextEngine:
             "object": kind[1],
             "created": int(time.time()),
             "model": self.model.id,
-            "system_fingerprint": _FINGERPRINT,
+            "system_fingerprint": self._fingerprint,
         }
         texts = self._texts if wanted.logprobs else None
         if wanted.is_stream:
@@ -173,15 +190,16 @@ def _event(chunk: dict[str, Any]) -> bytes:
 class EmbeddingEngine:
     """Answers embeddings."""
 
-    def __init__(self, model: InstalledModel) -> None:
-        from linarite.engines.embedder import Embedder, Encoder
+    def __init__(self, model: InstalledModel, *, is_deterministic: bool = False) -> None:
+        from linarite.engines.embedder import TEXTS_PER_RUN, Embedder, Encoder
 
         self.model = model
         self._able = capabilities(is_embedded=True, is_embedding=True)
         self._tokenizer = Tokenizer.from_file(str(model.hf_folder / "tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._embedder = Embedder(Encoder(model.onnx_file))
+        together = 1 if is_deterministic else TEXTS_PER_RUN
+        self._embedder = Embedder(Encoder(model.onnx_file), together)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/v1/embeddings", self.embed)]
@@ -274,15 +292,17 @@ def _reply(
     )
 
 
-async def serve(model: InstalledModel, path: Path, slots: int) -> None:
+async def serve(
+    model: InstalledModel, path: Path, slots: int, *, is_deterministic: bool = False
+) -> None:
     """Load the model, then listen until SIGTERM or until the stepper ends."""
     stepping: Stepping | None = None
     engine: TextEngine | EmbeddingEngine
     if model.kind == "chat":
-        stepping = await Stepping.start(model, slots)
-        engine = TextEngine(model, stepping, slots)
+        stepping = await Stepping.start(model, slots, is_deterministic=is_deterministic)
+        engine = TextEngine(model, stepping, slots, is_deterministic=is_deterministic)
     else:
-        engine = EmbeddingEngine(model)
+        engine = EmbeddingEngine(model, is_deterministic=is_deterministic)
     app = application(engine, slots, stepping)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=5)
     await runner.setup()
@@ -315,10 +335,12 @@ async def _until_either_ends(stepping: Stepping, stopped: asyncio.Event, path: P
 
 
 def main() -> None:
-    """Run one engine; the arguments are its model's folder, its socket and its slots."""
+    """Run one engine; the arguments are its model's folder, its socket, its slots and its kind."""
     die_with_parent()
-    folder, path, slots = sys.argv[1:4]
-    uvloop.run(serve(read_model(Path(folder)), Path(path), int(slots)))
+    folder, path, slots, *more = sys.argv[1:]
+    is_deterministic = more == [DETERMINISTIC]
+    model = read_model(Path(folder))
+    uvloop.run(serve(model, Path(path), int(slots), is_deterministic=is_deterministic))
 
 
 if __name__ == "__main__":

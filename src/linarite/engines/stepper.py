@@ -1,6 +1,6 @@
 """The process that steps an engine's pipeline; its HTTP process talks to it over a socket.
 
-    python -m linarite.engines.stepper FOLDER SLOTS FD
+    python -m linarite.engines.stepper FOLDER SLOTS FD [deterministic]
 
 A step holds the interpreter's lock, so nothing else lives here. Lines of JSON come in
 (``{"add": …}``, ``{"cancel": id}``) and go out (``{"ready": …}``, then after every step
@@ -22,8 +22,8 @@ import orjson
 from linarite.engines.admission import Admission, Request
 from linarite.engines.installed import InstalledModel, read_model
 from linarite.engines.lifeline import die_with_parent
-from linarite.engines.pipeline import Handle, Pipeline
-from linarite.engines.sampling import Sampling
+from linarite.engines.pipeline import Handle, Pipeline, processor
+from linarite.engines.sampling import DETERMINISTIC, Sampling
 from linarite.engines.vocabulary import words_of
 
 _CHUNK_BYTES = 1 << 20
@@ -115,7 +115,9 @@ class Stepper:
                 yield [request_id, piece.tokens, piece.ended, piece.logprobs]
 
 
-def serve(model: InstalledModel, slots: int, link: socket.socket) -> None:
+def serve(
+    model: InstalledModel, slots: int, link: socket.socket, *, is_deterministic: bool = False
+) -> None:
     """Answer over `link` until it closes."""
     pipeline = Pipeline.load(
         model.ir_folder,
@@ -123,10 +125,12 @@ def serve(model: InstalledModel, slots: int, link: socket.socket) -> None:
         cache_bytes=model.cache_bytes,
         words=words_of(model.hf_folder),
         adapter=model.adapter_folder,
+        # What an earlier request left would change in which pieces a prompt is computed.
+        shares_prefixes=not is_deterministic,
     )
     admission = Admission(slots, _warm_up(pipeline, model))
     stepper, commands = Stepper(pipeline, admission), Commands(link)
-    link.sendall(orjson.dumps({"ready": os.getpid()}) + b"\n")
+    link.sendall(orjson.dumps({"ready": os.getpid(), "processor": processor()}) + b"\n")
     while True:
         for command in commands.take(wait=not stepper.is_busy()):
             stepper.obey(command)
@@ -150,10 +154,11 @@ def _warm_up(pipeline: Pipeline, model: InstalledModel) -> float:
 def main() -> None:
     """Run until the HTTP process closes the socket or a step fails."""
     die_with_parent()
-    folder, slots, descriptor = sys.argv[1:4]
+    folder, slots, descriptor, *more = sys.argv[1:]
     link = socket.socket(fileno=int(descriptor))
     try:
-        serve(read_model(Path(folder)), int(slots), link)
+        is_deterministic = more == [DETERMINISTIC]
+        serve(read_model(Path(folder)), int(slots), link, is_deterministic=is_deterministic)
     except (EOFError, ConnectionError):
         os._exit(0)  # the pipeline's own threads would be waited for
 

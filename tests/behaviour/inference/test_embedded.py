@@ -1,7 +1,12 @@
 """Inference on the embedded models, through the whole server and the official client."""
 
+import asyncio
 import json
+import os
+import signal
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,7 +17,9 @@ from tests.support.server import Server, running_server
 from tokenizers import Tokenizer
 
 from linarite.engines import architecture, reference
+from linarite.engines.client import Engines
 from linarite.engines.installed import folder_of
+from linarite.engines.place import host_socket
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
@@ -25,10 +32,16 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     pulled(CHAT)
     pulled(EMBEDDING)
     folder = tmp_path_factory.mktemp("embedded")
-    aliases = {"gpt-4o-mini-2024-07-18": CHAT}
+    declared = {
+        "aliases": {"gpt-4o-mini-2024-07-18": CHAT},
+        "deployments": [
+            {"name": "exact", "model": CHAT, "deterministic": True},
+            {"name": "exact-vectors", "model": EMBEDDING, "deterministic": True},
+        ],
+    }
     with (
         engine_host(folder),
-        running_server(folder, models_dir=models_folder(), aliases=aliases) as running,
+        running_server(folder, models_dir=models_folder(), **declared) as running,
     ):
         yield running
 
@@ -37,6 +50,16 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def client(embedded: Server) -> Iterator[openai.AzureOpenAI]:
     with embedded.sdk(timeout=120) as one:
         yield one
+
+
+def engines_of(server: Server, model_id: str) -> list[dict[str, Any]]:
+    """The engines that run for a model, as their host tells it."""
+
+    async def asked() -> list[dict[str, Any]]:
+        async with Engines(host_socket(server.settings.data)) as engines:
+            return await engines.state()
+
+    return [engine for engine in asyncio.run(asked()) if engine["id"] == model_id]
 
 
 def own_logprobs(prompt: str, said: list[str]) -> list[float]:
@@ -117,6 +140,66 @@ def test_a_streams_logprobs_are_those_of_the_whole_answer_and_end_with_its_text(
         written = b"".join(bytes(one.bytes) for one in told).decode("utf-8", "ignore")
         assert written == whole.message.content
         assert all(one.top_logprobs == [] and one.logprob <= 0 for one in told)
+
+
+def said_by(client: openai.AzureOpenAI, **asked: Any) -> tuple[Any, ...]:
+    """What a deterministic deployment says of itself and answers, to the last bit."""
+    request = {"model": "exact", "messages": CAPITAL, "max_tokens": 16, "logprobs": True}
+    answer = client.chat.completions.create(**request | asked)
+    said = [choice.model_dump_json() for choice in answer.choices]
+    return answer.system_fingerprint, *said, answer.usage.model_dump_json()
+
+
+@pytest.mark.parametrize(("times", "chats"), [(3, 2), pytest.param(20, 8, marks=pytest.mark.slow)])
+def test_a_deterministic_deployment_says_the_same_whatever_else_is_done(
+    client, embedded, times, chats
+):
+    """Beside chats with the same model's other engine, and by a new engine."""
+    once = said_by(client, n=2, seed=3)
+    is_over = threading.Event()
+
+    def compete(number: int) -> None:
+        while not is_over.is_set():
+            asked: Any = [{"role": "user", "content": f"Tell me {number} stories of the sea."}]
+            client.chat.completions.create(model=CHAT, messages=asked, max_tokens=30)
+
+    with ThreadPoolExecutor(10) as pool:
+        others = [pool.submit(compete, number) for number in range(chats)]
+        try:
+            # two at a time, so that one waits for the other
+            again = list(pool.map(lambda _: said_by(client, n=2, seed=3), range(times)))
+        finally:
+            is_over.set()
+        for other in others:
+            other.result()
+    leaving = client.chat.completions.create(
+        model="exact", messages=CAPITAL, max_tokens=500, temperature=2, stream=True
+    )
+    next(iter(leaving))
+    leaving.close()
+    after_a_client_left = said_by(client, n=2, seed=3)
+    engine = {one["deterministic"]: one for one in engines_of(embedded, CHAT)}[True]
+    os.kill(engine["pid"], signal.SIGKILL)
+    by_a_new_engine = said_by(client.with_options(max_retries=5), n=2, seed=3)
+
+    assert {*again, after_a_client_left, by_a_new_engine} == {once}
+    assert once[0].endswith("_deterministic")
+    assert once[1] != once[2]  # each of the answers has a seed of its own
+
+
+def test_a_deterministic_deployment_without_a_seed_takes_always_the_same(client):
+    assert said_by(client) == said_by(client)
+    assert said_by(client, seed=0) == said_by(client)
+    assert said_by(client, seed=5) != said_by(client)
+
+
+def test_a_deterministic_deployments_vectors_do_not_depend_on_what_stands_beside_them(client):
+    texts = ["a", "the orbit of Mars " * 30, "eating food"]
+
+    together = client.embeddings.create(model="exact-vectors", input=texts).data
+    alone = [client.embeddings.create(model="exact-vectors", input=t).data[0] for t in texts]
+
+    assert [one.embedding for one in together] == [one.embedding for one in alone]
 
 
 def test_like_texts_have_like_embeddings(client):

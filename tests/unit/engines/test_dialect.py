@@ -2,6 +2,7 @@
 
 import base64
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,6 +111,18 @@ def test_a_prompt_over_the_context_is_refused_in_openais_words():
         "in the messages, 30 in the completion). Please reduce the length of the messages or "
         "completion."
     )
+
+
+def test_a_deterministic_engine_has_a_seed_where_none_is_given():
+    _, wanted = dialect.read_chat({"messages": HELLO}, EMBEDDED_CHAT)
+    _, seeded = dialect.read_chat({"messages": HELLO, "seed": 5}, EMBEDDED_CHAT)
+    rest: dict[str, Any] = {"max_tokens": 5, "index": 1, "eos": (0,)}
+
+    samplings = [one.sampling(**rest, is_deterministic=True) for one in (wanted, wanted, seeded)]
+
+    assert [sampling.seed for sampling in samplings] == [1, 1, 6]
+    assert not any(sampling.can_resume for sampling in samplings)
+    assert wanted.sampling(**rest).seed != wanted.sampling(**rest).seed
 
 
 @pytest.mark.parametrize(

@@ -77,9 +77,10 @@ class Inference:
         """The engine behind `target`; an embedded one is started if it does not run."""
         model = target.model
         if model.base is None:
-            return await engines.reach(self.place_of(model))
-        # A tuned model's folder may have to be put together first.
-        return await engines.reach(await run_in_threadpool(self.place_of, model))
+            place = self.place_of(model)
+        else:  # a tuned model's folder may have to be put together first
+            place = await run_in_threadpool(self.place_of, model)
+        return await engines.reach(place.answering_for(target.deployment.deterministic))
 
     def prepare(self, operation: str, target: Target, body: dict[str, Any]) -> bytes:
         """What the engine is sent for `body`.
@@ -93,6 +94,7 @@ class Inference:
             InferenceRefused: a parameter is out of range, or the model cannot do that.
         """
         able = target.model.able
+        _check_determinism(target)
         _check_operation(operation, target.model, able)
         try:
             check_metadata(body.get("metadata"))
@@ -206,6 +208,15 @@ def _refused(errors: Sequence[Any]) -> InferenceRefused:
 
 def _param(target: str | None) -> str | None:
     return target.removeprefix("$.").removeprefix("$") or None if target else None
+
+
+def _check_determinism(target: Target) -> None:
+    """Its model may have become another since it was deployed."""
+    if target.deployment.deterministic and target.model.upstream is not None:
+        raise InferenceRefused(
+            f"The deployment {target.deployment.id!r} is deterministic, and its model is answered "
+            "by an upstream now, which promises nothing of the kind."
+        )
 
 
 def _check_operation(operation: str, model: ModelRecord, able: Capabilities) -> None:
