@@ -10,6 +10,8 @@ class Capabilities:
     """What an engine answers. A field is False where a request for it is refused with 400."""
 
     name: str
+    examples: str = ""
+    """Engines of the kind, for callers who look for one."""
     chat: bool = False
     completion: bool = False
     embeddings: bool = False
@@ -21,7 +23,13 @@ class Capabilities:
     top_logprobs: bool = False
     """Of those that were not, too."""
     logit_bias: bool = False
+    reasoning: bool = False
+    """How long it thinks and how much it says."""
+    audio: bool = False
     images: bool = False
+    web_search: bool = False
+    data_sources: bool = False
+    service_tiers: bool = False
     echo: bool = False
     suffix: bool = False
     dimensions: bool = False
@@ -49,6 +57,7 @@ EMBEDDED_EMBEDDING = Capabilities(
 )
 UPSTREAM_CHAT = Capabilities(
     "upstream chat engine",
+    examples="vLLM, llama-server or any other OpenAI-compatible server",
     chat=True,
     completion=True,
     streaming=True,
@@ -57,10 +66,19 @@ UPSTREAM_CHAT = Capabilities(
     logprobs=True,
     top_logprobs=True,
     logit_bias=True,
+    reasoning=True,
+    audio=True,
+    web_search=True,
+    service_tiers=True,
     echo=True,
     suffix=True,
 )
-UPSTREAM_EMBEDDING = Capabilities("upstream embedding engine", embeddings=True, dimensions=True)
+UPSTREAM_EMBEDDING = Capabilities(
+    "upstream embedding engine",
+    examples="vLLM or any other OpenAI-compatible server",
+    embeddings=True,
+    dimensions=True,
+)
 
 TABLE = (EMBEDDED_CHAT, EMBEDDED_EMBEDDING, UPSTREAM_CHAT, UPSTREAM_EMBEDDING)
 
@@ -81,6 +99,13 @@ PARAMETERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("logprobs", "top_logprobs", lambda value: isinstance(value, bool) or value == 0),
     ("top_logprobs", "top_logprobs", lambda value: value == 0),
     ("logit_bias", "logit_bias", lambda value: value == {}),
+    ("reasoning_effort", "reasoning", lambda value: value == "none"),
+    ("verbosity", "reasoning", lambda value: value == "medium"),
+    ("modalities", "audio", lambda value: value == ["text"]),
+    ("audio", "audio", lambda value: False),
+    ("web_search_options", "web_search", lambda value: False),
+    ("data_sources", "data_sources", lambda value: value == []),
+    ("service_tier", "service_tiers", lambda value: value in ("auto", "default")),
     ("echo", "echo", lambda value: value is False),
     ("suffix", "suffix", lambda value: value == ""),
     ("dimensions", "dimensions", lambda value: False),
@@ -88,10 +113,47 @@ PARAMETERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
 """Parameter, the capability behind it, and the values that ask for nothing."""
 
 
-def first_unable(body: Mapping[str, Any], able: Capabilities) -> str | None:
+WITHOUT_EFFECT: Mapping[str, str] = {
+    "user": "who asks: told to nobody but a stored completion",
+    "safety_identifier": "who asks, for a service that watches its users",
+    "prompt_cache_key": "where a service may look for a computed prompt; here all of them are",
+    "prompt_cache_retention": "how long it may keep that",
+    "prediction": "a guess at the answer, which could only make it quicker",
+}
+"""Parameters of chats that change no answer, and what they tell; the embedded engine lets them by.
+"""
+
+
+@dataclass(frozen=True)
+class Unable:
+    """A parameter that asks for what an engine cannot, and what its caller is told."""
+
+    param: str
+    text: str
+
+
+def first_unable(body: Mapping[str, Any], able: Capabilities) -> Unable | None:
     """The first parameter of a request that asks for what the engine cannot, if any."""
     for param, capability, asks_nothing in PARAMETERS:
         value = body.get(param)
         if value is not None and not getattr(able, capability) and not asks_nothing(value):
-            return param
+            return unable(param, capability, able, value)
     return None
+
+
+def unable(param: str, capability: str, able: Capabilities, value: Any = None) -> Unable:
+    """What a caller is told who asks an engine for a capability that it has not got.
+
+    A `value` that is a word or a number is named, for another one may do.
+    """
+    shown = f" of {value!r}" if isinstance(value, str | int) and value is not True else ""
+    having = [
+        other
+        for other in TABLE
+        if getattr(other, capability) and other.embeddings == able.embeddings
+    ]
+    told = " or ".join(
+        f"an {other.name}" + (f" ({other.examples})" if other.examples else "") for other in having
+    )
+    which = f"{told} has it" if told else "no engine here has it"
+    return Unable(param, f"`{param}`{shown} is not supported by the {able.name}; {which}.")

@@ -1,7 +1,7 @@
 """OpenAI's dialect as the embedded engines speak it: requests read, faults named, answers shaped.
 
 Pure functions over dictionaries. A parameter that an engine cannot honour is refused by name
-rather than passed over; what cannot change an answer (`user`, `store`, `metadata`, …) is let by.
+rather than passed over; what cannot change an answer (`capabilities.WITHOUT_EFFECT`) is let by.
 """
 
 import base64
@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from linarite.engines.answers import TextPiece
-from linarite.engines.capabilities import PARAMETERS, Capabilities, first_unable
+from linarite.engines.capabilities import (
+    PARAMETERS,
+    WITHOUT_EFFECT,
+    Capabilities,
+    Unable,
+    first_unable,
+)
 from linarite.engines.logprobs import TokenTexts
 from linarite.engines.sampling import Sampling
 from linarite.errors import InferenceRefused
@@ -42,20 +48,10 @@ _SHARED = {
     "top_p",
     "user",
 }
-_LET_BY = {
-    "metadata",
-    "parallel_tool_calls",
-    "prediction",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "service_tier",
-    "store",
-    "tool_choice",
-    "verbosity",
-}
-_CHAT_KEYS = _SHARED | _LET_BY | {"messages", "max_completion_tokens", "modalities"}
+_LET_BY = {"metadata", "parallel_tool_calls", "store", "tool_choice"} | set(WITHOUT_EFFECT)
+_CHAT_KEYS = _SHARED | _LET_BY | {"messages", "max_completion_tokens"}
 _COMPLETION_KEYS = _SHARED | {"prompt", "best_of"}
+_STREAM_OPTIONS = {"include_usage"}
 _EMBEDDING_KEYS = {"input", "model", "encoding_format", "user"}
 _ROLES = {"system", "developer", "user", "assistant"}
 
@@ -109,6 +105,11 @@ def refusal(message: str, param: str | None = None, code: str | None = None) -> 
     return InferenceRefused(message, param=param, code=code)
 
 
+def unsupported(lacking: Unable) -> InferenceRefused:
+    """The refusal of a parameter that asks for what the engine cannot."""
+    return refusal(lacking.text, lacking.param, code="unsupported_parameter")
+
+
 def read_chat(body: Mapping[str, Any], able: Capabilities) -> tuple[list[dict[str, Any]], Wanted]:
     """The messages of a chat, as templates take them, and what is asked.
 
@@ -124,11 +125,8 @@ def read_chat(body: Mapping[str, Any], able: Capabilities) -> tuple[list[dict[st
             f"'messages' has {len(messages)} items; at most {MOST_MESSAGES} are allowed.",
             "messages",
         )
-    if body.get("modalities") not in (None, ["text"]):
-        raise refusal(
-            "'modalities' must be [\"text\"]: this engine only writes text.", "modalities"
-        )
-    limit = "max_completion_tokens" if body.get("max_completion_tokens") else "max_tokens"
+    is_newer = body.get("max_completion_tokens") is not None
+    limit = "max_completion_tokens" if is_newer else "max_tokens"
     wanted = _wanted(body, able, limit, logprobs=_flag(body, "logprobs"))
     return [_message(item, at) for at, item in enumerate(messages)], wanted
 
@@ -299,13 +297,9 @@ def error_body(error: InferenceRefused) -> dict[str, Any]:
 
 
 def _refuse_what_it_cannot(body: Mapping[str, Any], able: Capabilities, known: set[str]) -> None:
-    unable = first_unable(body, able)
-    if unable is not None:
-        raise refusal(
-            f"'{unable}' is not supported by this model's engine ({able.name}).",
-            unable,
-            code="unsupported_parameter",
-        )
+    lacking = first_unable(body, able)
+    if lacking is not None:
+        raise unsupported(lacking)
     named = {param for param, _, _ in PARAMETERS}
     for param, value in body.items():
         if value is not None and param not in known and param not in named:
@@ -317,6 +311,10 @@ def _wanted(body: Mapping[str, Any], able: Capabilities, limit: str, *, logprobs
     if not isinstance(options, dict):
         raise refusal("'stream_options' must be an object.", "stream_options")
     is_stream = _flag(body, "stream")
+    for option, value in options.items():
+        if value and option not in _STREAM_OPTIONS:
+            param = f"stream_options.{option}"
+            raise refusal(f"'{param}' is not known to this engine.", param)
     if body.get("stream_options") is not None and not is_stream:
         raise refusal(
             "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
@@ -332,7 +330,7 @@ def _wanted(body: Mapping[str, Any], able: Capabilities, limit: str, *, logprobs
         seed=None if body.get("seed") is None else _whole(body, "seed", 0, -(2**63), 2**63 - 1),
         stops=_stops(body.get("stop")),
         is_stream=is_stream,
-        include_usage=bool(options.get("include_usage")),
+        include_usage=_flag(options, "include_usage"),
         logprobs=logprobs,
     )
 

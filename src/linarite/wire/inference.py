@@ -147,6 +147,22 @@ class ChatCompletionRequest(GenerationRequest):
     store: bool | None = None
     metadata: Metadata | None = None
 
+    @field_validator("max_completion_tokens")
+    @classmethod
+    def _is_the_only_limit(cls, limit: int | None, info: ValidationInfo) -> int | None:
+        if limit is not None and info.data.get("max_tokens") is not None:
+            raise PydanticCustomError("one_limit", "Not allowed together with `max_tokens`")
+        return limit
+
+    @field_validator("metadata")
+    @classmethod
+    def _belongs_to_what_is_stored(
+        cls, metadata: dict[str, str] | None, info: ValidationInfo
+    ) -> dict[str, str] | None:
+        if metadata and not info.data.get("store"):
+            raise PydanticCustomError("needs_store", "Only allowed when `store` is true")
+        return metadata
+
     @field_validator("top_logprobs")
     @classmethod
     def _belongs_to_logprobs(cls, count: int | None, info: ValidationInfo) -> int | None:

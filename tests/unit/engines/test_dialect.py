@@ -67,6 +67,10 @@ def test_text_parts_are_joined_and_a_developer_is_the_system():
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"wisdom": 5}, "wisdom"),
+        ({"verbosity": "low"}, "verbosity"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"stream": True, "stream_options": {"chunks": 5}}, "stream_options.chunks"),
+        ({"stream": True, "stream_options": {"include_usage": 1}}, "include_usage"),
     ],
 )
 def test_a_wrong_or_unsupported_parameter_is_named(change, param):
@@ -85,6 +89,9 @@ def test_a_wrong_or_unsupported_parameter_is_named(change, param):
         {"logprobs": False},
         {"response_format": {"type": "text"}},
         {"store": True, "metadata": {"a": "b"}, "user": "me"},
+        {"modalities": ["text"], "verbosity": "medium", "service_tier": "auto"},
+        {"prediction": {"type": "content", "content": "hi"}, "prompt_cache_key": "a"},
+        {"stream": True, "stream_options": {"include_obfuscation": False}},
     ],
 )
 def test_a_parameter_that_asks_for_nothing_is_let_by(change):

@@ -231,9 +231,9 @@ def _check_operation(operation: str, model: ModelRecord, able: Capabilities) -> 
 
 
 def _check_parameters(operation: str, body: Mapping[str, Any], able: Capabilities) -> None:
-    unable = first_unable(body, able)
-    if unable is not None:
-        raise _unsupported(unable, f"this model's {able.name} does not support it")
+    lacking = first_unable(body, able)
+    if lacking is not None:
+        raise InferenceRefused(lacking.text, param=lacking.param, code="unsupported_parameter")
     if body.get("store") and operation != CHAT:
         raise _unsupported("store", "only chats can be stored")
     if operation == EMBEDDINGS:  # whose `n`, if any, nobody has looked at: it has no such field
