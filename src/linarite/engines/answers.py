@@ -106,6 +106,15 @@ class Answers:
             for index in range(self.count)
         ]
 
+    def likeliest(self, pieces: Sequence[TextPiece], count: int) -> list[TextPiece]:
+        """The `count` answers of each prompt whose tokens are the likeliest on average."""
+        each = self.count // len(self._prompts)
+        kept = []
+        for first in range(0, self.count, each):
+            ranked = sorted(range(first, first + each), key=self._mean_logprob, reverse=True)
+            kept += [pieces[index] for index in ranked[:count]]
+        return kept
+
     def usage(self) -> dict[str, int]:
         """Tokens of the prompts and of what was said, the end of an answer included."""
         asked = sum(len(prompt) for prompt in self._prompts)
@@ -115,6 +124,10 @@ class Answers:
             "completion_tokens": said,
             "total_tokens": asked + said,
         }
+
+    def _mean_logprob(self, index: int) -> float:
+        logprobs = self._logprobs[index]
+        return sum(logprobs) / len(logprobs)
 
     def _newly_told(self, index: int) -> list[Spoken]:
         """The tokens whose text is out since the last piece, without the one that ends it."""

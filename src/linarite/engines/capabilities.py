@@ -22,6 +22,8 @@ class Capabilities:
     """Of the tokens that were chosen."""
     top_logprobs: bool = False
     """Of those that were not, too."""
+    prompt_logprobs: bool = False
+    """Of the prompt's tokens."""
     logit_bias: bool = False
     reasoning: bool = False
     """How long it thinks and how much it says."""
@@ -31,6 +33,7 @@ class Capabilities:
     data_sources: bool = False
     service_tiers: bool = False
     echo: bool = False
+    best_of: bool = False
     suffix: bool = False
     dimensions: bool = False
     fine_tune: bool = False
@@ -48,6 +51,8 @@ EMBEDDED_CHAT = Capabilities(
     completion=True,
     streaming=True,
     logprobs=True,
+    echo=True,
+    best_of=True,
     fine_tune=True,
     priority=True,
     exact_counts=True,
@@ -65,12 +70,14 @@ UPSTREAM_CHAT = Capabilities(
     structured_output=True,
     logprobs=True,
     top_logprobs=True,
+    prompt_logprobs=True,
     logit_bias=True,
     reasoning=True,
     audio=True,
     web_search=True,
     service_tiers=True,
     echo=True,
+    best_of=True,
     suffix=True,
 )
 UPSTREAM_EMBEDDING = Capabilities(
@@ -108,7 +115,8 @@ PARAMETERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("service_tier", "service_tiers", lambda value: value in ("auto", "default")),
     ("echo", "echo", lambda value: value is False),
     ("suffix", "suffix", lambda value: value == ""),
-    ("dimensions", "dimensions", lambda value: False),
+    # Only its engine knows whether it is the model's own number, of which nothing is asked.
+    ("dimensions", "dimensions", lambda value: True),
 )
 """Parameter, the capability behind it, and the values that ask for nothing."""
 
@@ -137,16 +145,19 @@ def first_unable(body: Mapping[str, Any], able: Capabilities) -> Unable | None:
     for param, capability, asks_nothing in PARAMETERS:
         value = body.get(param)
         if value is not None and not getattr(able, capability) and not asks_nothing(value):
-            return unable(param, capability, able, value)
+            # A word or a number is named, for another one may do.
+            is_named = isinstance(value, str | int) and value is not True
+            return unable(param, capability, able, f" of {value!r}" if is_named else "")
+    if body.get("echo") and body.get("logprobs") is not None and not able.prompt_logprobs:
+        return unable("logprobs", "prompt_logprobs", able, " with `echo`")
     return None
 
 
-def unable(param: str, capability: str, able: Capabilities, value: Any = None) -> Unable:
+def unable(param: str, capability: str, able: Capabilities, detail: str = "") -> Unable:
     """What a caller is told who asks an engine for a capability that it has not got.
 
-    A `value` that is a word or a number is named, for another one may do.
+    `detail` is said after the parameter's name.
     """
-    shown = f" of {value!r}" if isinstance(value, str | int) and value is not True else ""
     having = [
         other
         for other in TABLE
@@ -156,4 +167,4 @@ def unable(param: str, capability: str, able: Capabilities, value: Any = None) -
         f"an {other.name}" + (f" ({other.examples})" if other.examples else "") for other in having
     )
     which = f"{told} has it" if told else "no engine here has it"
-    return Unable(param, f"`{param}`{shown} is not supported by the {able.name}; {which}.")
+    return Unable(param, f"`{param}`{detail} is not supported by the {able.name}; {which}.")

@@ -7,7 +7,7 @@ rather than passed over; what cannot change an answer (`capabilities.WITHOUT_EFF
 import base64
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from linarite.engines.capabilities import (
     Capabilities,
     Unable,
     first_unable,
+    unable,
 )
 from linarite.engines.logprobs import TokenTexts
 from linarite.engines.sampling import Sampling
@@ -72,6 +73,15 @@ class Wanted:
     include_usage: bool
     logprobs: bool = False
     """Whether the log-probability of each chosen token is part of the answer."""
+    echo: bool = False
+    """Whether the prompt is the beginning of the answer."""
+    best_of: int = 1
+    """How many answers to make for each prompt, of which the likeliest `count` are given."""
+
+    @property
+    def made(self) -> int:
+        """How many answers are made for each prompt."""
+        return max(self.count, self.best_of)
 
     def sampling(
         self, *, max_tokens: int, index: int, eos: tuple[int, ...], is_deterministic: bool = False
@@ -93,7 +103,7 @@ class Wanted:
             frequency_penalty=self.frequency_penalty,
             seed=seed,
             eos=eos,
-            logprobs=self.logprobs,
+            logprobs=self.logprobs or self.made > self.count,
             can_resume=not is_deterministic
             and not has_penalty
             and not (is_random and self.seed is not None),
@@ -142,20 +152,31 @@ def read_completion(
     _refuse_what_it_cannot(body, able, _COMPLETION_KEYS)
     prompts = _texts_or_tokens(body.get("prompt"), "prompt")
     wanted = _wanted(body, able, "max_tokens", logprobs=body.get("logprobs") is not None)
-    if _whole(body, "best_of", wanted.count, 1, able.most_answers) > wanted.count:
-        raise refusal("'best_of' above 'n' is not supported by this engine.", "best_of")
-    return prompts, wanted
+    best_of = _whole(body, "best_of", wanted.count, wanted.count, able.most_answers)
+    if best_of > wanted.count and wanted.is_stream:
+        raise refusal("'best_of' above 'n' cannot be streamed.", "best_of")
+    return prompts, replace(wanted, echo=_flag(body, "echo"), best_of=best_of)
 
 
 def read_embedding(
-    body: Mapping[str, Any], able: Capabilities
+    body: Mapping[str, Any], able: Capabilities, dimensions: int | None = None
 ) -> tuple[list[str | list[int]], bool]:
     """The inputs to embed, and whether they are wanted in base64.
+
+    Args:
+        body: the request.
+        able: what this engine can.
+        dimensions: how many numbers the model's vectors have.
 
     Raises:
         InferenceRefused: a parameter is wrong or not within this engine's capabilities.
     """
     _refuse_what_it_cannot(body, able, _EMBEDDING_KEYS)
+    wanted = body.get("dimensions")
+    if wanted is not None and wanted != dimensions:
+        lacking = unable("dimensions", "dimensions", able, f" of {wanted!r}")
+        told = f"{lacking.text} Vectors of this model have {dimensions} numbers."
+        raise unsupported(Unable(lacking.param, told))
     form = body.get("encoding_format", "float")
     if form not in ("float", "base64", None):
         raise refusal(

@@ -14,6 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from aiohttp import web
 from tokenizers import Tokenizer
 
 from linarite.engines import dialect
-from linarite.engines.answers import Answers
+from linarite.engines.answers import Answers, TextPiece
 from linarite.engines.capabilities import capabilities
 from linarite.engines.dialect import Wanted
 from linarite.engines.fingerprints import fingerprint
@@ -80,12 +81,16 @@ class TextEngine:
             raise dialect.refusal("This model has no chat template; use completions.", "messages")
         text = self._template.render(messages)
         prompt = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return await self._answer(request, [prompt], wanted, is_chat=True)
+        return await self._answer(request, [prompt], wanted, [""], is_chat=True)
 
     async def completion(self, request: web.Request) -> web.StreamResponse:
         given, wanted = dialect.read_completion(await _json(request), self._able)
         prompts = [self._tokens(one) for one in given]
-        return await self._answer(request, prompts, wanted, is_chat=False)
+        echoes = [self._text(one) if wanted.echo else "" for one in given]
+        return await self._answer(request, prompts, wanted, echoes, is_chat=False)
+
+    def _text(self, given: str | list[int]) -> str:
+        return given if isinstance(given, str) else self._tokenizer.decode(given)
 
     def _tokens(self, given: str | list[int]) -> list[int]:
         tokens = self._tokenizer.encode(given).ids if isinstance(given, str) else given
@@ -94,8 +99,15 @@ class TextEngine:
         return tokens or list(self.model.eos_token_ids[:1])
 
     async def _answer(
-        self, request: web.Request, prompts: Sequence[list[int]], wanted: Wanted, *, is_chat: bool
+        self,
+        request: web.Request,
+        prompts: Sequence[list[int]],
+        wanted: Wanted,
+        echoes: Sequence[str],
+        *,
+        is_chat: bool,
     ) -> web.StreamResponse:
+        """What is said to each prompt, behind its echo."""
         rooms = [
             dialect.room_for_answer(
                 self.model.context_tokens, len(prompt), wanted.max_tokens, is_chat=is_chat
@@ -114,7 +126,7 @@ class TextEngine:
                     is_deterministic=self._is_deterministic,
                 )
                 for room in rooms
-                for index in range(wanted.count)
+                for index in range(wanted.made)
             ],
             wanted.stops,
             is_batch=_is_batch(request),
@@ -128,9 +140,16 @@ class TextEngine:
             "system_fingerprint": self._fingerprint,
         }
         texts = self._texts if wanted.logprobs else None
+        echoes = [echo for echo in echoes for _ in range(wanted.count)]
         if wanted.is_stream:
-            return await _stream(request, head, answers, wanted, texts, is_chat=is_chat)
+            return await _stream(request, head, answers, wanted, texts, echoes, is_chat=is_chat)
         pieces = await answers.whole()
+        if wanted.made > wanted.count:
+            pieces = answers.likeliest(pieces, wanted.count)
+        pieces = [
+            replace(piece, text=echo + piece.text)
+            for echo, piece in zip(echoes, pieces, strict=True)
+        ]
         shape = dialect.chat_answer if is_chat else dialect.completion_answer
         return _reply(shape(head, pieces, answers.usage(), texts))
 
@@ -141,6 +160,7 @@ async def _stream(
     answers: Answers,
     wanted: Wanted,
     texts: TokenTexts | None,
+    echoes: Sequence[str],
     *,
     is_chat: bool,
 ) -> web.StreamResponse:
@@ -163,6 +183,9 @@ async def _stream(
         if is_chat:
             opening = {"role": "assistant", "content": "", "refusal": None}
             await send([dialect.chat_piece(at, opening) for at in range(answers.count)])
+        for index, echo in enumerate(echoes):
+            for choice in dialect.completion_pieces(TextPiece(index, echo), None, 0):
+                await send([choice])
         try:
             while True:
                 made = dialect.chat_pieces if is_chat else dialect.completion_pieces
@@ -198,6 +221,7 @@ class EmbeddingEngine:
         self._tokenizer = Tokenizer.from_file(str(model.hf_folder / "tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._words = self._tokenizer.get_vocab_size()
         together = 1 if is_deterministic else TEXTS_PER_RUN
         self._embedder = Embedder(Encoder(model.onnx_file), together)
 
@@ -205,8 +229,11 @@ class EmbeddingEngine:
         return [web.post("/v1/embeddings", self.embed)]
 
     async def embed(self, request: web.Request) -> web.StreamResponse:
-        inputs, in_base64 = dialect.read_embedding(await _json(request), self._able)
-        tokens = [self._tokens(one) for one in inputs]
+        inputs, in_base64 = dialect.read_embedding(
+            await _json(request), self._able, self.model.dimensions
+        )
+        # Thousands of long texts would keep everybody else waiting for a second.
+        tokens = await asyncio.to_thread(lambda: [self._tokens(one) for one in inputs])
         vectors = await self._embedder.embed(tokens, is_batch=_is_batch(request))
         total = sum(len(one) for one in tokens)
         return _reply(dialect.embedding_answer(self.model.id, vectors, total, in_base64=in_base64))
@@ -222,8 +249,14 @@ class EmbeddingEngine:
                 "input",
                 code="context_length_exceeded",
             )
-        if any(token >= self._tokenizer.get_vocab_size() for token in tokens):
-            raise dialect.refusal("'input' holds a token that this model does not know.", "input")
+        unknown = next((token for token in tokens if token >= self._words), None)
+        if unknown is not None:
+            raise dialect.refusal(
+                f"'input' holds the token {unknown}; this model knows those below {self._words}. "
+                "Token ids must be of the model's own tokenizer: send text instead (in LangChain "
+                "check_embedding_ctx_length=False).",
+                "input",
+            )
         return tokens
 
 

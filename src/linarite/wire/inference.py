@@ -186,6 +186,8 @@ class CompletionRequest(GenerationRequest):
     def _is_at_least_n(cls, best_of: int | None, info: ValidationInfo) -> int | None:
         if best_of is not None and best_of < (info.data.get("n") or 1):
             raise PydanticCustomError("best_of_below_n", "Input should be at least `n`")
+        if best_of is not None and best_of > (info.data.get("n") or 1) and info.data.get("stream"):
+            raise PydanticCustomError("best_of_streamed", "Above `n` it cannot be streamed")
         return best_of
 
 

@@ -1,6 +1,7 @@
 """Inference on the embedded models, through the whole server and the official client."""
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -210,6 +211,77 @@ def test_like_texts_have_like_embeddings(client):
     food, meal, mars = (item.embedding for item in answer.data)
     assert len(food) == 384
     assert dot(food, meal) > 0.6 > dot(food, mars)
+
+
+@pytest.mark.parametrize("prompt", ["Once upon a time", [504, 1977, 282]])
+def test_an_echo_stands_before_each_answer_streamed_or_whole(client, prompt):
+    asked: Any = {"model": "exact", "prompt": prompt, "max_tokens": 6, "n": 2}
+    plain = client.completions.create(**asked)
+
+    whole = client.completions.create(**asked, echo=True)
+    stream = client.completions.create(**asked, echo=True, stream=True)
+
+    streamed = ["", ""]
+    for chunk in stream:
+        streamed[chunk.choices[0].index] += chunk.choices[0].text
+    said = [choice.text for choice in whole.choices]
+    echo = said[0].removesuffix(plain.choices[0].text)
+    assert said == [echo + choice.text for choice in plain.choices] == streamed
+    assert echo == (prompt if isinstance(prompt, str) else "The story of")
+    assert whole.usage == plain.usage
+
+
+def test_the_best_of_several_has_the_likeliest_tokens(client):
+    asked: Any = {"model": "exact", "prompt": "Once upon", "max_tokens": 6, "seed": 2}
+    every = client.completions.create(**asked, n=4, logprobs=0)
+
+    best = client.completions.create(**asked, n=2, best_of=4)
+
+    def mean(choice: Any) -> float:
+        return sum(choice.logprobs.token_logprobs) / len(choice.logprobs.token_logprobs)
+
+    ranked = sorted(every.choices, key=mean, reverse=True)
+    assert [one.text for one in best.choices] == [one.text for one in ranked[:2]]
+    assert [one.index for one in best.choices] == [0, 1]
+    assert best.usage == every.usage
+
+
+def test_token_lists_are_the_models_own(client):
+    words = Tokenizer.from_file(str(folder_of(models_folder(), EMBEDDING) / "hf/tokenizer.json"))
+    texts = ["eating food", "the orbit of Mars"]
+    lists = [words.encode(text).ids for text in texts]
+    lists = [[token for token in tokens if token] for tokens in lists]  # which is padding
+
+    by_text = client.embeddings.create(model="exact-vectors", input=texts)
+    by_tokens = client.embeddings.create(model="exact-vectors", input=lists)
+    one = client.embeddings.create(model="exact-vectors", input=lists[1], dimensions=384)
+
+    assert [x.embedding for x in by_tokens.data] == [x.embedding for x in by_text.data]
+    assert one.data[0].embedding == by_text.data[1].embedding
+    with pytest.raises(openai.BadRequestError, match="100257; this model knows those below 30522"):
+        client.embeddings.create(model=EMBEDDING, input=[[5, 100_257]])
+    with pytest.raises(openai.BadRequestError, match="`dimensions` of 64 is not supported"):
+        client.embeddings.create(model=EMBEDDING, input="a", dimensions=64)
+    for empty in ("", [], [""], [[]]):
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.embeddings.create(model=EMBEDDING, input=empty)
+        assert (refused.value.param or "").startswith("input")
+
+
+def test_two_thousand_inputs_keep_their_order_in_either_form(client):
+    inputs = [f"number {at % 5}" for at in range(2048)]
+
+    numbers = client.embeddings.create(model=EMBEDDING, input=inputs, encoding_format="float")
+    packed = client.embeddings.create(model=EMBEDDING, input=inputs, encoding_format="base64")
+
+    assert [one.index for one in numbers.data] == list(range(2048))
+    alike = [
+        dot(one.embedding, numbers.data[at % 5].embedding) for at, one in enumerate(numbers.data)
+    ]
+    assert min(alike) > 0.999 > dot(numbers.data[0].embedding, numbers.data[1].embedding)
+    assert len(base64.b64decode(packed.data[0].embedding)) == 4 * 384
+    with pytest.raises(openai.BadRequestError):
+        client.embeddings.create(model=EMBEDDING, input=[*inputs, "one more"])
 
 
 def test_a_chat_beyond_the_context_is_refused_in_openais_words(client):

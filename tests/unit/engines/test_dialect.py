@@ -108,6 +108,46 @@ def test_a_prompt_is_text_or_tokens_or_several(prompt, read):
     assert prompts == read
 
 
+def test_the_best_of_several_answers_is_chosen_by_their_logprobs():
+    _, wanted = dialect.read_completion({"prompt": "a", "n": 2, "best_of": 5}, EMBEDDED_CHAT)
+
+    assert (wanted.count, wanted.made, wanted.logprobs) == (2, 5, False)
+    assert wanted.sampling(max_tokens=5, index=0, eos=()).logprobs
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"best_of": 1, "n": 2}, "best_of"),
+        ({"best_of": 2, "stream": True}, "best_of"),
+        ({"best_of": 129}, "best_of"),
+        ({"echo": "yes"}, "echo"),
+        ({"echo": True, "logprobs": 0}, "logprobs"),
+        ({"suffix": "b"}, "suffix"),
+        ({"metadata": {"a": "b"}}, "metadata"),
+    ],
+)
+def test_what_a_completion_cannot_is_named(change, param):
+    with pytest.raises(InferenceRefused) as refused:
+        dialect.read_completion({"prompt": "a", **change}, EMBEDDED_CHAT)
+
+    assert refused.value.param == param
+
+
+def test_vectors_of_another_length_than_the_models_are_refused():
+    asked = {"input": "a", "dimensions": 384}
+
+    dialect.read_embedding(asked, EMBEDDED_EMBEDDING, 384)
+
+    with pytest.raises(InferenceRefused) as refused:
+        dialect.read_embedding(asked, EMBEDDED_EMBEDDING, 1024)
+    assert refused.value.message == (
+        "`dimensions` of 384 is not supported by the embedded embedding engine; an upstream "
+        "embedding engine (vLLM or any other OpenAI-compatible server) has it. Vectors of this "
+        "model have 1024 numbers."
+    )
+
+
 def test_a_prompt_over_the_context_is_refused_in_openais_words():
     with pytest.raises(InferenceRefused) as refused:
         dialect.room_for_answer(100, 80, 30, is_chat=True)

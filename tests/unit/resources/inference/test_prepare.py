@@ -158,6 +158,19 @@ def test_alternatives_to_the_chosen_tokens_are_refused_but_not_the_tokens_own(in
     assert inference.prepare(COMPLETIONS, EMBEDDED, {"prompt": "a", "logprobs": 0})
 
 
+def test_the_log_probabilities_of_an_echoed_prompt_are_refused(refusal):
+    refused = refusal(COMPLETIONS, EMBEDDED, {"prompt": "a", "echo": True, "logprobs": 0})
+
+    assert refused.message.startswith("`logprobs` with `echo` is not supported by the embedded")
+
+
+def test_the_best_of_several_cannot_be_streamed(inference, refusal):
+    asked = {"prompt": "a", "n": 2, "stream": True}
+
+    assert refusal(COMPLETIONS, FOREIGN, asked | {"best_of": 3}).param == "best_of"
+    assert inference.prepare(COMPLETIONS, FOREIGN, asked | {"best_of": 2})
+
+
 def test_only_one_of_the_two_limits_may_be_given(refusal):
     refused = refusal(CHAT, FOREIGN, MESSAGES | {"max_tokens": 5, "max_completion_tokens": 5})
 
@@ -173,7 +186,7 @@ def test_more_answers_than_the_engine_gives_at_once_are_refused(refusal):
     assert refused.param == "n"
 
 
-@pytest.mark.parametrize(("param", "value"), [("echo", True), ("suffix", "end"), ("logprobs", 2)])
+@pytest.mark.parametrize(("param", "value"), [("suffix", "end"), ("logprobs", 2)])
 def test_so_is_what_it_cannot_do_with_a_text(refusal, param, value):
     assert refusal(COMPLETIONS, EMBEDDED, PROMPT | {param: value}).param == param
 
