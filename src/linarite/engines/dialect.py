@@ -53,6 +53,15 @@ _LET_BY = {"metadata", "parallel_tool_calls", "store", "tool_choice"} | set(WITH
 _CHAT_KEYS = _SHARED | _LET_BY | {"messages", "max_completion_tokens"}
 _COMPLETION_KEYS = _SHARED | {"prompt", "best_of"}
 _STREAM_OPTIONS = {"include_usage"}
+_MESSAGE_KEYS = {
+    "content",
+    "function_call",
+    "name",
+    "refusal",
+    "role",
+    "tool_call_id",
+    "tool_calls",
+}
 _EMBEDDING_KEYS = {"input", "model", "encoding_format", "user"}
 _ROLES = {"system", "developer", "user", "assistant"}
 
@@ -138,7 +147,7 @@ def read_chat(body: Mapping[str, Any], able: Capabilities) -> tuple[list[dict[st
     is_newer = body.get("max_completion_tokens") is not None
     limit = "max_completion_tokens" if is_newer else "max_tokens"
     wanted = _wanted(body, able, limit, logprobs=_flag(body, "logprobs"))
-    return [_message(item, at) for at, item in enumerate(messages)], wanted
+    return [_message(item, at) | _name(item, at) for at, item in enumerate(messages)], wanted
 
 
 def read_completion(
@@ -360,6 +369,11 @@ def _message(item: Any, at: int) -> dict[str, Any]:
     where = f"messages[{at}]"
     if not isinstance(item, dict):
         raise refusal(f"'{where}' must be an object with 'role' and 'content'.", where)
+    for key, value in item.items():
+        if key not in _MESSAGE_KEYS and value not in (None, "", [], {}):
+            raise refusal(f"'{where}.{key}' is not known to this engine.", f"{where}.{key}")
+    if item.get("content") is None and isinstance(item.get("refusal"), str):
+        item = {**item, "content": item["refusal"]}
     role = item.get("role")
     if role not in _ROLES:
         known = ", ".join(sorted(_ROLES))
@@ -368,6 +382,16 @@ def _message(item: Any, at: int) -> dict[str, Any]:
         raise refusal(f"'{where}.tool_calls' is not supported by this engine.", where)
     text = _content(item.get("content"), f"{where}.content", may_be_empty=role == "assistant")
     return {"role": "system" if role == "developer" else role, "content": text}
+
+
+def _name(item: Mapping[str, Any], at: int) -> dict[str, str]:
+    """Who speaks in a message, as `templates` takes it."""
+    name = item.get("name")
+    if name is None:
+        return {}
+    if not isinstance(name, str):
+        raise refusal(f"'messages[{at}].name' must be a string.", f"messages[{at}].name")
+    return {"name": name}
 
 
 def _content(content: Any, where: str, *, may_be_empty: bool) -> str:

@@ -33,6 +33,26 @@ def test_text_parts_are_joined_and_a_developer_is_the_system():
     assert messages[0] == {"role": "system", "content": "ab"}
 
 
+def test_an_answer_goes_back_as_it_came_and_a_refusal_is_what_was_said():
+    said = {
+        "role": "assistant",
+        "content": None,
+        "refusal": "No.",
+        "annotations": [],
+        "audio": None,
+    }
+
+    messages, _ = dialect.read_chat({"messages": [*HELLO, said]}, EMBEDDED_CHAT)
+
+    assert messages[1] == {"role": "assistant", "content": "No."}
+
+
+def test_a_speakers_name_is_handed_on():
+    messages, _ = dialect.read_chat({"messages": [{**HELLO[0], "name": "Ada"}]}, EMBEDDED_CHAT)
+
+    assert messages[0]["name"] == "Ada"
+
+
 @pytest.mark.parametrize(
     ("change", "param"),
     [
@@ -45,6 +65,8 @@ def test_text_parts_are_joined_and_a_developer_is_the_system():
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
             "messages[0].content[0].type",
         ),
+        ({"messages": [{**HELLO[0], "audio": {"id": "a"}}]}, "messages[0].audio"),
+        ({"messages": [{**HELLO[0], "name": 5}]}, "messages[0].name"),
         ({"temperature": 2.1}, "temperature"),
         ({"temperature": "hot"}, "temperature"),
         ({"temperature": True}, "temperature"),
