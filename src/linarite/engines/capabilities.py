@@ -36,6 +36,7 @@ EMBEDDED_CHAT = Capabilities(
     chat=True,
     completion=True,
     streaming=True,
+    structured_output=True,
     fine_tune=True,
     priority=True,
     exact_counts=True,
