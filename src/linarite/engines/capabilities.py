@@ -50,6 +50,7 @@ EMBEDDED_CHAT = Capabilities(
     chat=True,
     completion=True,
     streaming=True,
+    structured_output=True,
     logprobs=True,
     echo=True,
     best_of=True,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from linarite.engines.answers import TextPiece
 from linarite.engines.capabilities import (
@@ -22,7 +23,8 @@ from linarite.engines.capabilities import (
     unable,
 )
 from linarite.engines.logprobs import TokenTexts
-from linarite.engines.sampling import Sampling
+from linarite.engines.sampling import Sampling, Structure
+from linarite.engines.structures import Refused
 from linarite.errors import InferenceRefused
 from linarite.wire import inference
 
@@ -67,6 +69,16 @@ _ROLES = {"system", "developer", "user", "assistant"}
 
 
 @dataclass(frozen=True)
+class Form:
+    """What `response_format` asks."""
+
+    structure: Mapping[str, Any]
+    """What the engine's structures are asked for."""
+    name: str = ""
+    """Of a schema."""
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What a request for text asks, apart from its prompt."""
 
@@ -86,6 +98,7 @@ class Wanted:
     """Whether the prompt is the beginning of the answer."""
     best_of: int = 1
     """How many answers to make for each prompt, of which the likeliest `count` are given."""
+    form: Form | None = None
 
     @property
     def made(self) -> int:
@@ -93,7 +106,13 @@ class Wanted:
         return max(self.count, self.best_of)
 
     def sampling(
-        self, *, max_tokens: int, index: int, eos: tuple[int, ...], is_deterministic: bool = False
+        self,
+        *,
+        max_tokens: int,
+        index: int,
+        eos: tuple[int, ...],
+        structure: Structure | None = None,
+        is_deterministic: bool = False,
     ) -> Sampling:
         """The choices behind answer `index`; without a seed each answer gets its own.
 
@@ -103,7 +122,7 @@ class Wanted:
         given = SEED_OF_NONE if self.seed is None and is_deterministic else self.seed
         seed = secrets.randbits(32) if given is None else (given + index) % (1 << 32)
         has_penalty = bool(self.presence_penalty or self.frequency_penalty)
-        is_random = self.temperature > 0
+        has_seed = self.temperature > 0 and self.seed is not None
         return Sampling(
             max_tokens=max_tokens,
             temperature=self.temperature,
@@ -112,10 +131,9 @@ class Wanted:
             frequency_penalty=self.frequency_penalty,
             seed=seed,
             eos=eos,
+            structure=structure,
             logprobs=self.logprobs or self.made > self.count,
-            can_resume=not is_deterministic
-            and not has_penalty
-            and not (is_random and self.seed is not None),
+            can_resume=not (is_deterministic or has_penalty or has_seed or structure is not None),
         )
 
 
@@ -147,6 +165,7 @@ def read_chat(body: Mapping[str, Any], able: Capabilities) -> tuple[list[dict[st
     is_newer = body.get("max_completion_tokens") is not None
     limit = "max_completion_tokens" if is_newer else "max_tokens"
     wanted = _wanted(body, able, limit, logprobs=_flag(body, "logprobs"))
+    wanted = replace(wanted, form=_form(body.get("response_format")))
     return [_message(item, at) | _name(item, at) for at, item in enumerate(messages)], wanted
 
 
@@ -363,6 +382,28 @@ def _wanted(body: Mapping[str, Any], able: Capabilities, limit: str, *, logprobs
         include_usage=_flag(options, "include_usage"),
         logprobs=logprobs,
     )
+
+
+def refused_schema(form: Form, refused: Refused) -> InferenceRefused:
+    """The refusal of a schema that the engine cannot hold an answer to."""
+    return refusal(
+        f"Invalid schema for response_format '{form.name}': In context={refused.context}, "
+        f"{refused.why}",
+        "response_format",
+    )
+
+
+def _form(stated: Any) -> Form | None:
+    """The form that an answer is to have, or None where it may be any text."""
+    if stated is None:
+        return None
+    try:
+        asked = inference.ResponseFormat.model_validate(stated)
+    except ValidationError as error:
+        raise refusal(f"'response_format' is invalid: {error}", "response_format") from error
+    if asked.json_schema is not None:
+        return Form({"schema": asked.json_schema.schema_}, asked.json_schema.name)
+    return None if asked.type == "text" else Form({"object": None})
 
 
 def _message(item: Any, at: int) -> dict[str, Any]:

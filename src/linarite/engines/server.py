@@ -26,14 +26,15 @@ from tokenizers import Tokenizer
 from linarite.engines import dialect
 from linarite.engines.answers import Answers, TextPiece
 from linarite.engines.capabilities import capabilities
-from linarite.engines.dialect import Wanted
+from linarite.engines.dialect import Form, Wanted
 from linarite.engines.fingerprints import fingerprint
 from linarite.engines.generation import Stepping, exit_now
 from linarite.engines.installed import InstalledModel, read_model
 from linarite.engines.lifeline import die_with_parent
 from linarite.engines.logprobs import TokenTexts
 from linarite.engines.process import listen_privately
-from linarite.engines.sampling import DETERMINISTIC
+from linarite.engines.sampling import DETERMINISTIC, Structure
+from linarite.engines.structures import Refused, Structures
 from linarite.engines.templates import ChatTemplate
 from linarite.engines.vocabulary import words_of
 from linarite.errors import InferenceRefused, LinariteError
@@ -68,12 +69,17 @@ class TextEngine:
         self._tokenizer = Tokenizer.from_file(str(model.hf_folder / "tokenizer.json"))
         self._texts = TokenTexts(self._tokenizer, words_of(model.hf_folder))
         self._template = ChatTemplate.find(model.hf_folder)
+        self._structures = Structures(model.hf_folder)
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/v1/chat/completions", self.chat),
             web.post("/v1/completions", self.completion),
         ]
+
+    def close(self) -> None:
+        """End what it started."""
+        self._structures.close()
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         messages, wanted = dialect.read_chat(await _json(request), self._able)
@@ -108,6 +114,7 @@ class TextEngine:
         is_chat: bool,
     ) -> web.StreamResponse:
         """What is said to each prompt, behind its echo."""
+        structure = None if wanted.form is None else await self._structure(wanted.form)
         rooms = [
             dialect.room_for_answer(
                 self.model.context_tokens, len(prompt), wanted.max_tokens, is_chat=is_chat
@@ -123,6 +130,7 @@ class TextEngine:
                     max_tokens=room,
                     index=index,
                     eos=self.model.eos_token_ids,
+                    structure=structure,
                     is_deterministic=self._is_deterministic,
                 )
                 for room in rooms
@@ -152,6 +160,12 @@ class TextEngine:
         ]
         shape = dialect.chat_answer if is_chat else dialect.completion_answer
         return _reply(shape(head, pieces, answers.usage(), texts))
+
+    async def _structure(self, form: Form) -> Structure:
+        admitted = await self._structures.admit(form.structure)
+        if isinstance(admitted, Refused):
+            raise dialect.refused_schema(form, admitted)
+        return admitted
 
 
 async def _stream(
@@ -351,6 +365,8 @@ async def serve(
     await runner.cleanup()
     if stepping is not None:
         stepping.kill()
+    if isinstance(engine, TextEngine):
+        engine.close()
 
 
 async def _until_either_ends(stepping: Stepping, stopped: asyncio.Event, path: Path) -> None:

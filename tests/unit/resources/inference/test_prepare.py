@@ -120,7 +120,6 @@ def test_an_operation_that_is_not_the_models_is_refused(refusal, operation, to, 
     ("param", "value"),
     [
         ("tools", [{"type": "function", "function": {"name": "f"}}]),
-        ("response_format", {"type": "json_object"}),
         ("logit_bias", {"5": 100}),
         ("reasoning_effort", "high"),
         ("verbosity", "low"),
