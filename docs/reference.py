@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from linarite.cli.main import app
-from linarite.engines.capabilities import PARAMETERS, TABLE, Capabilities
+from linarite.engines.capabilities import PARAMETERS, TABLE, WITHOUT_EFFECT, Capabilities
 from linarite.settings import Settings
 
 HERE = Path(__file__).parent
@@ -45,8 +45,14 @@ what it is sent is its own to refuse. `most answers` is the largest `n`.
 This page is generated from the table that requests are held against, by `make docs`.
 """
 _PARAMETERS_HEAD = """\
-A request whose parameter needs what its engine cannot do is refused with 400 and the parameter's
-name; nothing is accepted and ignored.
+A request whose parameter needs what its engine cannot do is refused with 400; the answer names the
+parameter and the kind of engine that has it. A value that asks for nothing (`logprobs: false`, no
+tools) is no such request. `logprobs` needs `top logprobs` where it is a number above 0, as in
+completions. What is in neither of these tables the embedded engine honours, or refuses as unknown;
+an upstream is sent it as it came.
+"""
+_NO_EFFECT_HEAD = """\
+These change no answer, and the embedded engine lets them by:
 """
 
 
@@ -77,15 +83,24 @@ def commands_page() -> str:
 
 def engines_page() -> str:
     """docs/engines.md."""
-    names = [field.name for field in fields(Capabilities) if field.name != "name"]
+    told = ("name", "examples")
+    names = [field.name for field in fields(Capabilities) if field.name not in told]
     head = "| | " + " | ".join(able.name for able in TABLE) + " |"
     rows = [head, "|---" * (len(TABLE) + 1) + "|"]
     for name in names:
         cells = [_cell(getattr(able, name)) for able in TABLE]
         rows.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
-    behind = [f"| `{param}` | {needs.replace('_', ' ')} |" for param, needs, _ in PARAMETERS]
-    parts = [_ENGINES_HEAD, *rows, "", _PARAMETERS_HEAD, "| parameter | needs |", "|---|---|"]
-    return "\n".join([*parts, *behind]) + "\n"
+    parts = [_ENGINES_HEAD, *rows, "", _PARAMETERS_HEAD, *_parameters(), "", _NO_EFFECT_HEAD]
+    parts += [f"- `{param}`: {told}." for param, told in WITHOUT_EFFECT.items()]
+    return "\n".join(parts) + "\n"
+
+
+def _parameters() -> Iterator[str]:
+    yield "| parameter | needs | " + " | ".join(able.name for able in TABLE) + " |"
+    yield "|---|---" + "|---" * len(TABLE) + "|"
+    for param, needs, _ in PARAMETERS:
+        cells = ["yes" if getattr(able, needs) else "400" for able in TABLE]
+        yield f"| `{param}` | {needs.replace('_', ' ')} | {' | '.join(cells)} |"
 
 
 def _cell(value: bool | int) -> str:

@@ -54,7 +54,7 @@ class Admission:
 
     def __init__(self, slots: int, single_step_seconds: float = 0.0) -> None:
         self.slots = slots
-        self.batch_slots = slots - RESERVED_SLOTS
+        self.batch_slots = max(1, slots - RESERVED_SLOTS)
         self.active: dict[int, Request] = {}
         self._chats: deque[Request] = deque()
         self._batch: deque[Request] = deque()

@@ -2,17 +2,29 @@
 
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
 from linarite.engines.generation import Stepping
+from linarite.engines.logprobs import Spoken
 from linarite.engines.refusals import EngineUnreachable
 from linarite.engines.sampling import Sampling
 from linarite.engines.text import TextStream
 from linarite.errors import InferenceRefused
 
-Piece = tuple[int, str, str | None]
-"""Index of the answer, its new text, and the finish reason with its last text."""
+
+@dataclass(frozen=True)
+class TextPiece:
+    """What is new of one answer."""
+
+    index: int
+    """Which answer."""
+    text: str
+    reason: str | None = None
+    """Why it ended, with its last text."""
+    spoken: Sequence[Spoken] = ()
+    """The tokens of the text, where log-probabilities are wanted."""
 
 
 class Answers:
@@ -42,9 +54,11 @@ class Answers:
         self._samplings = samplings
         self._is_batch = is_batch
         self._streams = [TextStream(tokenizer, stops) for _ in samplings]
+        self._logprobs: list[list[float]] = [[] for _ in samplings]
+        self._told = [0 for _ in samplings]
         self.count = len(samplings)
 
-    async def pieces(self) -> AsyncGenerator[Piece, None]:
+    async def pieces(self) -> AsyncGenerator[TextPiece, None]:
         """The texts as they come.
 
         Raises:
@@ -59,7 +73,7 @@ class Answers:
         left = self.count
         said = self._stepping.answers(wanted, is_batch=self._is_batch)
         async with contextlib.aclosing(said):
-            async for index, tokens, ended in said:
+            async for index, tokens, ended, logprobs in said:
                 stream = self._streams[index]
                 if stream.is_stopped:
                     continue
@@ -67,24 +81,39 @@ class Answers:
                     raise EngineUnreachable("The engine's cache is full; try again.")
                 if ended == "refused":
                     raise InferenceRefused("The engine does not take this combination of values.")
+                self._logprobs[index] += logprobs
                 text = stream.add(tokens)
                 if ended is not None:
                     text += stream.end()
                 reason = "stop" if stream.is_stopped else ended
                 left -= reason is not None
-                yield index, text, reason
+                yield TextPiece(index, text, reason, self._newly_told(index))
                 if not left:
                     return
 
-    async def whole(self) -> list[tuple[str, str]]:
-        """Every answer's text and finish reason."""
+    async def whole(self) -> list[TextPiece]:
+        """Every answer in one piece."""
         texts: list[list[str]] = [[] for _ in self._streams]
+        spoken: list[list[Spoken]] = [[] for _ in self._streams]
         reasons = ["stop"] * self.count
         async with contextlib.aclosing(self.pieces()) as pieces:
-            async for index, text, reason in pieces:
-                texts[index].append(text)
-                reasons[index] = reason or reasons[index]
-        return [("".join(text), reason) for text, reason in zip(texts, reasons, strict=True)]
+            async for piece in pieces:
+                texts[piece.index].append(piece.text)
+                spoken[piece.index] += piece.spoken
+                reasons[piece.index] = piece.reason or reasons[piece.index]
+        return [
+            TextPiece(index, "".join(texts[index]), reasons[index], spoken[index])
+            for index in range(self.count)
+        ]
+
+    def likeliest(self, pieces: Sequence[TextPiece], count: int) -> list[TextPiece]:
+        """The `count` answers of each prompt whose tokens are the likeliest on average."""
+        each = self.count // len(self._prompts)
+        kept = []
+        for first in range(0, self.count, each):
+            ranked = sorted(range(first, first + each), key=self._mean_logprob, reverse=True)
+            kept += [pieces[index] for index in ranked[:count]]
+        return kept
 
     def usage(self) -> dict[str, int]:
         """Tokens of the prompts and of what was said, the end of an answer included."""
@@ -95,3 +124,17 @@ class Answers:
             "completion_tokens": said,
             "total_tokens": asked + said,
         }
+
+    def _mean_logprob(self, index: int) -> float:
+        logprobs = self._logprobs[index]
+        return sum(logprobs) / len(logprobs)
+
+    def _newly_told(self, index: int) -> list[Spoken]:
+        """The tokens whose text is out since the last piece, without the one that ends it."""
+        sampling, stream = self._samplings[index], self._streams[index]
+        if not sampling.logprobs:
+            return []
+        before, now = self._told[index], stream.told
+        self._told[index] = now
+        fresh = zip(stream.tokens[before:now], self._logprobs[index][before:now], strict=True)
+        return [spoken for spoken in fresh if spoken[0] not in sampling.eos]

@@ -321,7 +321,12 @@ class _EmbeddedEngine(Engine):
 
     async def _ask_for_address(self) -> None:
         self._asked_at = time.monotonic()
-        asked = {"id": self._place.id, "folder": str(self._place.folder), "doubted": self._doubted}
+        asked = {
+            "id": self._place.id,
+            "folder": str(self._place.folder),
+            "deterministic": self._place.is_deterministic,
+            "doubted": self._doubted,
+        }
         told = await self._engines.ask_host("POST", "/reach", asked)
         self._socket, self._slots, self._pid = Path(told["socket"]), told["slots"], told["pid"]
         self._doubted = None

@@ -1,25 +1,38 @@
 """OpenAI's dialect as the embedded engines speak it: requests read, faults named, answers shaped.
 
 Pure functions over dictionaries. A parameter that an engine cannot honour is refused by name
-rather than passed over; what cannot change an answer (`user`, `store`, `metadata`, …) is let by.
+rather than passed over; what cannot change an answer (`capabilities.WITHOUT_EFFECT`) is let by.
 """
 
 import base64
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
-from linarite.engines.capabilities import PARAMETERS, Capabilities, first_unable
-from linarite.engines.sampling import Sampling
+from linarite.engines.answers import TextPiece
+from linarite.engines.capabilities import (
+    PARAMETERS,
+    WITHOUT_EFFECT,
+    Capabilities,
+    Unable,
+    first_unable,
+    unable,
+)
+from linarite.engines.logprobs import TokenTexts
+from linarite.engines.sampling import Sampling, Structure
+from linarite.engines.structures import Refused
 from linarite.errors import InferenceRefused
 from linarite.wire import inference
 
 DEFAULT_CHAT_TOKENS = 1024
 """The longest answer of a chat that names no `max_tokens`."""
 DEFAULT_COMPLETION_TOKENS = 16
+SEED_OF_NONE = 0
+"""What a deterministic engine samples by where no `seed` is given."""
 MOST_MESSAGES = 2048
 MOST_INPUTS = 2048
 MOST_STOPS = 4
@@ -38,22 +51,31 @@ _SHARED = {
     "top_p",
     "user",
 }
-_LET_BY = {
-    "metadata",
-    "parallel_tool_calls",
-    "prediction",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "service_tier",
-    "store",
-    "tool_choice",
-    "verbosity",
-}
-_CHAT_KEYS = _SHARED | _LET_BY | {"messages", "max_completion_tokens", "modalities"}
+_LET_BY = {"metadata", "parallel_tool_calls", "store", "tool_choice"} | set(WITHOUT_EFFECT)
+_CHAT_KEYS = _SHARED | _LET_BY | {"messages", "max_completion_tokens"}
 _COMPLETION_KEYS = _SHARED | {"prompt", "best_of"}
+_STREAM_OPTIONS = {"include_usage"}
+_MESSAGE_KEYS = {
+    "content",
+    "function_call",
+    "name",
+    "refusal",
+    "role",
+    "tool_call_id",
+    "tool_calls",
+}
 _EMBEDDING_KEYS = {"input", "model", "encoding_format", "user"}
 _ROLES = {"system", "developer", "user", "assistant"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What `response_format` asks."""
+
+    structure: Mapping[str, Any]
+    """What the engine's structures are asked for."""
+    name: str = ""
+    """Of a schema."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +92,37 @@ class Wanted:
     stops: tuple[str, ...]
     is_stream: bool
     include_usage: bool
+    logprobs: bool = False
+    """Whether the log-probability of each chosen token is part of the answer."""
+    echo: bool = False
+    """Whether the prompt is the beginning of the answer."""
+    best_of: int = 1
+    """How many answers to make for each prompt, of which the likeliest `count` are given."""
+    form: Form | None = None
 
-    def sampling(self, *, max_tokens: int, index: int, eos: tuple[int, ...]) -> Sampling:
-        """The choices behind answer `index`; without a seed each answer gets its own."""
-        seed = secrets.randbits(32) if self.seed is None else (self.seed + index) % (1 << 32)
+    @property
+    def made(self) -> int:
+        """How many answers are made for each prompt."""
+        return max(self.count, self.best_of)
+
+    def sampling(
+        self,
+        *,
+        max_tokens: int,
+        index: int,
+        eos: tuple[int, ...],
+        structure: Structure | None = None,
+        is_deterministic: bool = False,
+    ) -> Sampling:
+        """The choices behind answer `index`; without a seed each answer gets its own.
+
+        A deterministic engine takes `SEED_OF_NONE` then, and no answer of its is broken off to go
+        on later.
+        """
+        given = SEED_OF_NONE if self.seed is None and is_deterministic else self.seed
+        seed = secrets.randbits(32) if given is None else (given + index) % (1 << 32)
         has_penalty = bool(self.presence_penalty or self.frequency_penalty)
-        is_random = self.temperature > 0
+        has_seed = self.temperature > 0 and self.seed is not None
         return Sampling(
             max_tokens=max_tokens,
             temperature=self.temperature,
@@ -84,13 +131,20 @@ class Wanted:
             frequency_penalty=self.frequency_penalty,
             seed=seed,
             eos=eos,
-            can_resume=not has_penalty and not (is_random and self.seed is not None),
+            structure=structure,
+            logprobs=self.logprobs or self.made > self.count,
+            can_resume=not (is_deterministic or has_penalty or has_seed or structure is not None),
         )
 
 
 def refusal(message: str, param: str | None = None, code: str | None = None) -> InferenceRefused:
     """A 400 in OpenAI's shape."""
     return InferenceRefused(message, param=param, code=code)
+
+
+def unsupported(lacking: Unable) -> InferenceRefused:
+    """The refusal of a parameter that asks for what the engine cannot."""
+    return refusal(lacking.text, lacking.param, code="unsupported_parameter")
 
 
 def read_chat(body: Mapping[str, Any], able: Capabilities) -> tuple[list[dict[str, Any]], Wanted]:
@@ -108,12 +162,11 @@ def read_chat(body: Mapping[str, Any], able: Capabilities) -> tuple[list[dict[st
             f"'messages' has {len(messages)} items; at most {MOST_MESSAGES} are allowed.",
             "messages",
         )
-    if body.get("modalities") not in (None, ["text"]):
-        raise refusal(
-            "'modalities' must be [\"text\"]: this engine only writes text.", "modalities"
-        )
-    limit = "max_completion_tokens" if body.get("max_completion_tokens") else "max_tokens"
-    return [_message(item, at) for at, item in enumerate(messages)], _wanted(body, able, limit)
+    is_newer = body.get("max_completion_tokens") is not None
+    limit = "max_completion_tokens" if is_newer else "max_tokens"
+    wanted = _wanted(body, able, limit, logprobs=_flag(body, "logprobs"))
+    wanted = replace(wanted, form=_form(body.get("response_format")))
+    return [_message(item, at) | _name(item, at) for at, item in enumerate(messages)], wanted
 
 
 def read_completion(
@@ -126,21 +179,32 @@ def read_completion(
     """
     _refuse_what_it_cannot(body, able, _COMPLETION_KEYS)
     prompts = _texts_or_tokens(body.get("prompt"), "prompt")
-    wanted = _wanted(body, able, "max_tokens")
-    if _whole(body, "best_of", wanted.count, 1, able.most_answers) > wanted.count:
-        raise refusal("'best_of' above 'n' is not supported by this engine.", "best_of")
-    return prompts, wanted
+    wanted = _wanted(body, able, "max_tokens", logprobs=body.get("logprobs") is not None)
+    best_of = _whole(body, "best_of", wanted.count, wanted.count, able.most_answers)
+    if best_of > wanted.count and wanted.is_stream:
+        raise refusal("'best_of' above 'n' cannot be streamed.", "best_of")
+    return prompts, replace(wanted, echo=_flag(body, "echo"), best_of=best_of)
 
 
 def read_embedding(
-    body: Mapping[str, Any], able: Capabilities
+    body: Mapping[str, Any], able: Capabilities, dimensions: int | None = None
 ) -> tuple[list[str | list[int]], bool]:
     """The inputs to embed, and whether they are wanted in base64.
+
+    Args:
+        body: the request.
+        able: what this engine can.
+        dimensions: how many numbers the model's vectors have.
 
     Raises:
         InferenceRefused: a parameter is wrong or not within this engine's capabilities.
     """
     _refuse_what_it_cannot(body, able, _EMBEDDING_KEYS)
+    wanted = body.get("dimensions")
+    if wanted is not None and wanted != dimensions:
+        lacking = unable("dimensions", "dimensions", able, f" of {wanted!r}")
+        told = f"{lacking.text} Vectors of this model have {dimensions} numbers."
+        raise unsupported(Unable(lacking.param, told))
     form = body.get("encoding_format", "float")
     if form not in ("float", "base64", None):
         raise refusal(
@@ -190,28 +254,68 @@ def room_for_answer(context: int, prompt: int, wanted: int | None, *, is_chat: b
 
 
 def chat_answer(
-    head: Mapping[str, Any], texts: Sequence[tuple[str, str]], usage: Mapping[str, int]
+    head: Mapping[str, Any],
+    pieces: Sequence[TextPiece],
+    usage: Mapping[str, int],
+    texts: TokenTexts | None,
 ) -> dict[str, Any]:
-    """A ``chat.completion`` of finished texts, each with its finish reason."""
+    """A ``chat.completion`` of finished answers; with `texts`, their tokens' logprobs."""
     choices = [
         {
             "index": index,
-            "message": {"role": "assistant", "content": text, "refusal": None},
-            "logprobs": None,
-            "finish_reason": reason,
+            "message": {"role": "assistant", "content": piece.text, "refusal": None},
+            "logprobs": texts and texts.of_chat(piece.spoken),
+            "finish_reason": piece.reason,
         }
-        for index, (text, reason) in enumerate(texts)
+        for index, piece in enumerate(pieces)
     ]
     return {**head, "choices": choices, "usage": usage}
 
 
-def completion_answer(
-    head: Mapping[str, Any], texts: Sequence[tuple[str, str]], usage: Mapping[str, int]
+def chat_pieces(piece: TextPiece, texts: TokenTexts | None, offset: int) -> list[dict[str, Any]]:
+    """The choices of a stream's chunks that tell what is new of a chat's answer."""
+    spoken = texts.of_chat(piece.spoken) if texts is not None and piece.spoken else None
+    has_news = piece.text or spoken
+    said = [chat_piece(piece.index, {"content": piece.text}, spoken)] if has_news else []
+    return [*said, chat_piece(piece.index, {}, None, piece.reason)] if piece.reason else said
+
+
+def chat_piece(
+    index: int,
+    delta: dict[str, Any],
+    logprobs: dict[str, Any] | None = None,
+    reason: str | None = None,
 ) -> dict[str, Any]:
-    """A ``text_completion`` of finished texts, each with its finish reason."""
+    """One choice of a chunk of a chat."""
+    return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+
+
+def completion_pieces(
+    piece: TextPiece, texts: TokenTexts | None, offset: int
+) -> list[dict[str, Any]]:
+    """The same for a completion, whose text is `offset` letters long before the piece."""
+    if not (piece.text or piece.reason or piece.spoken):
+        return []
+    spoken = texts.of_completion(piece.spoken, offset) if texts is not None else None
+    plain = {"index": piece.index, "text": piece.text, "logprobs": spoken}
+    return [{**plain, "finish_reason": piece.reason}]
+
+
+def completion_answer(
+    head: Mapping[str, Any],
+    pieces: Sequence[TextPiece],
+    usage: Mapping[str, int],
+    texts: TokenTexts | None,
+) -> dict[str, Any]:
+    """A ``text_completion`` of finished answers; with `texts`, their tokens' logprobs."""
     choices = [
-        {"text": text, "index": index, "logprobs": None, "finish_reason": reason}
-        for index, (text, reason) in enumerate(texts)
+        {
+            "text": piece.text,
+            "index": index,
+            "logprobs": texts and texts.of_completion(piece.spoken, 0),
+            "finish_reason": piece.reason,
+        }
+        for index, piece in enumerate(pieces)
     ]
     return {**head, "choices": choices, "usage": usage}
 
@@ -242,24 +346,24 @@ def error_body(error: InferenceRefused) -> dict[str, Any]:
 
 
 def _refuse_what_it_cannot(body: Mapping[str, Any], able: Capabilities, known: set[str]) -> None:
-    unable = first_unable(body, able)
-    if unable is not None:
-        raise refusal(
-            f"'{unable}' is not supported by this model's engine ({able.name}).",
-            unable,
-            code="unsupported_parameter",
-        )
+    lacking = first_unable(body, able)
+    if lacking is not None:
+        raise unsupported(lacking)
     named = {param for param, _, _ in PARAMETERS}
     for param, value in body.items():
         if value is not None and param not in known and param not in named:
             raise refusal(f"Unrecognized request argument supplied: {param}", param)
 
 
-def _wanted(body: Mapping[str, Any], able: Capabilities, limit: str) -> Wanted:
+def _wanted(body: Mapping[str, Any], able: Capabilities, limit: str, *, logprobs: bool) -> Wanted:
     options = body.get("stream_options") or {}
     if not isinstance(options, dict):
         raise refusal("'stream_options' must be an object.", "stream_options")
     is_stream = _flag(body, "stream")
+    for option, value in options.items():
+        if value and option not in _STREAM_OPTIONS:
+            param = f"stream_options.{option}"
+            raise refusal(f"'{param}' is not known to this engine.", param)
     if body.get("stream_options") is not None and not is_stream:
         raise refusal(
             "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
@@ -275,14 +379,42 @@ def _wanted(body: Mapping[str, Any], able: Capabilities, limit: str) -> Wanted:
         seed=None if body.get("seed") is None else _whole(body, "seed", 0, -(2**63), 2**63 - 1),
         stops=_stops(body.get("stop")),
         is_stream=is_stream,
-        include_usage=bool(options.get("include_usage")),
+        include_usage=_flag(options, "include_usage"),
+        logprobs=logprobs,
     )
+
+
+def refused_schema(form: Form, refused: Refused) -> InferenceRefused:
+    """The refusal of a schema that the engine cannot hold an answer to."""
+    return refusal(
+        f"Invalid schema for response_format '{form.name}': In context={refused.context}, "
+        f"{refused.why}",
+        "response_format",
+    )
+
+
+def _form(stated: Any) -> Form | None:
+    """The form that an answer is to have, or None where it may be any text."""
+    if stated is None:
+        return None
+    try:
+        asked = inference.ResponseFormat.model_validate(stated)
+    except ValidationError as error:
+        raise refusal(f"'response_format' is invalid: {error}", "response_format") from error
+    if asked.json_schema is not None:
+        return Form({"schema": asked.json_schema.schema_}, asked.json_schema.name)
+    return None if asked.type == "text" else Form({"object": None})
 
 
 def _message(item: Any, at: int) -> dict[str, Any]:
     where = f"messages[{at}]"
     if not isinstance(item, dict):
         raise refusal(f"'{where}' must be an object with 'role' and 'content'.", where)
+    for key, value in item.items():
+        if key not in _MESSAGE_KEYS and value not in (None, "", [], {}):
+            raise refusal(f"'{where}.{key}' is not known to this engine.", f"{where}.{key}")
+    if item.get("content") is None and isinstance(item.get("refusal"), str):
+        item = {**item, "content": item["refusal"]}
     role = item.get("role")
     if role not in _ROLES:
         known = ", ".join(sorted(_ROLES))
@@ -291,6 +423,16 @@ def _message(item: Any, at: int) -> dict[str, Any]:
         raise refusal(f"'{where}.tool_calls' is not supported by this engine.", where)
     text = _content(item.get("content"), f"{where}.content", may_be_empty=role == "assistant")
     return {"role": "system" if role == "developer" else role, "content": text}
+
+
+def _name(item: Mapping[str, Any], at: int) -> dict[str, str]:
+    """Who speaks in a message, as `templates` takes it."""
+    name = item.get("name")
+    if name is None:
+        return {}
+    if not isinstance(name, str):
+        raise refusal(f"'messages[{at}].name' must be a string.", f"messages[{at}].name")
+    return {"name": name}
 
 
 def _content(content: Any, where: str, *, may_be_empty: bool) -> str:

@@ -17,7 +17,7 @@ import openvino
 
 from linarite.engines.weights import Array
 
-_TEXTS_PER_RUN = 32
+TEXTS_PER_RUN = 32
 _TOKENS_PER_RUN = 4096
 
 
@@ -53,10 +53,17 @@ class _Input:
 
 
 class Embedder:
-    """Shares one encoder between the requests of a server."""
+    """Shares one encoder between the requests of a server.
 
-    def __init__(self, encoder: Encoder) -> None:
+    Args:
+        encoder: the model.
+        texts_per_run: how many inputs at most are computed together. What stands beside an input
+            changes its vector in the last bits; alone it is always the same.
+    """
+
+    def __init__(self, encoder: Encoder, texts_per_run: int = TEXTS_PER_RUN) -> None:
         self._encoder = encoder
+        self._texts_per_run = texts_per_run
         self._thread = ThreadPoolExecutor(1, "encoder")
         self._first: deque[_Input] = deque()
         self._later: deque[_Input] = deque()
@@ -96,7 +103,7 @@ class Embedder:
         batch: list[_Input] = []
         longest = 0
         for queue in (self._first, self._later):
-            while queue and len(batch) < _TEXTS_PER_RUN:
+            while queue and len(batch) < self._texts_per_run:
                 longest = max(longest, len(queue[0].tokens))
                 if batch and longest * (len(batch) + 1) > _TOKENS_PER_RUN:
                     return batch

@@ -15,12 +15,13 @@ import orjson
 from linarite.engines.installed import InstalledModel
 from linarite.engines.lifeline import child_environment
 from linarite.engines.refusals import EngineUnreachable
-from linarite.engines.sampling import Ended, Sampling
+from linarite.engines.sampling import DETERMINISTIC, Ended, Sampling
 
 _LINE_LIMIT_BYTES = 64 << 20
 
-Said = tuple[int, list[int], Ended | None]
-"""Which of a request's answers, its new tokens, how it ended if it did."""
+Said = tuple[int, list[int], Ended | None, list[float]]
+"""Which of a request's answers, its new tokens, how it ended if it did, the tokens' logprobs where
+they are wanted."""
 
 
 class Stepping:
@@ -31,10 +32,12 @@ class Stepping:
         process: subprocess.Popen[bytes],
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        processor: list[str],
     ) -> None:
         self._process = process
         self._reader = reader
         self._writer = writer
+        self.processor = processor
         self._ids = count(1)
         self._wanted: dict[int, tuple[asyncio.Queue[Said | None], int]] = {}
         self.counts = {"interactive": 0, "batch": 0, "interactive_waiting": 0, "batch_waiting": 0}
@@ -42,7 +45,9 @@ class Stepping:
         self.died = asyncio.Event()
 
     @classmethod
-    async def start(cls, model: InstalledModel, slots: int) -> "Stepping":
+    async def start(
+        cls, model: InstalledModel, slots: int, *, is_deterministic: bool = False
+    ) -> "Stepping":
         """Start the process and wait until it has loaded the model.
 
         Raises:
@@ -51,6 +56,7 @@ class Stepping:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "linarite.engines.stepper"]
         command += [str(model.folder), str(slots), str(theirs.fileno())]
+        command += [DETERMINISTIC] if is_deterministic else []
         # Its standard input is a pipe that nobody writes to: it closes when this process ends.
         process = subprocess.Popen(
             command,
@@ -61,9 +67,10 @@ class Stepping:
         )
         theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours, limit=_LINE_LIMIT_BYTES)
-        if not await reader.readline():
+        told = await reader.readline()
+        if not told:
             raise EngineUnreachable(f"The engine of {model.id} ended while it loaded the model.")
-        return cls(process, reader, writer)
+        return cls(process, reader, writer, orjson.loads(told)["processor"])
 
     async def listen(self) -> None:
         """Hand out what the stepper says until it ends; then `died` is set."""
@@ -73,8 +80,8 @@ class Stepping:
                 self.last_heard = loop.time()
                 heard = orjson.loads(line)
                 self.counts = heard["counts"]
-                for answer_id, tokens, ended in heard["said"]:
-                    self._hear(answer_id, tokens, ended)
+                for answer_id, *said in heard["said"]:
+                    self._hear(answer_id, *said)
         except ConnectionError:
             pass  # as good as its end
         finally:
@@ -130,13 +137,15 @@ class Stepping:
         self._process.kill()
         self._process.wait()
 
-    def _hear(self, answer_id: int, tokens: list[int], ended: Ended | None) -> None:
+    def _hear(
+        self, answer_id: int, tokens: list[int], ended: Ended | None, logprobs: list[float]
+    ) -> None:
         if answer_id not in self._wanted:
             return  # stopped meanwhile
         queue, index = self._wanted[answer_id]
         if ended is not None:
             del self._wanted[answer_id]
-        queue.put_nowait((index, tokens, ended))
+        queue.put_nowait((index, tokens, ended, logprobs))
 
     def _send(self, command: dict[str, Any]) -> None:
         if not self.died.is_set():

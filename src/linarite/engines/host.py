@@ -2,10 +2,14 @@
 
 It listens on a Unix socket that only its user can open:
 
-    POST /reach  {"id", "folder", "doubted"}  the address of a model's engine, started if need be
-    POST /stop   {"folder"}                   ends a model's engine
-    GET  /engines                             what runs
+    POST /reach  {"id", "folder", "deterministic", "doubted"}
+                                the address of a model's engine, started if need be
+    POST /stop   {"folder"}     ends a model's engines
+    GET  /engines               what runs
     GET  /health
+
+A model has one engine that answers many requests at once, and another one, where a deployment asks
+for it, that answers one at a time and each the same again.
 
 Requests to models do not pass through it.
 """
@@ -64,6 +68,14 @@ def options_of(settings: Settings) -> HostOptions:
     )
 
 
+@dataclass(frozen=True)
+class EngineKey:
+    """Which engine: a model's folder, and whether the deterministic one of the two."""
+
+    folder: Path
+    is_deterministic: bool = False
+
+
 class Host:
     """The engines of one machine."""
 
@@ -71,16 +83,16 @@ class Host:
         self._options = options
         self._run = place.run_folder(options.data)
         self.budget_bytes = options.memory_bytes or _half_of_memory()
-        self._engines: dict[Path, EngineProcess] = {}
-        self._starts: dict[Path, asyncio.Task[EngineProcess]] = {}
-        self._failures: dict[Path, tuple[int, float]] = {}
+        self._engines: dict[EngineKey, EngineProcess] = {}
+        self._starts: dict[EngineKey, asyncio.Task[EngineProcess]] = {}
+        self._failures: dict[EngineKey, tuple[int, float]] = {}
         self._room = asyncio.Lock()
 
-    async def reach(self, folder: Path, doubted: int | None = None) -> EngineProcess:
-        """The running engine of a model's folder; concurrent askers share one start.
+    async def reach(self, key: EngineKey, doubted: int | None = None) -> EngineProcess:
+        """The running engine of a model; concurrent askers share one start.
 
         Args:
-            folder: the model's.
+            key: which engine.
             doubted: process id of an engine that did not answer the asker; it is looked at first.
 
         Raises:
@@ -88,7 +100,7 @@ class Host:
             EngineFailure: it does not start, or there is no memory for it now.
             ExtraMissing: the embedded engine is not part of this installation.
         """
-        engine = self._engines.get(folder)
+        engine = self._engines.get(key)
         is_doubted = engine is not None and engine.is_alive and engine.pid == doubted
         if engine is not None and is_doubted and not await engine.is_answering():
             engine.kill()
@@ -96,22 +108,20 @@ class Host:
         if engine is not None and engine.is_alive:
             engine.asked_at = time.monotonic()
             return engine
-        start = self._starts.get(folder)
+        start = self._starts.get(key)
         if start is None:
             extra.require()
-            self._refuse_during_pause(folder)
-            start = asyncio.create_task(self._start(folder))
-            self._starts[folder] = start
-            start.add_done_callback(lambda done: self._started(folder, done))
+            self._refuse_during_pause(key)
+            start = asyncio.create_task(self._start(key))
+            self._starts[key] = start
+            start.add_done_callback(lambda done: self._started(key, done))
         return await asyncio.shield(start)
 
     async def stop(self, folder: Path) -> bool:
-        """End a model's engine; whether one ran."""
-        engine = self._engines.pop(folder, None)
-        if engine is None:
-            return False
-        await engine.end(_END_SECONDS)
-        return True
+        """End a model's engines; whether any ran."""
+        keys = [key for key in self._engines if key.folder == folder]
+        await asyncio.gather(*(self._end(key) for key in keys))
+        return bool(keys)
 
     async def end(self) -> None:
         """End every engine."""
@@ -134,45 +144,52 @@ class Host:
         return [
             {
                 "id": engine.model.id,
-                "folder": str(folder),
+                "folder": str(key.folder),
+                "deterministic": key.is_deterministic,
                 "pid": engine.pid,
                 "state": "running" if engine.is_alive else "dead",
                 "memory_bytes": engine.model.memory_bytes,
                 "idle_seconds": round(time.monotonic() - engine.asked_at, 1),
             }
-            for folder, engine in self._engines.items()
+            for key, engine in self._engines.items()
         ]
 
-    async def _start(self, folder: Path) -> EngineProcess:
-        model = read_model(folder)
+    async def _end(self, key: EngineKey) -> None:
+        engine = self._engines.pop(key)
+        await engine.end(_END_SECONDS)
+
+    async def _start(self, key: EngineKey) -> EngineProcess:
+        model = read_model(key.folder)
         async with self._room:
             await self._make_room(model.memory_bytes)
-            engine = EngineProcess(model, self._run, self._options.slots)
-            self._engines[folder] = engine
+            engine = EngineProcess(
+                model, self._run, self._options.slots, is_deterministic=key.is_deterministic
+            )
+            self._engines[key] = engine
         try:
             await engine.start(self._options.start_seconds)
         except LinariteError:
-            self._engines.pop(folder, None)
+            self._engines.pop(key, None)
             raise
         log.info("engine_started", model=model.id, pid=engine.pid)
-        asyncio.create_task(self._replace_when_dead(folder, engine))  # noqa: RUF006 - it ends itself
+        asyncio.create_task(self._replace_when_dead(key, engine))  # noqa: RUF006 - it ends itself
         return engine
 
-    def _started(self, folder: Path, done: "asyncio.Task[EngineProcess]") -> None:
-        del self._starts[folder]
+    def _started(self, key: EngineKey, done: "asyncio.Task[EngineProcess]") -> None:
+        del self._starts[key]
         if done.cancelled():
             return
         error = done.exception()
         if error is None:
-            self._failures.pop(folder, None)
+            self._failures.pop(key, None)
             return
-        failures, _ = self._failures.get(folder, (0, 0.0))
-        self._failures[folder] = (failures + 1, time.monotonic())
-        log.error("engine_failed_to_start", model=folder.name, reason=str(error))
+        failures, _ = self._failures.get(key, (0, 0.0))
+        self._failures[key] = (failures + 1, time.monotonic())
+        log.error("engine_failed_to_start", model=key.folder.name, reason=str(error))
 
-    def _refuse_during_pause(self, folder: Path) -> None:
+    def _refuse_during_pause(self, key: EngineKey) -> None:
         """A model whose engine fails to start again and again is not tried at every request."""
-        failures, at = self._failures.get(folder, (0, 0.0))
+        failures, at = self._failures.get(key, (0, 0.0))
         pause = min(2.0 ** (failures - 1), _LONGEST_PAUSE_SECONDS) if failures else 0.0
         left = at + pause - time.monotonic()
         if left > 0:
@@ -182,14 +199,14 @@ class Host:
                 headers={"retry-after": str(max(1, round(left)))},
             )
 
-    async def _replace_when_dead(self, folder: Path, engine: EngineProcess) -> None:
+    async def _replace_when_dead(self, key: EngineKey, engine: EngineProcess) -> None:
         """When an engine dies unasked, start another, so that it is there when it is wanted."""
         status = await engine.wait()
-        if self._engines.get(folder) is not engine:
+        if self._engines.get(key) is not engine:
             return
         log.warning("engine_died", model=engine.model.id, status=status)
         try:
-            await self.reach(folder)
+            await self.reach(key)
         except LinariteError as error:
             log.error("engine_not_replaced", model=engine.model.id, reason=error.message)
 
@@ -200,13 +217,13 @@ class Host:
             EngineFailure: those that would have to go are answering.
         """
         by_use = sorted(self._engines.items(), key=lambda item: item[1].asked_at)
-        for folder, engine in by_use:
+        for key, engine in by_use:
             used = sum(one.model.memory_bytes for one in self._engines.values())
             if used + wanted <= self.budget_bytes:
                 return
             if not engine.is_alive or not await engine.is_busy():
                 log.info("engine_evicted", model=engine.model.id)
-                await self.stop(folder)
+                await self._end(key)
         used = sum(one.model.memory_bytes for one in self._engines.values())
         if self._engines and used + wanted > self.budget_bytes:
             raise EngineFailure(
@@ -223,7 +240,8 @@ def application(host: Host, models: Path) -> web.Application:
     async def reach(request: web.Request) -> web.Response:
         asked = orjson.loads(await request.read())
         folder = Path(asked["folder"]) if asked.get("folder") else folder_of(models, asked["id"])
-        engine = await host.reach(folder, asked.get("doubted"))
+        key = EngineKey(folder, bool(asked.get("deterministic")))
+        engine = await host.reach(key, asked.get("doubted"))
         model = engine.model
         return _reply(
             {

@@ -14,6 +14,7 @@ import openvino_genai
 
 from linarite.engines import adapters
 from linarite.engines.sampling import Ended, Piece, Sampling
+from linarite.engines.vocabulary import tokenizer
 
 _WIDE_STEP_TOKENS = 192
 _NARROW_STEP_TOKENS = 64
@@ -23,23 +24,26 @@ _LEAST_TEMPERATURE = 1e-3
 class Handle:
     """One answer in the making."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, *, has_logprobs: bool = False) -> None:
         self._inner = inner
+        self._has_logprobs = has_logprobs
 
     def read(self) -> Piece:
         """The new tokens, and how it ended if it did."""
         tokens: list[int] = []
+        logprobs: list[float] = []
         ended: Ended | None = None
         while self._inner.can_read():
             for output in self._inner.read().values():
                 tokens += output.generated_ids
+                logprobs += output.generated_log_probs
                 if output.finish_reason == openvino_genai.GenerationFinishReason.STOP:
                     ended = "stop"
                 elif output.finish_reason == openvino_genai.GenerationFinishReason.LENGTH:
                     ended = "length"
         if ended is None and self._inner.get_status() == openvino_genai.GenerationStatus.IGNORED:
             ended = "ignored"
-        return Piece(tokens, ended)
+        return Piece(tokens, ended, logprobs if self._has_logprobs else [])
 
     def cancel(self) -> None:
         """Give its place back at the next step; what it computed stays in the prefix cache."""
@@ -55,9 +59,19 @@ class Pipeline:
 
     @classmethod
     def load(
-        cls, ir_folder: Path, *, slots: int, cache_bytes: int, adapter: Path | None = None
+        cls,
+        ir_folder: Path,
+        *,
+        slots: int,
+        cache_bytes: int,
+        words: Sequence[bytes] | None = None,
+        adapter: Path | None = None,
+        shares_prefixes: bool = True,
     ) -> "Pipeline":
         """Load a model's IR for up to `slots` answers at once, changed by a PEFT folder's adapter.
+
+        `words` says what each token writes; without it no sampling may name a structure. With
+        `shares_prefixes` what was computed for one prompt serves others that begin alike.
 
         A step computes at most the slots' tokens plus a piece of a prompt: 192 tokens where the
         processor multiplies 16-bit numbers, 64 where it does not, so that a long prompt does not
@@ -67,20 +81,20 @@ class Pipeline:
         scheduler.cache_size = max(1, round(cache_bytes / (1 << 30)))
         scheduler.max_num_seqs = slots
         scheduler.max_num_batched_tokens = slots + prompt_tokens_per_step()
-        scheduler.enable_prefix_caching = True
+        scheduler.enable_prefix_caching = shares_prefixes
         scheduler.dynamic_split_fuse = True
-        properties = {} if adapter is None else {"adapters": _fused(adapter)}
-        return cls(
-            openvino_genai.ContinuousBatchingPipeline(
-                str(ir_folder), scheduler, "CPU", properties=properties
-            )
-        )
+        more = {} if adapter is None else {"adapters": _fused(adapter)}
+        make = openvino_genai.ContinuousBatchingPipeline
+        if words is None:
+            return cls(make(str(ir_folder), scheduler, "CPU", properties=more))
+        return cls(make(str(ir_folder), tokenizer(words), scheduler, "CPU", **more))
 
     def add(self, prompt: Sequence[int], sampling: Sampling) -> Handle:
         """Queue one answer to a prompt of token ids."""
         self._next += 1
         ids = openvino.Tensor(np.array([prompt], dtype=np.int64))
-        return Handle(self._inner.add_request(self._next, ids, _config(sampling)))
+        inner = self._inner.add_request(self._next, ids, _config(sampling))
+        return Handle(inner, has_logprobs=sampling.logprobs)
 
     def is_busy(self) -> bool:
         """Whether any answer is in the making."""
@@ -93,8 +107,12 @@ class Pipeline:
 
 def prompt_tokens_per_step() -> int:
     """How many tokens of prompts one step takes beside the answers'."""
-    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return _WIDE_STEP_TOKENS if "BF16" in capabilities else _NARROW_STEP_TOKENS
+    return _WIDE_STEP_TOKENS if "BF16" in processor() else _NARROW_STEP_TOKENS
+
+
+def processor() -> list[str]:
+    """The kinds of numbers that this machine's processor computes with, by the library's names."""
+    return sorted(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def _fused(adapter: Path) -> Any:
@@ -119,6 +137,10 @@ def _config(sampling: Sampling) -> Any:
         config.top_p = sampling.top_p
         config.top_k = 0
         config.rng_seed = sampling.seed
+    config.logprobs = int(sampling.logprobs)
     config.presence_penalty = sampling.presence_penalty
     config.frequency_penalty = sampling.frequency_penalty
+    if sampling.structure is not None:
+        form = {sampling.structure.kind: sampling.structure.text}
+        config.structured_output_config = openvino_genai.StructuredOutputConfig(**form)
     return config

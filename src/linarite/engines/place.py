@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from linarite.settings import Settings, Upstream
@@ -20,6 +20,8 @@ class ModelPlace:
     upstream: Upstream | None = None
     tokenizer: Path | None = None
     """Of a model that does not bring it: its ``tokenizer.json`` or the folder that holds it."""
+    is_deterministic: bool = False
+    """Whether it is to be an engine that answers one request at a time and each the same again."""
 
     @property
     def adapter_folder(self) -> Path | None:
@@ -28,6 +30,12 @@ class ModelPlace:
             return None
         adapter = self.folder / "adapter"
         return adapter if adapter.is_dir() else None
+
+    def answering_for(self, is_deterministic: bool) -> "ModelPlace":
+        """The place of the same model's engine of that kind."""
+        if is_deterministic == self.is_deterministic:
+            return self
+        return replace(self, is_deterministic=is_deterministic)
 
     def tokenizer_folder(self) -> Path | None:
         """The folder whose tokenizer counts for this model, if any."""

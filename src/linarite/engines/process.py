@@ -14,6 +14,7 @@ from aiohttp import web
 from linarite.engines.installed import InstalledModel
 from linarite.engines.lifeline import child_environment
 from linarite.engines.refusals import EngineFailure
+from linarite.engines.sampling import DETERMINISTIC
 
 _LOOK_SECONDS = 0.05
 _ANSWER_SECONDS = 5.0
@@ -24,10 +25,14 @@ _PATIENCE = 3
 class EngineProcess:
     """An engine's HTTP process; its stepper lives and dies with it."""
 
-    def __init__(self, model: InstalledModel, run: Path, slots: int) -> None:
+    def __init__(
+        self, model: InstalledModel, run: Path, slots: int, *, is_deterministic: bool = False
+    ) -> None:
         self.model = model
-        self.slots = slots
-        name = hashlib.sha256(str(model.folder).encode()).hexdigest()[:8]
+        self.slots = 1 if is_deterministic else slots
+        self.is_deterministic = is_deterministic
+        kind = DETERMINISTIC if is_deterministic else ""
+        name = hashlib.sha256(f"{model.folder}{kind}".encode()).hexdigest()[:8]
         self.socket = run / f"engine-{name}"
         self.asked_at = time.monotonic()
         self._process: asyncio.subprocess.Process | None = None
@@ -53,6 +58,7 @@ class EngineProcess:
         self.socket.unlink(missing_ok=True)
         command = [sys.executable, "-m", "linarite.engines.server"]
         command += [str(self.model.folder), str(self.socket), str(self.slots)]
+        command += [DETERMINISTIC] if self.is_deterministic else []
         # Its standard input is a pipe that nobody writes to: it closes when the host ends.
         self._process = await asyncio.create_subprocess_exec(
             *command,

@@ -1,10 +1,23 @@
 """How one answer is chosen, in OpenAI's words. Plain data, sent between an engine's processes."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 Ended = Literal["stop", "length", "ignored", "refused"]
 """OpenAI's finish reasons; `ignored`: the cache is full, `refused`: the library objects."""
+
+DETERMINISTIC = "deterministic"
+"""How an engine's processes are told to answer one request at a time, and each the same again."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The form that an answer is held to, token by token."""
+
+    kind: Literal["json_schema", "regex", "grammar"]
+    text: str
+    """The schema as JSON, the regular expression, or the grammar in EBNF."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +32,19 @@ class Sampling:
     seed: int = 0
     eos: tuple[int, ...] = ()
     ignore_eos: bool = False
+    structure: Structure | None = None
+    logprobs: bool = False
+    """Whether each token's log-probability is wanted."""
     can_resume: bool = True
-    """Whether an answer may be withdrawn and go on later: the caller fixed no seed and no
-    penalty that counts what the answer said so far."""
+    """Whether an answer may be withdrawn and go on later: the caller fixed no seed, no penalty
+    that counts what the answer said so far and no structure that follows it."""
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Sampling":
+        """The sampling whose fields were written down by `asdict`."""
+        structure = plain["structure"]
+        made = {"eos": tuple(plain["eos"]), "structure": structure and Structure(**structure)}
+        return cls(**{**plain, **made})
 
 
 @dataclass(frozen=True)
@@ -30,3 +53,5 @@ class Piece:
 
     tokens: list[int]
     ended: Ended | None
+    logprobs: list[float] = field(default_factory=list)
+    """One for each token, where they are wanted: of the model's own distribution, in nats."""

@@ -1,6 +1,6 @@
 """An embedded engine's HTTP process: one model, the OpenAI dialect, a Unix socket.
 
-    python -m linarite.engines.server FOLDER SOCKET SLOTS
+    python -m linarite.engines.server FOLDER SOCKET SLOTS [deterministic]
 
 The socket appears when the model is loaded. When the stepper ends, whoever waits is answered 503
 with `retry-after`, and this process ends too: the host starts a new pair.
@@ -14,6 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +24,25 @@ from aiohttp import web
 from tokenizers import Tokenizer
 
 from linarite.engines import dialect
-from linarite.engines.answers import Answers
+from linarite.engines.answers import Answers, TextPiece
 from linarite.engines.capabilities import capabilities
-from linarite.engines.dialect import Wanted
+from linarite.engines.dialect import Form, Wanted
+from linarite.engines.fingerprints import fingerprint
 from linarite.engines.generation import Stepping, exit_now
 from linarite.engines.installed import InstalledModel, read_model
 from linarite.engines.lifeline import die_with_parent
+from linarite.engines.logprobs import TokenTexts
 from linarite.engines.process import listen_privately
+from linarite.engines.sampling import DETERMINISTIC, Structure
+from linarite.engines.structures import Refused, Structures
 from linarite.engines.templates import ChatTemplate
+from linarite.engines.vocabulary import words_of
 from linarite.errors import InferenceRefused, LinariteError
 
 _MOST_BODY_BYTES = 64 << 20
 _STALLED_SECONDS = 120.0
 _FAREWELL_SECONDS = 1.0
 _FLUSH_SECONDS = 0.05
-_FINGERPRINT = "fp_linarite"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -45,13 +50,26 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class TextEngine:
     """Answers chats and completions."""
 
-    def __init__(self, model: InstalledModel, stepping: Stepping, slots: int) -> None:
+    def __init__(
+        self,
+        model: InstalledModel,
+        stepping: Stepping,
+        slots: int,
+        *,
+        is_deterministic: bool = False,
+    ) -> None:
         self.model = model
         self.stepping = stepping
         self.slots = slots
+        self._is_deterministic = is_deterministic
+        self._fingerprint = fingerprint(
+            model, [slots, stepping.processor], is_deterministic=is_deterministic
+        )
         self._able = capabilities(is_embedded=True, is_embedding=False)
         self._tokenizer = Tokenizer.from_file(str(model.hf_folder / "tokenizer.json"))
+        self._texts = TokenTexts(self._tokenizer, words_of(model.hf_folder))
         self._template = ChatTemplate.find(model.hf_folder)
+        self._structures = Structures(model.hf_folder)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -59,18 +77,26 @@ class TextEngine:
             web.post("/v1/completions", self.completion),
         ]
 
+    def close(self) -> None:
+        """End what it started."""
+        self._structures.close()
+
     async def chat(self, request: web.Request) -> web.StreamResponse:
         messages, wanted = dialect.read_chat(await _json(request), self._able)
         if self._template is None:
             raise dialect.refusal("This model has no chat template; use completions.", "messages")
         text = self._template.render(messages)
         prompt = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return await self._answer(request, [prompt], wanted, is_chat=True)
+        return await self._answer(request, [prompt], wanted, [""], is_chat=True)
 
     async def completion(self, request: web.Request) -> web.StreamResponse:
         given, wanted = dialect.read_completion(await _json(request), self._able)
         prompts = [self._tokens(one) for one in given]
-        return await self._answer(request, prompts, wanted, is_chat=False)
+        echoes = [self._text(one) if wanted.echo else "" for one in given]
+        return await self._answer(request, prompts, wanted, echoes, is_chat=False)
+
+    def _text(self, given: str | list[int]) -> str:
+        return given if isinstance(given, str) else self._tokenizer.decode(given)
 
     def _tokens(self, given: str | list[int]) -> list[int]:
         tokens = self._tokenizer.encode(given).ids if isinstance(given, str) else given
@@ -79,8 +105,16 @@ class TextEngine:
         return tokens or list(self.model.eos_token_ids[:1])
 
     async def _answer(
-        self, request: web.Request, prompts: Sequence[list[int]], wanted: Wanted, *, is_chat: bool
+        self,
+        request: web.Request,
+        prompts: Sequence[list[int]],
+        wanted: Wanted,
+        echoes: Sequence[str],
+        *,
+        is_chat: bool,
     ) -> web.StreamResponse:
+        """What is said to each prompt, behind its echo."""
+        structure = None if wanted.form is None else await self._structure(wanted.form)
         rooms = [
             dialect.room_for_answer(
                 self.model.context_tokens, len(prompt), wanted.max_tokens, is_chat=is_chat
@@ -92,9 +126,15 @@ class TextEngine:
             self._tokenizer,
             prompts,
             [
-                wanted.sampling(max_tokens=room, index=index, eos=self.model.eos_token_ids)
+                wanted.sampling(
+                    max_tokens=room,
+                    index=index,
+                    eos=self.model.eos_token_ids,
+                    structure=structure,
+                    is_deterministic=self._is_deterministic,
+                )
                 for room in rooms
-                for index in range(wanted.count)
+                for index in range(wanted.made)
             ],
             wanted.stops,
             is_batch=_is_batch(request),
@@ -105,13 +145,27 @@ class TextEngine:
             "object": kind[1],
             "created": int(time.time()),
             "model": self.model.id,
-            "system_fingerprint": _FINGERPRINT,
+            "system_fingerprint": self._fingerprint,
         }
+        texts = self._texts if wanted.logprobs else None
+        echoes = [echo for echo in echoes for _ in range(wanted.count)]
         if wanted.is_stream:
-            return await _stream(request, head, answers, wanted, is_chat=is_chat)
-        texts = await answers.whole()
+            return await _stream(request, head, answers, wanted, texts, echoes, is_chat=is_chat)
+        pieces = await answers.whole()
+        if wanted.made > wanted.count:
+            pieces = answers.likeliest(pieces, wanted.count)
+        pieces = [
+            replace(piece, text=echo + piece.text)
+            for echo, piece in zip(echoes, pieces, strict=True)
+        ]
         shape = dialect.chat_answer if is_chat else dialect.completion_answer
-        return _reply(shape(head, texts, answers.usage()))
+        return _reply(shape(head, pieces, answers.usage(), texts))
+
+    async def _structure(self, form: Form) -> Structure:
+        admitted = await self._structures.admit(form.structure)
+        if isinstance(admitted, Refused):
+            raise dialect.refused_schema(form, admitted)
+        return admitted
 
 
 async def _stream(
@@ -119,6 +173,8 @@ async def _stream(
     head: dict[str, Any],
     answers: Answers,
     wanted: Wanted,
+    texts: TokenTexts | None,
+    echoes: Sequence[str],
     *,
     is_chat: bool,
 ) -> web.StreamResponse:
@@ -133,18 +189,23 @@ async def _stream(
     async def send(choices: list[dict[str, Any]]) -> None:
         await response.write(_event({**head, "choices": choices, **more}))
 
+    lengths = [0] * answers.count  # letters of each text so far
     async with contextlib.aclosing(answers.pieces()) as pieces:
         # Nothing is sent before the first token, so that a failure until then has its status.
         piece = await anext(pieces)
         await response.prepare(request)
         if is_chat:
             opening = {"role": "assistant", "content": "", "refusal": None}
-            await send([_chunk_choice(index, opening, None) for index in range(answers.count)])
+            await send([dialect.chat_piece(at, opening) for at in range(answers.count)])
+        for index, echo in enumerate(echoes):
+            for choice in dialect.completion_pieces(TextPiece(index, echo), None, 0):
+                await send([choice])
         try:
             while True:
-                index, text, reason = piece
-                for choice in _choices(index, text, reason, is_chat=is_chat):
+                made = dialect.chat_pieces if is_chat else dialect.completion_pieces
+                for choice in made(piece, texts, lengths[piece.index]):
                     await send([choice])
+                lengths[piece.index] += len(piece.text)
                 piece = await anext(pieces)
         except StopAsyncIteration:
             pass
@@ -159,18 +220,6 @@ async def _stream(
     return response
 
 
-def _choices(index: int, text: str, reason: str | None, *, is_chat: bool) -> list[dict[str, Any]]:
-    if not is_chat:
-        plain = {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
-        return [plain] if text or reason else []
-    said = [_chunk_choice(index, {"content": text}, None)] if text else []
-    return [*said, _chunk_choice(index, {}, reason)] if reason else said
-
-
-def _chunk_choice(index: int, delta: dict[str, Any], reason: str | None) -> dict[str, Any]:
-    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
-
-
 def _event(chunk: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(chunk) + b"\n\n"
 
@@ -178,22 +227,27 @@ def _event(chunk: dict[str, Any]) -> bytes:
 class EmbeddingEngine:
     """Answers embeddings."""
 
-    def __init__(self, model: InstalledModel) -> None:
-        from linarite.engines.embedder import Embedder, Encoder
+    def __init__(self, model: InstalledModel, *, is_deterministic: bool = False) -> None:
+        from linarite.engines.embedder import TEXTS_PER_RUN, Embedder, Encoder
 
         self.model = model
         self._able = capabilities(is_embedded=True, is_embedding=True)
         self._tokenizer = Tokenizer.from_file(str(model.hf_folder / "tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._embedder = Embedder(Encoder(model.onnx_file))
+        self._words = self._tokenizer.get_vocab_size()
+        together = 1 if is_deterministic else TEXTS_PER_RUN
+        self._embedder = Embedder(Encoder(model.onnx_file), together)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/v1/embeddings", self.embed)]
 
     async def embed(self, request: web.Request) -> web.StreamResponse:
-        inputs, in_base64 = dialect.read_embedding(await _json(request), self._able)
-        tokens = [self._tokens(one) for one in inputs]
+        inputs, in_base64 = dialect.read_embedding(
+            await _json(request), self._able, self.model.dimensions
+        )
+        # Thousands of long texts would keep everybody else waiting for a second.
+        tokens = await asyncio.to_thread(lambda: [self._tokens(one) for one in inputs])
         vectors = await self._embedder.embed(tokens, is_batch=_is_batch(request))
         total = sum(len(one) for one in tokens)
         return _reply(dialect.embedding_answer(self.model.id, vectors, total, in_base64=in_base64))
@@ -209,8 +263,14 @@ class EmbeddingEngine:
                 "input",
                 code="context_length_exceeded",
             )
-        if any(token >= self._tokenizer.get_vocab_size() for token in tokens):
-            raise dialect.refusal("'input' holds a token that this model does not know.", "input")
+        unknown = next((token for token in tokens if token >= self._words), None)
+        if unknown is not None:
+            raise dialect.refusal(
+                f"'input' holds the token {unknown}; this model knows those below {self._words}. "
+                "Token ids must be of the model's own tokenizer: send text instead (in LangChain "
+                "check_embedding_ctx_length=False).",
+                "input",
+            )
         return tokens
 
 
@@ -279,15 +339,17 @@ def _reply(
     )
 
 
-async def serve(model: InstalledModel, path: Path, slots: int) -> None:
+async def serve(
+    model: InstalledModel, path: Path, slots: int, *, is_deterministic: bool = False
+) -> None:
     """Load the model, then listen until SIGTERM or until the stepper ends."""
     stepping: Stepping | None = None
     engine: TextEngine | EmbeddingEngine
     if model.kind == "chat":
-        stepping = await Stepping.start(model, slots)
-        engine = TextEngine(model, stepping, slots)
+        stepping = await Stepping.start(model, slots, is_deterministic=is_deterministic)
+        engine = TextEngine(model, stepping, slots, is_deterministic=is_deterministic)
     else:
-        engine = EmbeddingEngine(model)
+        engine = EmbeddingEngine(model, is_deterministic=is_deterministic)
     app = application(engine, slots, stepping)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=5)
     await runner.setup()
@@ -303,6 +365,8 @@ async def serve(model: InstalledModel, path: Path, slots: int) -> None:
     await runner.cleanup()
     if stepping is not None:
         stepping.kill()
+    if isinstance(engine, TextEngine):
+        engine.close()
 
 
 async def _until_either_ends(stepping: Stepping, stopped: asyncio.Event, path: Path) -> None:
@@ -320,10 +384,12 @@ async def _until_either_ends(stepping: Stepping, stopped: asyncio.Event, path: P
 
 
 def main() -> None:
-    """Run one engine; the arguments are its model's folder, its socket and its slots."""
+    """Run one engine; the arguments are its model's folder, its socket, its slots and its kind."""
     die_with_parent()
-    folder, path, slots = sys.argv[1:4]
-    uvloop.run(serve(read_model(Path(folder)), Path(path), int(slots)))
+    folder, path, slots, *more = sys.argv[1:]
+    is_deterministic = more == [DETERMINISTIC]
+    model = read_model(Path(folder))
+    uvloop.run(serve(model, Path(path), int(slots), is_deterministic=is_deterministic))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """The process that steps an engine's pipeline; its HTTP process talks to it over a socket.
 
-    python -m linarite.engines.stepper FOLDER SLOTS FD
+    python -m linarite.engines.stepper FOLDER SLOTS FD [deterministic]
 
 A step holds the interpreter's lock, so nothing else lives here. Lines of JSON come in
 (``{"add": …}``, ``{"cancel": id}``) and go out (``{"ready": …}``, then after every step
-``{"said": [[id, tokens, ended], …], "counts": …}``). An exception out of a step ends the process:
-the pipeline cannot be trusted any more. The end of the socket ends it too.
+``{"said": [[id, tokens, ended, logprobs], …], "counts": …}``). An exception out of a step ends the
+process: the pipeline cannot be trusted any more. The end of the socket ends it too.
 """
 
 import os
@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ import orjson
 from linarite.engines.admission import Admission, Request
 from linarite.engines.installed import InstalledModel, read_model
 from linarite.engines.lifeline import die_with_parent
-from linarite.engines.pipeline import Handle, Pipeline
-from linarite.engines.sampling import Sampling
+from linarite.engines.pipeline import Handle, Pipeline, processor
+from linarite.engines.sampling import DETERMINISTIC, Sampling, Structure
+from linarite.engines.vocabulary import words_of
 
 _CHUNK_BYTES = 1 << 20
 
@@ -66,8 +68,7 @@ class Stepper:
                 self._handles.pop(request_id).cancel()
             return
         stated = command["add"]
-        stated["sampling"]["eos"] = tuple(stated["sampling"]["eos"])
-        stated["sampling"] = Sampling(**stated["sampling"])
+        stated["sampling"] = Sampling.from_plain(stated["sampling"])
         self._admission.put(Request(**stated), time.monotonic())
 
     def step(self) -> list[list[Any]]:
@@ -80,7 +81,7 @@ class Stepper:
                 self._handles[request.id] = self._start(request)
             except RuntimeError:  # the library objects to this request; the others go on
                 self._admission.remove(request.id)
-                refused.append([request.id, [], "refused"])
+                refused.append([request.id, [], "refused", []])
         is_reading = any(request.is_reading for request in self._admission.active.values())
         began = time.monotonic()
         self._pipeline.step()
@@ -112,20 +113,26 @@ class Stepper:
                 self._admission.remove(request_id)
                 del self._handles[request_id]
             if piece.tokens or piece.ended is not None:
-                yield [request_id, piece.tokens, piece.ended]
+                yield [request_id, piece.tokens, piece.ended, piece.logprobs]
 
 
-def serve(model: InstalledModel, slots: int, link: socket.socket) -> None:
+def serve(
+    model: InstalledModel, slots: int, link: socket.socket, *, is_deterministic: bool = False
+) -> None:
     """Answer over `link` until it closes."""
+    words = words_of(model.hf_folder)
     pipeline = Pipeline.load(
         model.ir_folder,
         slots=slots,
         cache_bytes=model.cache_bytes,
+        words=words,
         adapter=model.adapter_folder,
+        # What an earlier request left would change in which pieces a prompt is computed.
+        shares_prefixes=not is_deterministic,
     )
-    admission = Admission(slots, _warm_up(pipeline, model))
+    admission = Admission(slots, _warm_up(pipeline, model, is_bound=words is not None))
     stepper, commands = Stepper(pipeline, admission), Commands(link)
-    link.sendall(orjson.dumps({"ready": os.getpid()}) + b"\n")
+    link.sendall(orjson.dumps({"ready": os.getpid(), "processor": processor()}) + b"\n")
     while True:
         for command in commands.take(wait=not stepper.is_busy()):
             stepper.obey(command)
@@ -134,10 +141,18 @@ def serve(model: InstalledModel, slots: int, link: socket.socket) -> None:
             link.sendall(orjson.dumps({"said": said, "counts": admission.counts()}) + b"\n")
 
 
-def _warm_up(pipeline: Pipeline, model: InstalledModel) -> float:
-    """Take the first steps, which allocate, before anyone waits; the seconds of a short one."""
-    sampling = Sampling(max_tokens=6, temperature=0.0, eos=model.eos_token_ids, ignore_eos=True)
-    pipeline.add([model.eos_token_ids[0]] * 8, sampling)
+def _warm_up(pipeline: Pipeline, model: InstalledModel, *, is_bound: bool) -> float:
+    """Take the first steps, which allocate, before anyone waits; the seconds of a short one.
+
+    With `is_bound` an answer that is held to a structure is among them.
+    """
+    eos = model.eos_token_ids
+    first = Sampling(max_tokens=6, temperature=0.0, eos=eos, ignore_eos=True)
+    structure = Structure("grammar", "root ::= [a-z]{6}") if is_bound else None
+    pipeline.add([eos[0]] * 8, replace(first, max_tokens=2, structure=structure))
+    while pipeline.is_busy():
+        pipeline.step()
+    pipeline.add([eos[0]] * 8, first)
     seconds = []
     while pipeline.is_busy():
         began = time.monotonic()
@@ -149,10 +164,11 @@ def _warm_up(pipeline: Pipeline, model: InstalledModel) -> float:
 def main() -> None:
     """Run until the HTTP process closes the socket or a step fails."""
     die_with_parent()
-    folder, slots, descriptor = sys.argv[1:4]
+    folder, slots, descriptor, *more = sys.argv[1:]
     link = socket.socket(fileno=int(descriptor))
     try:
-        serve(read_model(Path(folder)), int(slots), link)
+        is_deterministic = more == [DETERMINISTIC]
+        serve(read_model(Path(folder)), int(slots), link, is_deterministic=is_deterministic)
     except (EOFError, ConnectionError):
         os._exit(0)  # the pipeline's own threads would be waited for
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -19,6 +20,9 @@ from linarite.errors import InferenceRefused
 
 _LIMIT_SECONDS = 2.0
 _LOOK_SECONDS = 0.5
+_NAME = "Zebulon42"
+"""Of a speaker whom no template mentions by itself."""
+_SPEAKERS = ("system", "developer", "user", "assistant")
 _TEMPLATE_FAULTS = (
     jinja2.TemplateError,
     TypeError,
@@ -62,6 +66,7 @@ class ChatTemplate:
         Raises:
             InferenceRefused: the template refuses these messages or takes too long (400).
         """
+        messages = [self._named(message) for message in messages]
         try:
             with _Deadline(self._limit_seconds):
                 return self._template.render(
@@ -76,6 +81,24 @@ class ChatTemplate:
                 f"This model's chat template took longer than {self._limit_seconds:g} seconds.",
                 param="messages",
             ) from error
+
+    def _named(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A message with its speaker's name before the text, unless the template writes it."""
+        name = message.get("name")
+        if not name or message["role"] not in _SPEAKERS or self._writes_names:
+            return message
+        return {**message, "content": f"{name}: {message['content']}"}
+
+    @cached_property
+    def _writes_names(self) -> bool:
+        asked = [{"role": "user", "name": _NAME, "content": "hello"}]
+        try:
+            with _Deadline(self._limit_seconds):
+                return _NAME in self._template.render(
+                    messages=asked, add_generation_prompt=True, tools=None, **self._special
+                )
+        except (*_TEMPLATE_FAULTS, TimeoutError):
+            return False
 
 
 def template_source(hf_folder: Path) -> str | None:

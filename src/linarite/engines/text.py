@@ -1,5 +1,6 @@
 """From token ids to text as they come: no broken letters, and nothing beyond a stop string."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from tokenizers import Tokenizer
@@ -15,12 +16,27 @@ class TextStream:
         self._tokenizer = tokenizer
         self._stops = tuple(stops)
         self._longest = max((len(stop) for stop in stops), default=0)
-        self._tokens: list[int] = []
+        self.tokens: list[int] = []
         self._start = 0  # decoding begins here, so that the first new token has its neighbours
         self._shown = 0  # tokens whose text is given out
         self._held = ""  # text that may be the beginning of a stop string
-        self.count = 0
+        self._starts: list[int] = []  # where in the text that of each decoded token begins
+        self._letters = 0  # how long the decoded text is
+        self._given = 0  # how much of it is given out
+        self._is_ended = False
         self.is_stopped = False
+
+    @property
+    def count(self) -> int:
+        """How many tokens it took in."""
+        return len(self.tokens)
+
+    @property
+    def told(self) -> int:
+        """How many tokens, from the first on, have had text of theirs given out."""
+        if self._is_ended and not self.is_stopped:
+            return len(self.tokens)
+        return bisect_left(self._starts, self._given)
 
     def add(self, tokens: Sequence[int]) -> str:
         """Take tokens in; the text that is certain now."""
@@ -28,8 +44,7 @@ class TextStream:
         for token in tokens:
             if self.is_stopped:
                 break
-            self.count += 1
-            self._tokens.append(token)
+            self.tokens.append(token)
             fresh.append(self._past_stops(self._decode(is_last=False), is_last=False))
         return "".join(fresh)
 
@@ -37,24 +52,32 @@ class TextStream:
         """The rest of the text, when no token will follow."""
         if self.is_stopped:
             return ""
+        self._is_ended = True
         return self._past_stops(self._decode(is_last=True), is_last=True)
 
     def _decode(self, *, is_last: bool) -> str:
-        before = self._tokenizer.decode(self._tokens[self._start : self._shown])
-        after = self._tokenizer.decode(self._tokens[self._start :])
+        before = self._tokenizer.decode(self.tokens[self._start : self._shown])
+        after = self._tokenizer.decode(self.tokens[self._start :])
         if not is_last and (after.endswith(_BROKEN) or len(after) <= len(before)):
             return ""
         self._start = max(self._start, self._shown - _CONTEXT_TOKENS)
         while self._start > 0 and self._is_inside_letter():
             self._start -= 1
-        self._shown = len(self._tokens)
+        self._starts += [self._letters] * (len(self.tokens) - self._shown)
+        self._shown = len(self.tokens)
+        self._letters += len(after) - len(before)
         return after[len(before) :]
 
     def _is_inside_letter(self) -> bool:
-        first = self._tokenizer.decode(self._tokens[self._start : self._shown])
+        first = self._tokenizer.decode(self.tokens[self._start : self._shown])
         return first.startswith(_BROKEN)
 
     def _past_stops(self, fresh: str, *, is_last: bool) -> str:
+        text = self._before_stops(fresh, is_last=is_last)
+        self._given += len(text)
+        return text
+
+    def _before_stops(self, fresh: str, *, is_last: bool) -> str:
         if not self._stops:
             return fresh
         text = self._held + fresh

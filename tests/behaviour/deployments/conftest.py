@@ -12,6 +12,7 @@ MODELS = [
     {"id": "large", "upstream": NOWHERE},
     {"id": "vectors", "kind": "embedding", "upstream": NOWHERE},
     {"id": "m" * 200, "upstream": NOWHERE},
+    {"id": "near", "path": "models/near"},
 ]
 
 

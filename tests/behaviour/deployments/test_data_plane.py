@@ -147,7 +147,7 @@ def test_rate_limits_are_set_kept_and_taken_away(caller: httpx.Client):
 
 
 def test_whether_it_is_deterministic_is_set_and_changed(caller: httpx.Client):
-    first = made(caller, deterministic=True).json()
+    first = made(caller, model="near", deterministic=True).json()
 
     unchanged = patched(caller, "mine", deterministic=None).json()
     changed = patched(caller, "mine", deterministic=False).json()
@@ -155,6 +155,22 @@ def test_whether_it_is_deterministic_is_set_and_changed(caller: httpx.Client):
     told = [answer["deterministic"] for answer in (first, unchanged, changed)]
     assert told == [True, True, False]
     assert made(caller, id="other", deterministic="yes").status_code == 400
+
+
+def test_what_an_upstream_answers_cannot_be_deterministic(caller: httpx.Client):
+    made(caller)
+    made(caller, id="exact", model="near", deterministic=True)
+
+    refused = [
+        made(caller, id="other", deterministic=True),
+        patched(caller, "mine", deterministic=True),
+        patched(caller, "exact", model="tiny"),
+    ]
+
+    for answer in refused:
+        assert answer.status_code == 400
+        assert "'tiny' cannot be deterministic" in answer.json()["error"]["message"]
+    assert caller.get(f"{PATH}/exact").json()["model"] == "near"
 
 
 def test_a_deployment_that_was_removed_is_gone(caller: httpx.Client):

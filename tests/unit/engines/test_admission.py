@@ -148,3 +148,17 @@ def test_a_chat_waits_for_no_prompt(admission):
     admission.put(chat, CALM)
 
     assert admission.admit(CALM) == [chat]
+
+
+def test_an_engine_of_one_slot_answers_chats_and_batches_one_at_a_time():
+    admission = Admission(slots=1)
+    fill(admission, 2)
+    assert [one.id for one in admission.admit(CALM)] == [1]
+    admission.put(request(9, batch=False), CALM)
+    assert admission.admit(CALM) == []
+
+    admission.active[1].said.append(5)
+    admission.active[1].is_reading = False
+    admission.remove(1)
+
+    assert [one.id for one in admission.admit(CALM)] == [9]

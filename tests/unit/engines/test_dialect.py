@@ -2,12 +2,15 @@
 
 import base64
 import struct
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
 
 from linarite.engines import dialect
 from linarite.engines.capabilities import EMBEDDED_CHAT, EMBEDDED_EMBEDDING
+from linarite.engines.sampling import Sampling, Structure
 from linarite.errors import InferenceRefused
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -32,6 +35,26 @@ def test_text_parts_are_joined_and_a_developer_is_the_system():
     assert messages[0] == {"role": "system", "content": "ab"}
 
 
+def test_an_answer_goes_back_as_it_came_and_a_refusal_is_what_was_said():
+    said = {
+        "role": "assistant",
+        "content": None,
+        "refusal": "No.",
+        "annotations": [],
+        "audio": None,
+    }
+
+    messages, _ = dialect.read_chat({"messages": [*HELLO, said]}, EMBEDDED_CHAT)
+
+    assert messages[1] == {"role": "assistant", "content": "No."}
+
+
+def test_a_speakers_name_is_handed_on():
+    messages, _ = dialect.read_chat({"messages": [{**HELLO[0], "name": "Ada"}]}, EMBEDDED_CHAT)
+
+    assert messages[0]["name"] == "Ada"
+
+
 @pytest.mark.parametrize(
     ("change", "param"),
     [
@@ -44,6 +67,8 @@ def test_text_parts_are_joined_and_a_developer_is_the_system():
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
             "messages[0].content[0].type",
         ),
+        ({"messages": [{**HELLO[0], "audio": {"id": "a"}}]}, "messages[0].audio"),
+        ({"messages": [{**HELLO[0], "name": 5}]}, "messages[0].name"),
         ({"temperature": 2.1}, "temperature"),
         ({"temperature": "hot"}, "temperature"),
         ({"temperature": True}, "temperature"),
@@ -61,10 +86,15 @@ def test_text_parts_are_joined_and_a_developer_is_the_system():
         ({"stream": "yes"}, "stream"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"tools": [{"type": "function"}]}, "tools"),
-        ({"logprobs": True}, "logprobs"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"logprobs": 1}, "logprobs"),
+        ({"logprobs": True, "top_logprobs": 2}, "top_logprobs"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"wisdom": 5}, "wisdom"),
+        ({"verbosity": "low"}, "verbosity"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"stream": True, "stream_options": {"chunks": 5}}, "stream_options.chunks"),
+        ({"stream": True, "stream_options": {"include_usage": 1}}, "include_usage"),
     ],
 )
 def test_a_wrong_or_unsupported_parameter_is_named(change, param):
@@ -83,6 +113,9 @@ def test_a_wrong_or_unsupported_parameter_is_named(change, param):
         {"logprobs": False},
         {"response_format": {"type": "text"}},
         {"store": True, "metadata": {"a": "b"}, "user": "me"},
+        {"modalities": ["text"], "verbosity": "medium", "service_tier": "auto"},
+        {"prediction": {"type": "content", "content": "hi"}, "prompt_cache_key": "a"},
+        {"stream": True, "stream_options": {"include_obfuscation": False}},
     ],
 )
 def test_a_parameter_that_asks_for_nothing_is_let_by(change):
@@ -99,6 +132,46 @@ def test_a_prompt_is_text_or_tokens_or_several(prompt, read):
     assert prompts == read
 
 
+def test_the_best_of_several_answers_is_chosen_by_their_logprobs():
+    _, wanted = dialect.read_completion({"prompt": "a", "n": 2, "best_of": 5}, EMBEDDED_CHAT)
+
+    assert (wanted.count, wanted.made, wanted.logprobs) == (2, 5, False)
+    assert wanted.sampling(max_tokens=5, index=0, eos=()).logprobs
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"best_of": 1, "n": 2}, "best_of"),
+        ({"best_of": 2, "stream": True}, "best_of"),
+        ({"best_of": 129}, "best_of"),
+        ({"echo": "yes"}, "echo"),
+        ({"echo": True, "logprobs": 0}, "logprobs"),
+        ({"suffix": "b"}, "suffix"),
+        ({"metadata": {"a": "b"}}, "metadata"),
+    ],
+)
+def test_what_a_completion_cannot_is_named(change, param):
+    with pytest.raises(InferenceRefused) as refused:
+        dialect.read_completion({"prompt": "a", **change}, EMBEDDED_CHAT)
+
+    assert refused.value.param == param
+
+
+def test_vectors_of_another_length_than_the_models_are_refused():
+    asked = {"input": "a", "dimensions": 384}
+
+    dialect.read_embedding(asked, EMBEDDED_EMBEDDING, 384)
+
+    with pytest.raises(InferenceRefused) as refused:
+        dialect.read_embedding(asked, EMBEDDED_EMBEDDING, 1024)
+    assert refused.value.message == (
+        "`dimensions` of 384 is not supported by the embedded embedding engine; an upstream "
+        "embedding engine (vLLM or any other OpenAI-compatible server) has it. Vectors of this "
+        "model have 1024 numbers."
+    )
+
+
 def test_a_prompt_over_the_context_is_refused_in_openais_words():
     with pytest.raises(InferenceRefused) as refused:
         dialect.room_for_answer(100, 80, 30, is_chat=True)
@@ -109,6 +182,18 @@ def test_a_prompt_over_the_context_is_refused_in_openais_words():
         "in the messages, 30 in the completion). Please reduce the length of the messages or "
         "completion."
     )
+
+
+def test_a_deterministic_engine_has_a_seed_where_none_is_given():
+    _, wanted = dialect.read_chat({"messages": HELLO}, EMBEDDED_CHAT)
+    _, seeded = dialect.read_chat({"messages": HELLO, "seed": 5}, EMBEDDED_CHAT)
+    rest: dict[str, Any] = {"max_tokens": 5, "index": 1, "eos": (0,)}
+
+    samplings = [one.sampling(**rest, is_deterministic=True) for one in (wanted, wanted, seeded)]
+
+    assert [sampling.seed for sampling in samplings] == [1, 1, 6]
+    assert not any(sampling.can_resume for sampling in samplings)
+    assert wanted.sampling(**rest).seed != wanted.sampling(**rest).seed
 
 
 @pytest.mark.parametrize(
@@ -134,3 +219,16 @@ def test_embeddings_travel_as_numbers_or_as_little_endian_floats():
 def test_an_input_that_is_no_text_is_refused(given):
     with pytest.raises(InferenceRefused):
         dialect.read_embedding({"input": given}, EMBEDDED_EMBEDDING)
+
+
+def test_an_answer_that_keeps_to_a_structure_is_not_broken_off_and_taken_up_again():
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "integer"}}}
+    _, wanted = dialect.read_chat({"messages": HELLO, "response_format": form}, EMBEDDED_CHAT)
+    structure = Structure("grammar", 'root ::= "a"')
+
+    free = wanted.sampling(max_tokens=5, index=0, eos=())
+    bound = wanted.sampling(max_tokens=5, index=0, eos=(), structure=structure)
+
+    assert wanted.form == dialect.Form({"schema": {"type": "integer"}}, "a")
+    assert (free.can_resume, bound.can_resume) == (True, False)
+    assert Sampling.from_plain(asdict(bound)) == bound

@@ -45,3 +45,16 @@ def test_a_template_that_does_not_end_is_stopped():
         ChatTemplate(loop, {}, limit_seconds=0.1).render(CHAT)
 
     assert ChatTemplate("fine", {}).render(CHAT) == "fine"
+
+
+@pytest.mark.parametrize(
+    ("source", "written"),
+    [
+        ("{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %}", "[user] Ada: hello"),
+        ("{% for m in messages %}[{{ m.name }}] {{ m.content }}{% endfor %}", "[Ada] hello"),
+    ],
+)
+def test_a_speakers_name_is_written_once(source, written):
+    named = [{"role": "user", "name": "Ada", "content": "hello"}]
+
+    assert ChatTemplate(source, {}).render(named) == written

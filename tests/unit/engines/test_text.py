@@ -78,3 +78,31 @@ def test_a_special_token_has_no_text(tokenizer):
 
     assert shown + stream.end() == "hi"
     assert stream.count == 3
+
+
+def test_tokens_are_told_with_the_text_that_they_write(tokenizer):
+    stream = TextStream(tokenizer)
+
+    told = [(stream.add([token]), stream.told) for token in tokens(tokenizer, "a€b")]
+
+    assert told == [("a", 1), ("", 1), ("", 1), ("€", 4), ("b", 5)]
+
+
+@pytest.mark.parametrize(("stops", "told"), [(["two"], 4), (["e two"], 2), (["one"], 0)])
+def test_tokens_of_a_stop_string_are_not_told(tokenizer, stops, told):
+    stream = TextStream(tokenizer, stops)
+
+    stream.add(tokens(tokenizer, "one two three"))
+    stream.end()
+
+    assert stream.told == told
+
+
+def test_a_token_that_writes_nothing_is_told_at_the_end(tokenizer):
+    stream = TextStream(tokenizer)
+
+    stream.add([*tokens(tokenizer, "hi"), tokenizer.token_to_id("<end>")])
+
+    assert stream.told == 2
+    stream.end()
+    assert stream.told == 3

@@ -58,6 +58,7 @@ class DeployedEngines:
         """The engine that answers `endpoint` for `target`, while the block lasts."""
         async with client.Engines(self.host_socket) as engines:
             place = self.place_of(target.model)
+            place = place.answering_for(target.deployment.deterministic)
 
             def prepare(body: dict[str, Any]) -> bytes:
                 return self.prepare(endpoint, target, body)

@@ -141,7 +141,7 @@ class Deployments:
         """Deploy a model under `body.id`, or under a name that is made.
 
         Raises:
-            InvalidPayload: there is no such model.
+            InvalidPayload: there is no such model, or it cannot be deterministic.
             ItemDoesAlreadyExist: the name is taken.
             QuotaExceeded: `resource` has made as many as it may.
         """
@@ -154,6 +154,7 @@ class Deployments:
             deterministic=body.deterministic,
             **_scaling(body.scale_settings),
         )
+        _check_determinism(record, model)
         self._insert(record, model)
         return Deployed(record, model)
 
@@ -162,7 +163,7 @@ class Deployments:
 
         Raises:
             NotFound, Forbidden: there is no such deployment, or it is everyone's.
-            InvalidPayload: there is no such model.
+            InvalidPayload: there is no such model, or it cannot be deterministic.
         """
         changes: dict[str, Any] = _scaling(body.scale_settings)
         model = None if body.model is None else self._model(resource, body.model)
@@ -315,6 +316,8 @@ class Deployments:
             record = self._new(EVERYONE, entry.name, model)
             said = {key: getattr(entry, key) for key in _DECLARED if key != "model"}
             wanted[entry.name] = replace(record, **said)
+            target = f"deployments.{entry.name}.deterministic"
+            _check_determinism(wanted[entry.name], model, target)
         return wanted
 
     def _new(self, resource: str, name: str, model: ModelRecord) -> DeploymentRecord:
@@ -362,13 +365,26 @@ class Deployments:
             if not repository.update(tx, resource, name, values):
                 _refuse_change(tx, name)
             record = repository.find(tx, resource, name)
+            assert record is not None  # it was updated in this very transaction
+            if record.deterministic:
+                _check_determinism(record, self._model_of(record))
         self._known.clear()
-        assert record is not None  # it was updated in this very transaction
         return Deployed(record, self._model_of(record))
 
     def _model_of(self, record: DeploymentRecord) -> ModelRecord | None:
         """Its model as its owner sees it: the operator may deploy anyone's tuned model for all."""
         return self.models.find(record.resource, record.model)
+
+
+def _check_determinism(
+    record: DeploymentRecord, model: ModelRecord | None, target: str = "$.deterministic"
+) -> None:
+    if record.deterministic and model is not None and model.upstream is not None:
+        raise InvalidPayload(
+            f"A deployment of {model.id!r} cannot be deterministic: its answers come from an "
+            "upstream, which promises nothing of the kind. Models on the embedded engine can.",
+            target=target,
+        )
 
 
 def _no_model(name: str, target: str = "$.model") -> InvalidPayload:

@@ -24,6 +24,7 @@ from linarite.http.metadata import check_metadata
 from linarite.resources.deployments.records import Target
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.inference import answers
+from linarite.resources.inference.response_formats import check_response_format
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.stored_completions.making import NotStorable, completion_of
 from linarite.resources.stored_completions.records import NewCompletion
@@ -77,9 +78,10 @@ class Inference:
         """The engine behind `target`; an embedded one is started if it does not run."""
         model = target.model
         if model.base is None:
-            return await engines.reach(self.place_of(model))
-        # A tuned model's folder may have to be put together first.
-        return await engines.reach(await run_in_threadpool(self.place_of, model))
+            place = self.place_of(model)
+        else:  # a tuned model's folder may have to be put together first
+            place = await run_in_threadpool(self.place_of, model)
+        return await engines.reach(place.answering_for(target.deployment.deterministic))
 
     def prepare(self, operation: str, target: Target, body: dict[str, Any]) -> bytes:
         """What the engine is sent for `body`.
@@ -93,15 +95,18 @@ class Inference:
             InferenceRefused: a parameter is out of range, or the model cannot do that.
         """
         able = target.model.able
+        _check_determinism(target)
         _check_operation(operation, target.model, able)
         try:
             check_metadata(body.get("metadata"))
-            _REQUESTS[operation].model_validate(body)
+            request = _REQUESTS[operation].model_validate(body)
         except InvalidPayload as refusal:
             raise as_inference(refusal) from None
         except ValidationError as error:
             raise _refused(error.errors(include_url=False, include_input=False)) from None
         _check_parameters(operation, body, able)
+        if isinstance(request, ChatCompletionRequest):
+            check_response_format(request, body)
         return orjson.dumps({**_for_engine(body), "model": target.model.id})
 
     def finish(
@@ -208,6 +213,15 @@ def _param(target: str | None) -> str | None:
     return target.removeprefix("$.").removeprefix("$") or None if target else None
 
 
+def _check_determinism(target: Target) -> None:
+    """Its model may have become another since it was deployed."""
+    if target.deployment.deterministic and target.model.upstream is not None:
+        raise InferenceRefused(
+            f"The deployment {target.deployment.id!r} is deterministic, and its model is answered "
+            "by an upstream now, which promises nothing of the kind."
+        )
+
+
 def _check_operation(operation: str, model: ModelRecord, able: Capabilities) -> None:
     capability, word = _NEEDS[operation]
     if not getattr(able, capability):
@@ -220,9 +234,9 @@ def _check_operation(operation: str, model: ModelRecord, able: Capabilities) -> 
 
 
 def _check_parameters(operation: str, body: Mapping[str, Any], able: Capabilities) -> None:
-    unable = first_unable(body, able)
-    if unable is not None:
-        raise _unsupported(unable, f"this model's {able.name} does not support it")
+    lacking = first_unable(body, able)
+    if lacking is not None:
+        raise InferenceRefused(lacking.text, param=lacking.param, code="unsupported_parameter")
     if body.get("store") and operation != CHAT:
         raise _unsupported("store", "only chats can be stored")
     if operation == EMBEDDINGS:  # whose `n`, if any, nobody has looked at: it has no such field

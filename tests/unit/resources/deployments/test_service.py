@@ -19,7 +19,7 @@ from linarite.resources.deployments import repository
 from linarite.resources.deployments.service import DEFAULT_TOKEN_LIMIT, Deployments
 from linarite.resources.models.records import EVERYONE, ModelRecord
 from linarite.resources.models.service import Models
-from linarite.settings import DeploymentEntry
+from linarite.settings import DeploymentEntry, Upstream
 from linarite.storage.database import Database
 from linarite.wire.deployments import (
     ArmDeploymentPatch,
@@ -485,3 +485,23 @@ def test_a_deployment_whose_tuned_model_went_away_answers_nothing(tuning):
     assert deployments.get(OURS, "mine").model is None
     with pytest.raises(DeploymentNotFound):
         deployments.look_up(OURS, "mine")
+
+
+def test_a_deployment_whose_model_an_upstream_answers_cannot_be_deterministic(system):
+    away = ModelRecord("away", "chat", upstream=Upstream(base_url="http://127.0.0.1:9/v1"))
+    system.models.append(away)
+    deployments = system.deployments()
+    exact = deployments.create(OURS, chat(deterministic=True)).record
+    deployments.create(OURS, DeploymentCreation(id="far", model=away.id))
+
+    for change in (
+        lambda: deployments.create(OURS, DeploymentCreation(model=away.id, deterministic=True)),
+        lambda: deployments.update(OURS, "far", DeploymentUpdate(deterministic=True)),
+        lambda: deployments.update(OURS, exact.id, DeploymentUpdate(model=away.id)),
+        lambda: system.deployments(DeploymentEntry(name="x", model=away.id, deterministic=True)),
+    ):
+        with pytest.raises(InvalidPayload, match=r"'away' cannot be deterministic.*upstream"):
+            change()
+
+    assert deployments.look_up(OURS, exact.id).model is CHAT
+    assert not deployments.look_up(OURS, "far").deployment.deterministic

@@ -61,7 +61,7 @@ def test_a_request_goes_on_as_it_came_under_the_models_id(inference, operation, 
 
 
 def test_what_cannot_change_the_answer_is_let_by(inference):
-    harmless = {"user": "me", "store": False, "metadata": {"a": "b"}, "n": None, "tools": []}
+    harmless = {"user": "me", "store": False, "metadata": {}, "n": None, "tools": []}
 
     assert inference.prepare(CHAT, EMBEDDED, MESSAGES | harmless)
 
@@ -85,6 +85,7 @@ def test_what_cannot_change_the_answer_is_let_by(inference):
         ("top_logprobs", 2),
         ("messages", []),
         ("messages", "Hello"),
+        ("metadata", {"a": "b"}),  # which belongs to what is stored
     ],
 )
 def test_a_parameter_out_of_range_is_named(refusal, param, value):
@@ -119,15 +120,61 @@ def test_an_operation_that_is_not_the_models_is_refused(refusal, operation, to, 
     ("param", "value"),
     [
         ("tools", [{"type": "function", "function": {"name": "f"}}]),
-        ("response_format", {"type": "json_object"}),
-        ("logprobs", True),
         ("logit_bias", {"5": 100}),
+        ("reasoning_effort", "high"),
+        ("verbosity", "low"),
+        ("modalities", ["text", "audio"]),
+        ("audio", {"voice": "ash", "format": "wav"}),
+        ("web_search_options", {}),
+        ("service_tier", "priority"),
     ],
 )
-def test_what_the_embedded_engine_cannot_is_refused_by_name(refusal, param, value):
+def test_what_the_embedded_engine_cannot_is_refused_by_name(inference, refusal, param, value):
     refused = refusal(CHAT, EMBEDDED, MESSAGES | {param: value})
 
     assert (refused.param, refused.openai_code) == (param, "unsupported_parameter")
+    assert refused.message.startswith(f"`{param}`")
+    assert "an upstream chat engine (vLLM, llama-server" in refused.message
+    assert param in orjson.loads(inference.prepare(CHAT, FOREIGN, MESSAGES | {param: value}))
+
+
+def test_what_no_engine_has_is_refused_for_an_upstream_too(refusal):
+    sources = [{"type": "azure_search", "parameters": {}}]
+
+    refused = refusal(CHAT, FOREIGN, MESSAGES | {"data_sources": sources})
+
+    assert refused.param == "data_sources"
+    assert refused.message.endswith("no engine here has it.")
+
+
+def test_alternatives_to_the_chosen_tokens_are_refused_but_not_the_tokens_own(inference, refusal):
+    assert refusal(CHAT, EMBEDDED, MESSAGES | {"logprobs": True, "top_logprobs": 2}).message == (
+        "`top_logprobs` of 2 is not supported by the embedded chat engine; an upstream chat engine "
+        "(vLLM, llama-server or any other OpenAI-compatible server) has it."
+    )
+    assert refusal(COMPLETIONS, EMBEDDED, {"prompt": "a", "logprobs": 3}).param == "logprobs"
+    assert inference.prepare(CHAT, EMBEDDED, MESSAGES | {"logprobs": True, "top_logprobs": 0})
+    assert inference.prepare(COMPLETIONS, EMBEDDED, {"prompt": "a", "logprobs": 0})
+
+
+def test_the_log_probabilities_of_an_echoed_prompt_are_refused(refusal):
+    refused = refusal(COMPLETIONS, EMBEDDED, {"prompt": "a", "echo": True, "logprobs": 0})
+
+    assert refused.message.startswith("`logprobs` with `echo` is not supported by the embedded")
+
+
+def test_the_best_of_several_cannot_be_streamed(inference, refusal):
+    asked = {"prompt": "a", "n": 2, "stream": True}
+
+    assert refusal(COMPLETIONS, FOREIGN, asked | {"best_of": 3}).param == "best_of"
+    assert inference.prepare(COMPLETIONS, FOREIGN, asked | {"best_of": 2})
+
+
+def test_only_one_of_the_two_limits_may_be_given(refusal):
+    refused = refusal(CHAT, FOREIGN, MESSAGES | {"max_tokens": 5, "max_completion_tokens": 5})
+
+    assert refused.param == "max_completion_tokens"
+    assert "together with `max_tokens`" in refused.message
 
 
 def test_more_answers_than_the_engine_gives_at_once_are_refused(refusal):
@@ -138,7 +185,7 @@ def test_more_answers_than_the_engine_gives_at_once_are_refused(refusal):
     assert refused.param == "n"
 
 
-@pytest.mark.parametrize(("param", "value"), [("echo", True), ("suffix", "end"), ("logprobs", 2)])
+@pytest.mark.parametrize(("param", "value"), [("suffix", "end"), ("logprobs", 2)])
 def test_so_is_what_it_cannot_do_with_a_text(refusal, param, value):
     assert refusal(COMPLETIONS, EMBEDDED, PROMPT | {param: value}).param == param
 
