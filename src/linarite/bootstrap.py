@@ -37,6 +37,7 @@ from linarite.resources.inference.service import Inference
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.models.service import Models
 from linarite.resources.stored_completions import tasks as stored_tasks
+from linarite.resources.stored_completions.exporting import Exports
 from linarite.resources.stored_completions.service import StoredCompletions
 from linarite.resources.stored_completions.writing import GroupWriter
 from linarite.resources.uploads import tasks as upload_tasks
@@ -99,6 +100,7 @@ def build(settings: Settings) -> Built:
     deployments = Deployments(database, models, clock, settings.deployments)
     inference = Inference(deployments, place)
     stored = StoredCompletions(database, clock, settings.stored_completions)
+    exports = Exports(database, files, queue)
     batches = Batches(
         database,
         blobs,
@@ -147,7 +149,7 @@ def build(settings: Settings) -> Built:
     services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
     writer = GroupWriter(database)
     collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), metrics, writer]
-    parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services]}
+    parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services, exports]}
     parts[Settings] = settings  # whose own class is the one that read the file
     return Built(
         settings,
@@ -156,6 +158,7 @@ def build(settings: Settings) -> Built:
         parts,
         tasks=[
             *file_tasks.tasks(files, outbound),
+            *stored_tasks.tasks(exports),
             *batch_work.tasks(),
             *tuning_work.tasks(),
             *tracking.tasks(),
