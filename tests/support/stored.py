@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 from tests.support.server import Server
 
+from linarite.bootstrap import Built
 from linarite.resources.stored_completions.exporting import Exports
 from linarite.resources.stored_completions.making import completion_of
 from linarite.resources.stored_completions.records import NewCompletion
@@ -54,10 +55,10 @@ def made(
     return completion_of(request, answer, model=model, deployment=f"the-{model}", request_id="r")
 
 
-def put(server: Server, resource: str, *completions: NewCompletion) -> None:
-    """Store them."""
-    with server.built.database.transaction() as tx:
-        server.built.parts[StoredCompletions].add(tx, resource, completions)
+def put(built: Built, resource: str, *completions: NewCompletion) -> None:
+    """Store them in one transaction."""
+    with built.database.transaction() as tx:
+        built.parts[StoredCompletions].add(tx, resource, completions)
 
 
 def start(http: httpx.Client, **body: Any) -> str:

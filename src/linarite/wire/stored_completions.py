@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from linarite.wire.shapes import Incoming, Int32, Int64, NonEmptyStr, Outgoing, TypeDiscriminator
+from linarite.wire.shapes import (
+    INT32_MAX,
+    Incoming,
+    Int32,
+    Int64,
+    NonEmptyStr,
+    Outgoing,
+    TypeDiscriminator,
+)
 
 
 class Usage(Outgoing):
@@ -171,7 +179,7 @@ class StoredCompletionExport(CompletionFilters):
     """
 
     filename: NonEmptyStr = "stored-completions.jsonl"
-    limit: Annotated[int, Field(ge=1)] | None = None
+    limit: Annotated[int, Field(ge=1, le=INT32_MAX)] | None = None
     order: Literal["asc", "desc"] = "desc"
     preferred: CompletionFilters | None = None
     non_preferred: CompletionFilters | None = None

@@ -72,7 +72,7 @@ def test_an_example_holds_all_that_was_asked_and_teaches_the_answer_alone(caller
         {"role": "assistant", "content": None, "tool_calls": [CALL], "refusal": None},
         {"role": "tool", "tool_call_id": "c1", "content": "a tree"},
     ]
-    put(server, caller.resource, made({"tool_calls": [CALL]}, asked, tools=[TOOL]))
+    put(server.built, caller.resource, made({"tool_calls": [CALL]}, asked, tools=[TOOL]))
 
     _, [line] = export(server, caller.http)
 
@@ -89,7 +89,7 @@ def test_an_example_holds_all_that_was_asked_and_teaches_the_answer_alone(caller
 
 def test_what_is_no_example_is_left_out_and_told_by_its_reason(caller, server):
     put(
-        server,
+        server.built,
         caller.resource,
         made("kept"),
         made("cut", finish="length"),
@@ -120,7 +120,7 @@ def test_what_is_no_example_is_left_out_and_told_by_its_reason(caller, server):
 
 def test_an_export_is_filtered_ordered_and_limited_as_a_list_is(caller, server):
     put(
-        server,
+        server.built,
         caller.resource,
         *(made(f"{n}", metadata={"run": "1", "even": f"{n % 2 == 0}"}) for n in range(6)),
         made("other", metadata={"run": "1"}, model="b"),
@@ -138,7 +138,7 @@ def test_an_export_is_filtered_ordered_and_limited_as_a_list_is(caller, server):
 
 
 def test_a_limit_that_was_reached_is_told(caller, server):
-    put(server, caller.resource, *(made(f"{n}") for n in range(3)))
+    put(server.built, caller.resource, *(made(f"{n}") for n in range(3)))
 
     file, _ = export(server, caller.http, limit=2)
 
@@ -151,7 +151,7 @@ def test_two_runs_become_preferences(caller, server, join):
     for run in ("good", "bad"):
         for n in range(3):
             new = made(f"{run} {n}", f"Question {n}", metadata={"run": run, "question": f"{n}"})
-            put(server, caller.resource, new)
+            put(server.built, caller.resource, new)
 
     file, lines = export(
         server,
@@ -180,7 +180,7 @@ def test_what_makes_no_pair_is_left_out_and_told(caller, server):
         return made(said, asked, metadata={"run": run, **keys}, **more)
 
     put(
-        server,
+        server.built,
         caller.resource,
         new("old", "A?", "good", "a"),
         new("new", "A?", "good", "a", others=1),
@@ -214,7 +214,7 @@ def test_what_makes_no_pair_is_left_out_and_told(caller, server):
 
 
 def test_answers_to_the_same_words_with_other_tools_make_no_pair(caller, server):
-    put(server, caller.resource, made("a", model="a", tools=[TOOL]), made("b", model="b"))
+    put(server.built, caller.resource, made("a", model="a", tools=[TOOL]), made("b", model="b"))
 
     file, _ = export(server, caller.http, preferred={"model": "a"}, non_preferred={"model": "b"})
 
@@ -224,7 +224,7 @@ def test_answers_to_the_same_words_with_other_tools_make_no_pair(caller, server)
 
 def test_preferences_come_in_the_order_of_the_preferred_ones_up_to_the_limit(caller, server):
     for model in "ba":
-        put(server, caller.resource, *(made(model, f"{n}", model=model) for n in range(150)))
+        put(server.built, caller.resource, *(made(model, f"{n}", model=model) for n in range(150)))
     pair = {"preferred": {"model": "a"}, "non_preferred": {"model": "b"}}
 
     _, newest = export(server, caller.http, **pair)
@@ -238,7 +238,7 @@ def test_preferences_come_in_the_order_of_the_preferred_ones_up_to_the_limit(cal
 
 
 def test_an_export_of_nothing_is_an_error_that_says_so(caller, server):
-    put(server, caller.resource, made("cut", finish="length"))
+    put(server.built, caller.resource, made("cut", finish="length"))
 
     file, _ = export(server, caller.http)
 
@@ -258,6 +258,7 @@ def test_an_export_of_nothing_is_an_error_that_says_so(caller, server):
         ({"metadata": {"k" * 65: "v"}}, "$.metadata.k"),
         ({"modell": "a"}, "$.modell"),
         ({"limit": 0}, "$.limit"),
+        ({"limit": 2**40}, "$.limit"),
         ({"order": "up"}, "$.order"),
         ({"filename": "a.txt"}, "filename"),
         ({"join": "a"}, "$.join"),
@@ -278,10 +279,10 @@ def test_an_export_that_cannot_be_is_refused(caller, body, target):
 
 
 def test_what_others_stored_and_what_came_later_is_not_exported(caller, server):
-    put(server, "stranger", made("theirs"))
-    put(server, caller.resource, made("before"))
+    put(server.built, "stranger", made("theirs"))
+    put(server.built, caller.resource, made("before"))
     file_id = start(caller.http, order="asc")
-    put(server, caller.resource, made("after"))
+    put(server.built, caller.resource, made("after"))
 
     perform(server, file_id)
 
@@ -292,7 +293,7 @@ def test_what_others_stored_and_what_came_later_is_not_exported(caller, server):
 def test_what_is_deleted_on_the_way_disturbs_nothing(caller, server, order):
     """The walk goes in steps of 100; after the first, the completion that it ended with goes."""
     new = [made(f"{n}") for n in range(250)]
-    put(server, caller.resource, *new)
+    put(server.built, caller.resource, *new)
     file_id = start(caller.http, order=order)
     stored, gone = server.built.parts[StoredCompletions], new[99 if order == "asc" else 150]
 
@@ -303,7 +304,7 @@ def test_what_is_deleted_on_the_way_disturbs_nothing(caller, server, order):
             self.steps += 1
             if self.steps == 2:
                 stored.delete(caller.resource, gone.id)
-                put(server, caller.resource, made("later"))
+                put(server.built, caller.resource, made("later"))
 
     server.built.parts[Exports].perform(file_id, Interfering())
 
@@ -313,7 +314,7 @@ def test_what_is_deleted_on_the_way_disturbs_nothing(caller, server, order):
 
 
 def test_an_export_whose_file_was_deleted_leaves_nothing(caller, server):
-    put(server, caller.resource, *(made(f"{n}") for n in range(150)))
+    put(server.built, caller.resource, *(made(f"{n}") for n in range(150)))
     waiting, running = (start(caller.http) for _ in range(2))
     caller.sdk.files.delete(waiting)
 
@@ -348,7 +349,7 @@ def limited(server, **limits) -> Exports:
     ids=["quota", "size"],
 )
 def test_an_export_that_is_too_large_is_an_error(caller, server, limits, told):
-    put(server, caller.resource, made("something", "said"))
+    put(server.built, caller.resource, made("something", "said"))
     file_id, before = start(caller.http), objects(server)
 
     limited(server, **limits).perform(file_id, TickTicket())
@@ -379,7 +380,7 @@ def test_an_export_counts_as_a_file_and_an_export_that_failed_for_good_says_so(c
 
 def test_an_export_that_is_begun_again_makes_one_file(caller, server):
     """The worker dies when the bytes are there and the row is not."""
-    put(server, caller.resource, made("said"))
+    put(server.built, caller.resource, made("said"))
     file_id = start(caller.http)
 
     class Dying(TickTicket):

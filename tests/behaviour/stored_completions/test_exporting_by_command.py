@@ -17,7 +17,7 @@ def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         for run in ("good", "bad"):
             for n in range(3):
                 metadata = {"run": run, "question": f"{n}"}
-                put(server, "default", made(f"{run} {n}", f"{n}?", metadata=metadata))
+                put(server.built, "default", made(f"{run} {n}", f"{n}?", metadata=metadata))
         yield server
 
 

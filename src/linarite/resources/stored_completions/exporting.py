@@ -74,7 +74,7 @@ class Exports:
             return
         request = StoredCompletionExport.model_validate(export[0])
         walk = Walk(self.database, self.files, file_id, record.resource, export[1], ticket)
-        report = Report("Preferences" if request.preferred else "Examples")
+        report = Report("Examples" if request.preferred is None else "Preferences")
         try:
             with closing(_lines(walk, request, report)) as lines:
                 stored = self.files.blobs.write_all(self._pieces(lines, request.limit, report))
