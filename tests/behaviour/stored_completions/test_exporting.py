@@ -237,6 +237,27 @@ def test_preferences_come_in_the_order_of_the_preferred_ones_up_to_the_limit(cal
     assert asked(oldest) == list(range(120))
 
 
+def test_a_pair_of_which_one_was_deleted_meanwhile_is_told(caller, server):
+    """The third step of such an export reads the pairs that the first two found."""
+    new = [made(said, f"{n}", model=said) for n in range(2) for said in "ab"]
+    put(server.built, caller.resource, *new)
+    file_id = start(caller.http, preferred={"model": "a"}, non_preferred={"model": "b"})
+
+    class Deleting(TickTicket):
+        steps = 0
+
+        def check(self):
+            self.steps += 1
+            if self.steps == 3:
+                caller.sdk.chat.completions.delete(new[1].id)
+
+    server.built.parts[Exports].perform(file_id, Deleting())
+
+    file, [line] = read(caller.http, file_id)
+    assert line["input"]["messages"][0]["content"] == "1"
+    assert "Pairs left out: 1 deleted." in file["status_details"]
+
+
 def test_an_export_of_nothing_is_an_error_that_says_so(caller, server):
     put(server.built, caller.resource, made("cut", finish="length"))
 
