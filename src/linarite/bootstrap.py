@@ -39,6 +39,7 @@ from linarite.resources.inference.service import Inference
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.models.service import Models
 from linarite.resources.stored_completions import tasks as stored_tasks
+from linarite.resources.stored_completions.exporting import Exports
 from linarite.resources.stored_completions.service import StoredCompletions
 from linarite.resources.stored_completions.writing import GroupWriter
 from linarite.resources.uploads import tasks as upload_tasks
@@ -104,6 +105,7 @@ def build(settings: Settings) -> Built:
     rates = RateLimits(deployments, place, metrics, tokens)
     content_filter = _content_filter(settings, metrics)
     stored = StoredCompletions(database, clock, settings.stored_completions)
+    exports = Exports(database, files, queue)
     batches = Batches(
         database,
         blobs,
@@ -152,9 +154,8 @@ def build(settings: Settings) -> Built:
     services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
     writer = GroupWriter(database)
     collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), metrics, writer]
-    parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services, rates]}
-    if content_filter is not None:
-        parts[ContentFilter] = content_filter
+    more = [rates, exports, *([] if content_filter is None else [content_filter])]
+    parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services, *more]}
     parts[Settings] = settings  # whose own class is the one that read the file
     return Built(
         settings,
@@ -163,6 +164,7 @@ def build(settings: Settings) -> Built:
         parts,
         tasks=[
             *file_tasks.tasks(files, outbound),
+            *stored_tasks.tasks(exports),
             *batch_work.tasks(),
             *tuning_work.tasks(),
             *tracking.tasks(),

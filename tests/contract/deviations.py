@@ -104,7 +104,10 @@ _OF_STORED = frozenset(
 _WHY_OF_STORED = "null where the request named none, or the engine told none"
 
 NULLABLE: dict[str, tuple[frozenset[str], str]] = {
-    "File": (frozenset({"bytes", "status_details"}), "null until known; details only on error"),
+    "File": (
+        frozenset({"bytes", "status_details"}),
+        "null until known; details only on error and of exports",
+    ),
     "UploadResource": (frozenset({"file"}), "there is no file before the upload is completed"),
     "Batch": (
         frozenset(

@@ -290,6 +290,41 @@ def test_tuning_goes_on_from_the_tuned_model(azure: openai.AzureOpenAI, tuned: A
     assert float(last["full_valid_loss"]) < 1.5
 
 
+def test_what_the_tuned_model_says_is_distilled_into_its_base(
+    azure: openai.AzureOpenAI, running: Serving, tuned: Any
+):
+    """Store, filter, export, tune, deploy."""
+    teacher = deployed(azure, "teacher", tuned.fine_tuned_model)
+    for line in EXAMPLES[:24]:
+        azure.chat.completions.create(
+            model=teacher,
+            messages=json.loads(line)["messages"][:-1],
+            max_tokens=60,
+            temperature=0,
+            store=True,
+            metadata={"run": "pirate"},
+        )
+    export = run_linarite(
+        "completions", "export", "--data", running.data, "--metadata", "run=pirate"
+    )
+    assert export.returncode == 0, export.stderr
+    print(export.stderr)  # noqa: T201
+    job = azure.fine_tuning.jobs.create(
+        model=CHAT,
+        training_file=export.stdout.strip(),
+        suffix="student",
+        method={
+            "type": "supervised",
+            "supervised": {"hyperparameters": {"n_epochs": 4, "batch_size": 2}},
+        },
+        seed=7,
+    )
+    job = finished(azure, job.id)
+
+    assert job.status == "succeeded", job.error
+    assert HABIT in said(azure, deployed(azure, "student", job.fine_tuned_model))
+
+
 def results_of(client: openai.AzureOpenAI, job: Any) -> list[dict[str, str]]:
     """The rows of its results file."""
     return list(csv.DictReader(io.StringIO(client.files.content(job.result_files[0]).text)))

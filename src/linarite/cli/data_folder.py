@@ -89,6 +89,11 @@ class DataFolder:
         said.pop("processes", None)
         return Announcement(**said) if self._is_held() else None
 
+    def authority(self) -> Path | None:
+        """The certificate that signs for the server, where it made one itself."""
+        file = self.path / "tls" / "ca.pem"
+        return file if file.is_file() else None
+
     def withdraw(self) -> None:
         """No server answers for this folder any more."""
         (self.run / "server.json").unlink(missing_ok=True)

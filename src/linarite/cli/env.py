@@ -31,8 +31,8 @@ def env(
         "AZURE_OPENAI_API_KEY": found.api_key,
         "OPENAI_API_VERSION": found.api_version,
     }
-    authority = folder.path / "tls" / "ca.pem"
-    if found.endpoint.startswith("https:") and authority.is_file():
+    authority = folder.authority()
+    if found.endpoint.startswith("https:") and authority is not None:
         variables["SSL_CERT_FILE"] = os.fspath(authority)
     for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)};")

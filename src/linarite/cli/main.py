@@ -7,6 +7,7 @@ import typer
 
 from linarite import __version__
 from linarite.cli import keys, single
+from linarite.cli.completions import completions
 from linarite.cli.demo import demo
 from linarite.cli.doctor import doctor
 from linarite.cli.env import env
@@ -31,6 +32,7 @@ app.command()(env)
 app.command()(doctor)
 app.add_typer(models, name="models")
 app.add_typer(keys.keys, name="keys")
+app.add_typer(completions, name="completions")
 
 
 @app.callback(invoke_without_command=True)

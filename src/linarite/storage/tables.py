@@ -323,6 +323,14 @@ stored_completion_usage = sa.Table(
     sa.Column("bytes", _bytes, nullable=False),
 )
 
+stored_completion_exports = sa.Table(
+    "stored_completion_exports",
+    metadata,
+    sa.Column("file_id", sa.String(80), primary_key=True),  # which is being made; until it is
+    sa.Column("request", sa.JSON, nullable=False),
+    sa.Column("newest", sa.BigInteger, nullable=False),  # the last `seq` when it was asked for
+)
+
 workers = sa.Table(
     "workers",
     metadata,

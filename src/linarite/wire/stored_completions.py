@@ -4,9 +4,19 @@ Every class is filled from what was checked before; what an engine answered besi
 not kept.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from linarite.wire.shapes import Incoming, Int32, Int64, Outgoing, TypeDiscriminator
+from pydantic import ConfigDict, Field
+
+from linarite.wire.shapes import (
+    INT32_MAX,
+    Incoming,
+    Int32,
+    Int64,
+    NonEmptyStr,
+    Outgoing,
+    TypeDiscriminator,
+)
 
 
 class Usage(Outgoing):
@@ -148,3 +158,29 @@ class StoredCompletionDelete(Outgoing):
     object: Literal["chat.completion.deleted"] = "chat.completion.deleted"
     id: str
     deleted: bool = True
+
+
+class CompletionFilters(Incoming):
+    """Which stored completions: by what a list is filtered by; an addition to the contract.
+
+    `metadata` is an object, or a string in one of the forms that a list takes.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = None
+    metadata: dict[str, str] | str | None = None
+
+
+class StoredCompletionExport(CompletionFilters):
+    """Body of StoredCompletion_Export, an addition to the contract.
+
+    With `preferred` and `non_preferred`, which then hold the filters, preferences are made.
+    """
+
+    filename: NonEmptyStr = "stored-completions.jsonl"
+    limit: Annotated[int, Field(ge=1, le=INT32_MAX)] | None = None
+    order: Literal["asc", "desc"] = "desc"
+    preferred: CompletionFilters | None = None
+    non_preferred: CompletionFilters | None = None
+    join: Annotated[str, Field(min_length=1, max_length=64)] | None = None

@@ -29,7 +29,7 @@ class Unwanted(Exception):
 
 def validate(files: Files, file_id: str, ticket: Ticket) -> None:
     """Judge a file that waits for it."""
-    record = _begin(files, file_id)
+    record = files.begin(file_id)
     if record is None or record.blob_id is None:
         return
     with files.database.reading() as connection:
@@ -71,7 +71,7 @@ class Importer:
         Raises:
             Interrupted: it broke off; another try may succeed.
         """
-        record = _begin(self.files, file_id)
+        record = self.files.begin(file_id)
         if record is None or record.source_url is None:
             return
         try:
@@ -142,14 +142,6 @@ class _Wanted:
         with self._files.database.reading() as connection:
             if repository.find_any(connection, self._file_id) is None:
                 raise Unwanted
-
-
-def _begin(files: Files, file_id: str) -> FileRecord | None:
-    """The file in status `running`, also when an earlier try began it; None when it is settled."""
-    with files.database.transaction() as tx:
-        repository.change(tx, file_id, FileState.RUNNING)
-        record = repository.find_any(tx, file_id)
-    return record if record is not None and record.status == FileState.RUNNING else None
 
 
 def _settle(tx: Transaction, record: FileRecord, verdict: Verdict) -> None:

@@ -21,6 +21,7 @@ from linarite.errors import (
 )
 from linarite.http.pages import Listed, Page
 from linarite.resources.files import jsonl, quota, repository, rules
+from linarite.resources.files.examples import BadExample, form_of
 from linarite.resources.files.jsonl import Verdict
 from linarite.resources.files.meter import Meter, check_free_space
 from linarite.resources.files.repository import FileRecord
@@ -37,6 +38,7 @@ from linarite.wire.errors import ErrorCode
 from linarite.wire.files import FileImport, FileState, Purpose
 
 __all__ = [
+    "BadExample",
     "Content",
     "FileRecord",
     "Files",
@@ -45,6 +47,7 @@ __all__ = [
     "NewFile",
     "Verdict",
     "check_free_space",
+    "form_of",
 ]
 
 VALIDATE = "files.validate"
@@ -360,16 +363,59 @@ class Files:
         repository.insert(tx, record)
         return record
 
+    def start_made(self, tx: Transaction, new: NewFile) -> FileRecord:
+        """Add a file that a task will make of what the server has: `pending` until `begin`.
+
+        Raises:
+            QuotaExceeded: there is no room for one more file.
+        """
+        quota.check_count(tx, self.limits, new)
+        record = FileRecord(
+            id=ids.output_file_id(),
+            resource=new.resource,
+            purpose=new.purpose,
+            filename=new.filename,
+            status=FileState.PENDING,
+            created_at=self.clock.now(),
+        )
+        repository.insert(tx, record)
+        return record
+
+    def begin(self, file_id: str) -> FileRecord | None:
+        """The file, `running` also when an earlier try began it; None when it is settled."""
+        with self.database.transaction() as tx:
+            repository.change(tx, file_id, FileState.RUNNING)
+            record = repository.find_any(tx, file_id)
+        return record if record is not None and record.status == FileState.RUNNING else None
+
     def is_in_the_making(self, connection: sa.Connection, file_id: str) -> bool:
         """Whether the service is making that file and somebody still wants it."""
         record = repository.find_any(connection, file_id)
         return record is not None and record.status == FileState.RUNNING
 
-    def finish_output(self, tx: Transaction, file_id: str, stored: Stored) -> bool:
-        """Give a file that `start_output` added its bytes; it is `processed` then.
+    def finish_output(
+        self,
+        tx: Transaction,
+        file_id: str,
+        stored: Stored,
+        *,
+        details: str | None = None,
+        is_refused: bool = False,
+    ) -> bool:
+        """Give a file that is in the making its bytes; it is `processed` then.
 
-        Counts in the quota without being refused by it. False when the file was deleted or
-        finished before: nothing names `stored` then, and the caller deletes it after `tx`.
+        False when the file was deleted or finished before: nothing names `stored` then, and the
+        caller deletes it after `tx`.
+
+        Args:
+            tx: the transaction.
+            file_id: the file, which is `running`.
+            stored: its bytes.
+            details: what is told of them.
+            is_refused: whether the quota may refuse them, and does not just count them.
+
+        Raises:
+            QuotaExceeded: there is no room for them.
         """
         record = repository.find_any(tx, file_id)
         if record is None:
@@ -377,14 +423,30 @@ class Files:
         size = stored.extent.bytes
         blob = blob_rows.keep_stored(tx, stored, user=record.user, now=self.clock.now())
         changed = repository.change(
-            tx, file_id, FileState.PROCESSED, bytes=size, blob_id=blob.id, charged_bytes=size
+            tx,
+            file_id,
+            FileState.PROCESSED,
+            bytes=size,
+            blob_id=blob.id,
+            charged_bytes=size,
+            status_details=details,
         )
         if changed:
-            quota.charge(tx, record.resource, size)
+            self.charge(tx, record.resource, size, is_refused=is_refused)
             return True
         blob_rows.release(tx, blob.id, record.user)
         blob_rows.forget(tx, blob.id)
         return False
+
+    def fail_made(self, tx: Transaction, file_id: str, verdict: Verdict) -> None:
+        """Settle a file that is in the making and has no bytes, unless it is gone."""
+        repository.change(
+            tx,
+            file_id,
+            FileState.ERROR,
+            status_details=verdict.details,
+            error_code=verdict.code,
+        )
 
 
 def keeps_bytes(purpose: Purpose, verdict: Verdict) -> bool:

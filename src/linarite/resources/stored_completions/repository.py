@@ -26,6 +26,7 @@ from linarite.resources.stored_completions.records import (
 from linarite.storage.database import Transaction
 from linarite.storage.tables import (
     stored_completion_counts,
+    stored_completion_exports,
     stored_completion_labels,
     stored_completion_usage,
     stored_completions,
@@ -67,6 +68,8 @@ Label = tuple[bytes, int, int]
 """A mark, and the time and the place of a completion that bears it."""
 Change = tuple[str, int, int]
 """A resource, how many completions more it has, and how many bytes."""
+Whole = tuple[StoredRecord, bytes]
+"""A completion, and JSON of its messages."""
 
 
 def add(tx: Transaction, group: Sequence[tuple[str, NewCompletion]]) -> None:
@@ -160,6 +163,77 @@ def page(
         query = query.order_by(*_ordered(_PLACE, wanted))
     rows = connection.execute(query).mappings()
     return listed([StoredRecord(**row) for row in rows], wanted)
+
+
+def walk(
+    connection: sa.Connection,
+    resource: str,
+    marks: Sequence[bytes],
+    *,
+    newest: int,
+    after: StoredRecord | None,
+    limit: int,
+    descending: bool = True,
+) -> list[Whole]:
+    """The next completions of a walk through all that bear `marks`, of which the first is rarest.
+
+    What is stored or deleted between two steps moves nothing, the record `after` included.
+
+    Args:
+        connection: where to.
+        resource: whose.
+        marks: none for all of the resource's.
+        newest: the last `seq` that is looked at.
+        after: where the step before ended; None for the first.
+        limit: how many at most; fewer are there at the end.
+        descending: newest first.
+    """
+    wanted = Page(limit, descending=descending)
+    place = None if after is None else (after.created, after.seq)
+    query = sa.select(*_COLUMNS, stored_completions.c.messages)
+    query = query.where(stored_completions.c.resource == resource)
+    if not marks:
+        query = query.where(stored_completions.c.seq <= newest)
+        query = _cut(query, _PLACE, wanted, place)
+    else:
+        found = _bearing(marks)
+        columns = (found.selected_columns.created, found.selected_columns.completion)
+        cut = _cut(found.where(columns[1] <= newest), columns, wanted, place).subquery()
+        query = query.join(cut, cut.c.completion == stored_completions.c.seq)
+        query = query.order_by(*_ordered(_PLACE, wanted))
+    return [_whole(row) for row in connection.execute(query).mappings()][:limit]
+
+
+def at(connection: sa.Connection, seqs: Sequence[int]) -> dict[int, Whole]:
+    """The completions that are at these places."""
+    query = sa.select(*_COLUMNS, stored_completions.c.messages)
+    query = query.where(stored_completions.c.seq.in_(seqs))
+    return {row["seq"]: _whole(row) for row in connection.execute(query).mappings()}
+
+
+def last_seq(connection: sa.Connection) -> int:
+    """The place of what was stored last, by anybody."""
+    return connection.execute(sa.select(sa.func.max(stored_completions.c.seq))).scalar() or 0
+
+
+def add_export(tx: Transaction, file_id: str, request: Mapping[str, Any], newest: int) -> None:
+    """Note what a file is to be made of."""
+    values = {"file_id": file_id, "request": dict(request), "newest": newest}
+    tx.execute(sa.insert(stored_completion_exports).values(values))
+
+
+def find_export(connection: sa.Connection, file_id: str) -> tuple[dict[str, Any], int] | None:
+    """The request of an export, and the `newest` that it goes to; None when it is over."""
+    table = stored_completion_exports
+    query = sa.select(table.c.request, table.c.newest).where(table.c.file_id == file_id)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else (row.request, row.newest)
+
+
+def remove_export(tx: Transaction, file_id: str) -> None:
+    """Forget an export."""
+    table = stored_completion_exports
+    tx.execute(sa.delete(table).where(table.c.file_id == file_id))
 
 
 def counts(connection: sa.Connection, marks: Iterable[bytes]) -> dict[bytes, int]:
@@ -297,6 +371,12 @@ def _place(connection: sa.Connection, resource: str, completion_id: str) -> tupl
     if row is None:
         raise unknown_after(completion_id)
     return row.created, row.seq
+
+
+def _whole(row: sa.RowMapping) -> Whole:
+    values: dict[str, Any] = {**row}
+    found = values.pop("messages")
+    return StoredRecord(**values), unpack(found)
 
 
 def _cut(query: Any, place: Any, wanted: Page, after: tuple[int, int] | None) -> Any:

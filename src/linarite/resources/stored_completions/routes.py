@@ -1,4 +1,4 @@
-"""The contract's operations on stored completions."""
+"""The contract's operations on stored completions, and their export."""
 
 from typing import Annotated
 
@@ -7,14 +7,17 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from linarite.errors import Fault, InvalidPayload
 from linarite.http.answers import answer
 from linarite.http.auth import Resource
-from linarite.http.bodies import AUTHORING_BYTES, parse_json, read_body, validated
+from linarite.http.bodies import AUTHORING_BYTES, json_body, parse_json, read_body, validated
+from linarite.http.links import link
 from linarite.http.metadata import check_metadata
 from linarite.http.pages import Page, page_query
 from linarite.http.wiring import part
+from linarite.resources.stored_completions.exporting import Exports
 from linarite.resources.stored_completions.filters import metadata_pairs
 from linarite.resources.stored_completions.service import StoredCompletions, Wanted
 from linarite.wire.stored_completions import (
     StoredCompletionDelete,
+    StoredCompletionExport,
     StoredCompletionList,
     StoredCompletionMessages,
     StoredCompletionResponse,
@@ -24,6 +27,7 @@ from linarite.wire.stored_completions import (
 router = APIRouter()
 
 StoredPart = Annotated[StoredCompletions, Depends(part(StoredCompletions))]
+ExportsPart = Annotated[Exports, Depends(part(Exports))]
 
 _ON_A_PAGE = 20
 _MOST = 100
@@ -123,3 +127,15 @@ def get_stored_completion_messages(
             has_more=found.has_more,
         )
     )
+
+
+@router.post("/stored_completions/export", name="StoredCompletion_Export", status_code=201)
+def export_stored_completions(
+    request: Request,
+    exports: ExportsPart,
+    resource: Resource,
+    body: Annotated[StoredCompletionExport, json_body(StoredCompletionExport)],
+) -> Response:
+    """Note a training file that is to be made of stored completions; beyond the contract."""
+    record = exports.start(resource, body)
+    return answer(record.to_wire(), 201, {"Location": link(request, f"/files/{record.id}")})
