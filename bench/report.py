@@ -12,6 +12,7 @@ SCRIPTS = {
     "transfer": "Upload and download",
     "transfer_large": "A 9 GB file",
     "api_latency": "API reads with 200,000 files",
+    "storing": "What storing a chat costs",
     "start": "Start",
     "chat_under_batch": "A chat while a batch runs",
     "tuning": "Training against TRL",

@@ -160,6 +160,11 @@ class StreamedAnswer:
         self._head: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
 
+    @property
+    def finished(self) -> int:
+        """How many choices have come to their end."""
+        return sum("finish_reason" in choice for choice in self._choices.values())
+
     def add(self, event: Mapping[str, Any]) -> None:
         """Take one event."""
         for name in ("id", "created", "system_fingerprint", "service_tier", "usage"):
@@ -214,7 +219,9 @@ class StreamedAnswer:
 
 def _add_call(calls: dict[int, dict[str, Any]], said: Mapping[str, Any]) -> None:
     new: dict[str, Any] = {"type": "function", "function": {}, "arguments": []}
-    call = calls.setdefault(said["index"], new)
+    # where a server numbers none, each piece is a whole call
+    index = len(calls) if said.get("index") is None else said["index"]
+    call = calls.setdefault(index, new)
     for name in ("id", "type"):
         if said.get(name):
             call[name] = said[name]

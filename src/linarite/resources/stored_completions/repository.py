@@ -9,7 +9,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import orjson
@@ -69,33 +69,60 @@ Change = tuple[str, int, int]
 """A resource, how many completions more it has, and how many bytes."""
 
 
-def add(tx: Transaction, group: Sequence[tuple[str, NewCompletion]]) -> None:
-    """Store completions, each for its resource.
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """A completion as it goes into the tables; made before the transaction, which shall be short.
+
+    Args:
+        resource: whose it is.
+        new: the completion.
+        completion, messages: the completion's, as they are stored.
+        marks: what it is found by.
+    """
+
+    resource: str
+    new: NewCompletion
+    completion: bytes
+    messages: bytes
+    marks: frozenset[bytes]
+
+    @property
+    def stored_bytes(self) -> int:
+        """What it counts for."""
+        return len(self.completion) + len(self.messages)
+
+    def values(self) -> tuple[Any, ...]:
+        """What `_INSERT` takes."""
+        new = self.new
+        head = (new.id, self.resource, new.model, new.deployment, new.created, self.stored_bytes)
+        return (*head, orjson.dumps(new.metadata).decode(), self.completion, self.messages)
+
+
+def new_row(resource: str, new: NewCompletion) -> NewRow:
+    """The row of a completion that is to be stored for `resource`."""
+    marks = marks_of(resource, new.model, new.deployment, new.metadata)
+    return NewRow(resource, new, pack(new.completion), pack(new.messages), marks)
+
+
+def add(tx: Transaction, rows: Sequence[NewRow]) -> None:
+    """Store completions.
 
     Raises:
         sqlalchemy.exc.IntegrityError: a resource has one of that id.
     """
-    rows = [_row(resource, new) for resource, new in group]
     statement = _INSERT + ", ".join([_ONE_ROW] * len(rows)) + _INSERTED
-    inserted = _returned(tx, statement, tuple(itertools.chain.from_iterable(rows)))
+    values = itertools.chain.from_iterable(row.values() for row in rows)
+    inserted = _returned(tx, statement, tuple(values))
     seqs = {(resource, name): seq for resource, name, seq in inserted}
     marks: Counter[bytes] = Counter()
     labels: list[Label] = []
-    for resource, new in group:
-        for mark in marks_of(resource, new.model, new.deployment, new.metadata):
-            marks[mark] += 1
-            labels.append((mark, new.created, seqs[resource, new.id]))
+    for row in rows:
+        marks.update(row.marks)
+        seq = seqs[row.resource, row.new.id]
+        labels += [(mark, row.new.created, seq) for mark in row.marks]
     _driver(tx, _INSERT_LABEL, labels)
     _count(tx, marks)
-    _count_usage(tx, ((row[1], 1, row[5]) for row in rows))
-
-
-def _row(resource: str, new: NewCompletion) -> tuple[Any, ...]:
-    completion, messages = pack(new.completion), pack(new.messages)
-    stored_bytes = len(completion) + len(messages)
-    metadata = orjson.dumps(new.metadata).decode()
-    head = (new.id, resource, new.model, new.deployment, new.created, stored_bytes)
-    return (*head, metadata, completion, messages)
+    _count_usage(tx, ((row.resource, 1, row.stored_bytes) for row in rows))
 
 
 def _driver(tx: Transaction, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:

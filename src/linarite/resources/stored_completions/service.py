@@ -60,7 +60,7 @@ class StoredCompletions:
         Raises:
             sqlalchemy.exc.IntegrityError: there is one of that id.
         """
-        repository.add(tx, [(resource, new) for new in group])
+        repository.add(tx, [repository.new_row(resource, new) for new in group])
 
     def page(
         self, resource: str, page: Page, wanted: Wanted

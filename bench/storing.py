@@ -1,0 +1,125 @@
+"""What does it cost a chat to be stored?
+
+The same chat, stored and not, in turn on one connection. On the engine that costs nothing: how
+much later its last byte comes, on SQLite and on PostgreSQL, whole and streamed. On the embedded
+engine: what that is of a chat of 64 tokens.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection
+from pathlib import Path
+
+from tests.support.postgres import running_postgres
+
+from bench import lean_client, script
+from bench.measure import Finding, Limit, compared, percentile, quantity
+from bench.processes import scripted_engine
+from bench.servers import Linarite, linarite, upstream_model
+
+MODEL = "smollm2-135m-instruct"
+_ADDED = Limit(at_most=0.5)
+_SHARE = Limit(at_most=1.02)
+_TOKENS = 64
+_WARM_UP = 50
+_METADATA = {"run": "2026-05", "kind": "science", "user": "somebody"}
+
+Pair = tuple[list[float], list[float]]
+"""Milliseconds of stored chats and of those that are not, asked in turn."""
+
+
+def measure(options: argparse.Namespace, folder: Path) -> list[Finding]:
+    """The engine that costs nothing over both databases, and the embedded one."""
+    with scripted_engine(folder / "scripted") as base_url:
+        config = upstream_model("chat", base_url)
+        with linarite(folder / "sqlite", config) as server:
+            findings = _on_no_cost("SQLite", server, options, limit=_ADDED)
+        with running_postgres() as postgres:
+            url = postgres.new_database()
+            with linarite(folder / "pg", config, database_url=url) as server:
+                findings += _on_no_cost("PostgreSQL", server, options, limit=None)
+    with linarite(folder / "embedded") as server:
+        findings.append(_on_embedded(server, options))
+    return findings
+
+
+def _on_no_cost(
+    database: str, server: Linarite, options: argparse.Namespace, limit: Limit | None
+) -> list[Finding]:
+    findings = []
+    for form, is_streamed in (("whole", False), ("streamed", True)):
+        body = {"messages": [{"role": "user", "content": "Why is the sky blue?"}]}
+        pairs = _pairs(server, "chat", body | {"stream": is_streamed}, options, options.chats)
+        what = f"{database}: what storing adds to a {form} chat on a zero-cost engine"
+        for name, share, bound in (("median", 0.5, None), ("p95", 0.95, limit)):
+            added = [_added(pair, share) for pair in pairs]
+            findings.append(quantity(f"{what}, {name}", added, unit="ms", limit=bound))
+    return findings
+
+
+def _on_embedded(server: Linarite, options: argparse.Namespace) -> Finding:
+    body = {
+        "messages": [{"role": "user", "content": "Tell me about the sea."}],
+        "max_tokens": _TOKENS,
+        "temperature": 0,
+    }
+    pairs = _pairs(server, MODEL, body, options, options.long_chats)
+    return compared(
+        f"chat of {_TOKENS} tokens on the embedded engine, stored against not, median",
+        [(statistics.median(stored), statistics.median(plain)) for stored, plain in pairs],
+        limit=_SHARE,
+        unit="ms",
+        names=("stored", "not stored"),
+    )
+
+
+def _added(pair: Pair, share: float) -> float:
+    stored, plain = pair
+    return percentile(stored, share) - percentile(plain, share)
+
+
+def _pairs(
+    server: Linarite, model: str, body: dict[str, object], options: argparse.Namespace, chats: int
+) -> list[Pair]:
+    connection = lean_client.connect(server)
+    plain = _asking(connection, server, model, body)
+    stored = _asking(connection, server, model, body | {"store": True, "metadata": _METADATA})
+    for _ in range(min(_WARM_UP, chats)):
+        stored(), plain()
+    pairs = []
+    for _ in range(options.pairs):
+        one: Pair = ([], [])
+        for _ in range(chats):
+            one[0].append(stored())
+            one[1].append(plain())
+        pairs.append(one)
+    connection.close()
+    return pairs
+
+
+def _asking(
+    connection: HTTPConnection, server: Linarite, model: str, body: dict[str, object]
+) -> Callable[[], float]:
+    """What asks once and tells the milliseconds to the last byte."""
+    path, sent = server.path(f"/deployments/{model}/chat/completions"), json.dumps(body)
+    headers = {"api-key": server.api_key, "content-type": "application/json"}
+
+    def ask() -> float:
+        began = time.perf_counter()
+        connection.request("POST", path, sent, headers)
+        answer = connection.getresponse()
+        said = answer.read()
+        taken = (time.perf_counter() - began) * 1e3
+        if answer.status != 200 or answer.headers.get("x-linarite-stored"):
+            raise RuntimeError(f"POST {path}: {answer.status} {said[:300]!r}")
+        return taken
+
+    return ask
+
+
+if __name__ == "__main__":
+    options = script.parser(__doc__, chats=1_000, long_chats=10).parse_args()
+    script.run("storing", options, measure)
