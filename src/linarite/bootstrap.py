@@ -98,7 +98,7 @@ def build(settings: Settings) -> Built:
     place = partial(_place, tuned)
     deployments = Deployments(database, models, clock, settings.deployments)
     inference = Inference(deployments, place)
-    stored = StoredCompletions(database, clock, settings.stored_completions)
+    stored = StoredCompletions(database, clock, settings.stored_completions, models.meant)
     batches = Batches(
         database,
         blobs,

@@ -94,11 +94,18 @@ def _stored(
 def _usage(said: Mapping[str, Any] | None) -> Usage | None:
     if said is None:
         return None
-    names = ("total_tokens", "completion_tokens", "prompt_tokens")
-    return Usage(**{name: said[name] for name in names})
+    asked, answered = said["prompt_tokens"], said.get("completion_tokens") or 0
+    total = said.get("total_tokens")
+    return Usage(
+        total_tokens=asked + answered if total is None else total,
+        completion_tokens=answered,
+        prompt_tokens=asked,
+    )
 
 
 def _tool(given: Mapping[str, Any]) -> Tool:
+    if given["type"] == "custom":
+        return Tool(type="custom", custom=given["custom"])
     function = given["function"]
     return Tool(
         type=given["type"],
@@ -128,6 +135,9 @@ def _choice(said: Mapping[str, Any]) -> Choice:
 
 
 def _tool_call(said: Mapping[str, Any]) -> ToolCall:
+    if said["type"] == "custom":
+        custom = {name: said["custom"][name] for name in ("name", "input")}
+        return ToolCall(id=said["id"], type="custom", custom=custom)
     function = said["function"]
     called = FunctionCallFunction(name=function["name"], arguments=function["arguments"])
     return ToolCall(id=said["id"], type=said["type"], function=called)
@@ -198,10 +208,7 @@ class StreamedAnswer:
 
     def _whole_choice(self, index: int) -> dict[str, Any]:
         choice = self._choices[index]
-        calls = [
-            {**call, "function": {**call["function"], "arguments": "".join(call["arguments"])}}
-            for _, call in sorted(choice["calls"].items())
-        ]
+        calls = [_whole_call(call) for _, call in sorted(choice["calls"].items())]
         text, refusal = "".join(choice["content"]), "".join(choice["refusal"])
         message = {
             "role": choice["role"],
@@ -218,15 +225,22 @@ class StreamedAnswer:
 
 
 def _add_call(calls: dict[int, dict[str, Any]], said: Mapping[str, Any]) -> None:
-    new: dict[str, Any] = {"type": "function", "function": {}, "arguments": []}
+    new: dict[str, Any] = {"type": "function", "name": None, "text": []}
     # where a server numbers none, each piece is a whole call
     index = len(calls) if said.get("index") is None else said["index"]
     call = calls.setdefault(index, new)
     for name in ("id", "type"):
         if said.get(name):
             call[name] = said[name]
-    function = said.get("function") or {}
-    if function.get("name"):
-        call["function"]["name"] = function["name"]
-    if function.get("arguments"):
-        call["arguments"].append(function["arguments"])
+    for called, text in (("function", "arguments"), ("custom", "input")):
+        given = said.get(called) or {}
+        if given.get("name"):
+            call["name"] = given["name"]
+        if given.get(text):
+            call["text"].append(given[text])
+
+
+def _whole_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    text = "input" if call["type"] == "custom" else "arguments"
+    said = {"name": call["name"], text: "".join(call["text"])}
+    return {"id": call["id"], "type": call["type"], call["type"]: said}

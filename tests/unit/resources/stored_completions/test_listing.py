@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -77,3 +78,12 @@ def test_pages_come_to_all_that_bear_every_mark(stored, names, descending):
     places = [(record.created, record.seq) for record in found]
     assert places == sorted(places, reverse=descending)
     assert len(places) == len(bearing) == total
+
+
+def test_an_alias_lists_what_it_stands_for(stored):
+    knowing = replace(stored, meant={"gpt-4o": "model"}.get)
+
+    page, total = knowing.page("me", Page(10), Wanted(name="gpt-4o"))
+
+    assert (len(page.items), total) == (10, COUNT)
+    assert knowing.page("me", Page(10), Wanted())[1] == COUNT
