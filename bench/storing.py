@@ -1,18 +1,25 @@
 """What does it cost a chat to be stored?
 
 The same chat, stored and not, in turn on one connection. On the engine that costs nothing: how
-much later its last byte comes, on SQLite and on PostgreSQL, whole and streamed. On the embedded
-engine: what that is of a chat of 64 tokens.
+much later its last byte comes, on SQLite and on PostgreSQL, whole and streamed, alone and while
+eight others chat as fast as they are answered. On the embedded engine: what that is of a chat of 64
+tokens.
 """
 
 import argparse
+import asyncio
 import json
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPConnection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
+import aiohttp
+import uvloop
 from tests.support.postgres import running_postgres
 
 from bench import lean_client, script
@@ -24,6 +31,7 @@ MODEL = "smollm2-135m-instruct"
 _ADDED = Limit(at_most=0.5)
 _SHARE = Limit(at_most=1.02)
 _TOKENS = 64
+_OTHERS = 8
 _WARM_UP = 50
 _METADATA = {"run": "2026-05", "kind": "science", "user": "somebody"}
 
@@ -49,15 +57,29 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Finding]:
 def _on_no_cost(
     database: str, server: Linarite, options: argparse.Namespace, limit: Limit | None
 ) -> list[Finding]:
+    body = {"messages": [{"role": "user", "content": "Why is the sky blue?"}]}
+    what = f"{database}: what storing adds to a"
     findings = []
     for form, is_streamed in (("whole", False), ("streamed", True)):
-        body = {"messages": [{"role": "user", "content": "Why is the sky blue?"}]}
         pairs = _pairs(server, "chat", body | {"stream": is_streamed}, options, options.chats)
-        what = f"{database}: what storing adds to a {form} chat on a zero-cost engine"
-        for name, share, bound in (("median", 0.5, None), ("p95", 0.95, limit)):
-            added = [_added(pair, share) for pair in pairs]
-            findings.append(quantity(f"{what}, {name}", added, unit="ms", limit=bound))
-    return findings
+        findings += _added(f"{what} {form} chat on a zero-cost engine", pairs, limit)
+    with _others_chatting(server, "chat", body):
+        pairs = _pairs(server, "chat", body, options, options.chats // 4)
+    return findings + _added(f"{what} whole chat while {_OTHERS} others chat", pairs, None)
+
+
+def _added(what: str, pairs: Sequence[Pair], limit: Limit | None) -> list[Finding]:
+    """How much more the median and the p95 of stored chats are."""
+    return [
+        quantity(
+            f"{what}, {name}",
+            [percentile(stored, share) - percentile(plain, share) for stored, plain in pairs],
+            unit="ms",
+            limit=bound,
+            note=f"not stored {statistics.median(percentile(of[1], share) for of in pairs):.2g} ms",
+        )
+        for name, share, bound in (("median", 0.5, None), ("p95", 0.95, limit))
+    ]
 
 
 def _on_embedded(server: Linarite, options: argparse.Namespace) -> Finding:
@@ -76,9 +98,34 @@ def _on_embedded(server: Linarite, options: argparse.Namespace) -> Finding:
     )
 
 
-def _added(pair: Pair, share: float) -> float:
-    stored, plain = pair
-    return percentile(stored, share) - percentile(plain, share)
+@contextmanager
+def _others_chatting(server: Linarite, model: str, body: dict[str, object]) -> Iterator[None]:
+    """Chats of others, while the block lasts, from a process of their own."""
+    context = multiprocessing.get_context("spawn")
+    begun = context.Event()
+    url = server.endpoint + _path(server, model)
+    others = context.Process(target=_chat_on, args=(url, server.api_key, body, begun), daemon=True)
+    others.start()
+    begun.wait()
+    try:
+        yield
+    finally:
+        others.terminate()
+        others.join()
+
+
+def _chat_on(url: str, api_key: str, body: dict[str, object], begun: Event) -> None:
+    async def ask(session: aiohttp.ClientSession) -> None:
+        while True:
+            async with session.post(url, json=body) as answer:
+                await answer.read()
+            begun.set()
+
+    async def ask_all() -> None:
+        async with aiohttp.ClientSession(headers={"api-key": api_key}) as session:
+            await asyncio.gather(*(ask(session) for _ in range(_OTHERS)))
+
+    uvloop.run(ask_all())
 
 
 def _pairs(
@@ -104,7 +151,7 @@ def _asking(
     connection: HTTPConnection, server: Linarite, model: str, body: dict[str, object]
 ) -> Callable[[], float]:
     """What asks once and tells the milliseconds to the last byte."""
-    path, sent = server.path(f"/deployments/{model}/chat/completions"), json.dumps(body)
+    path, sent = _path(server, model), json.dumps(body)
     headers = {"api-key": server.api_key, "content-type": "application/json"}
 
     def ask() -> float:
@@ -118,6 +165,10 @@ def _asking(
         return taken
 
     return ask
+
+
+def _path(server: Linarite, model: str) -> str:
+    return server.path(f"/deployments/{model}/chat/completions")
 
 
 if __name__ == "__main__":
