@@ -58,7 +58,9 @@ class Database:
         if self.is_sqlite:
             sa.event.listen(self.engine, "connect", _set_up_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
-        self._reader = self.engine.execution_options(linarite_reading=True)
+        # on PostgreSQL, where each statement would see another moment
+        moment = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._reader = self.engine.execution_options(linarite_reading=True, **moment)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

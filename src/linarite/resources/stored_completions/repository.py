@@ -196,9 +196,7 @@ def page(
         seqs = _bearing(connection, marks, wanted, after)
         rows = connection.execute(_AT, {"resource": resource, "seqs": seqs}).mappings()
         records = {row["seq"]: StoredRecord(**row) for row in rows}
-        # one that was deleted this moment may be missing
-        found = [records[seq] for seq in seqs[: wanted.limit] if seq in records]
-        return Listed(found, len(seqs) > wanted.limit)
+        return listed([records[seq] for seq in seqs], wanted)
     query = sa.select(*_COLUMNS).where(stored_completions.c.resource == resource)
     rows = connection.execute(_cut(query, wanted, after)).mappings()
     return listed([StoredRecord(**row) for row in rows], wanted)
