@@ -111,10 +111,9 @@ class Storing:
                 out: list[bytes] = []
                 for line in lines:
                     if not is_kept and _data_of(line) == _DONE:
-                        is_kept = True
                         if said := b"".join(out):
                             yield said
-                        out = []
+                        out, is_kept = [], True
                         await self._keep_seen(seen)
                     out.append(seen.shown(line))
                 if said := b"".join(out):

@@ -31,7 +31,7 @@ def piece(text=None, *, end=None, index=0, **more):
     return b"data: " + orjson.dumps({"choices": [choice], **more}) + b"\n\n"
 
 
-STAMP = {"id": "chatcmpl-1", "created": 5, "model": "model"}
+STAMP = {"created": 5, "model": "model"}
 USAGE = {"usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}
 
 
@@ -41,6 +41,7 @@ class Streaming:
     def __init__(self, database: Database) -> None:
         self.metrics = Metrics()
         self._database = database
+        self._streams = 0
 
     def passed(self, *chunks, taken=None, breaks=False, **asked):
         """What a caller gets who takes so many chunks of an engine's, or all."""
@@ -57,7 +58,7 @@ class Streaming:
             if breaks:
                 raise EngineUnreachable("gone")
 
-        got, left = [], asyncio.Event()
+        got, left, ends_at_once = [], asyncio.Event(), taken == len(chunks)
 
         async def send(message):
             if left.is_set():
@@ -66,12 +67,16 @@ class Streaming:
                 got.append(body)
             if len(got) == taken:
                 left.set()
+                if ends_at_once:
+                    await asyncio.Event().wait()
 
         async def receive():
             await left.wait()
             return {"type": "http.disconnect"}
 
-        events = storing.events(engine(), STAMP, shows_usage=True)
+        self._streams += 1
+        stamp = {"id": f"chatcmpl-{self._streams}", **STAMP}
+        events = storing.events(engine(), stamp, shows_usage=True)
         await PassedStream(events, AsyncExitStack())({"type": "http"}, receive, send)
         del events
         await asyncio.sleep(0)
@@ -125,9 +130,10 @@ def test_a_last_event_without_an_end_belongs_to_the_answer(streaming):
 
 def test_who_leaves_with_the_last_word_has_it_stored(streaming):
     streaming.passed(piece("Hi"), piece(end="stop"), piece(**USAGE), DONE, taken=2)
+    streaming.passed(piece("Hi"), piece(end="stop") + DONE, taken=2)
 
-    assert streaming.stored()[0][0].message.content == "Hi"
-    assert streaming.counted("stored") == 1
+    assert [one[0].message.content for one in streaming.stored()] == ["Hi", "Hi"]
+    assert streaming.counted("stored") == 2
 
 
 def test_who_leaves_before_it_has_nothing_stored(streaming):
