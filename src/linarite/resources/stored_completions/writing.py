@@ -21,9 +21,9 @@ from linarite.resources.stored_completions.records import NewCompletion
 from linarite.storage.database import Database
 
 _MOST_WAITING = 10_000
-_MOST_AT_ONCE = 256
-_MOST_BYTES_HERE = 32 << 10
-"""Longer texts take long to be compressed."""
+_MOST_AT_ONCE = 100
+_MOST_BYTES_HERE = 16 << 10
+"""Of one completion: longer texts take long to be compressed."""
 _CHECKPOINT_AFTER = 250
 """Transactions on the loop's thread, some ten pages each, after which SQLite's log is emptied."""
 
@@ -100,8 +100,8 @@ class GroupWriter:
         return [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE))]
 
     def _is_quick(self, group: Sequence[_Waiting]) -> bool:
-        size = sum(len(one.new.completion) + len(one.new.messages) for one in group)
-        return self._database.is_sqlite and size <= _MOST_BYTES_HERE
+        longest = max(len(one.new.completion) + len(one.new.messages) for one in group)
+        return self._database.is_sqlite and longest <= _MOST_BYTES_HERE
 
     def _write_here(self, group: Sequence[_Waiting]) -> bool:
         """Write on the loop's thread; whether that was possible without waiting."""
