@@ -23,7 +23,7 @@ import uvloop
 from tests.support.postgres import running_postgres
 
 from bench import lean_client, script
-from bench.measure import Finding, Limit, compared, percentile, quantity
+from bench.measure import Finding, Limit, compared, interleaved, percentile, quantity
 from bench.processes import scripted_engine
 from bench.servers import Linarite, linarite, upstream_model
 
@@ -33,7 +33,10 @@ _SHARE = Limit(at_most=1.02)
 _TOKENS = 64
 _OTHERS = 8
 _WARM_UP = 50
-_METADATA = {"run": "2026-05", "kind": "science", "user": "somebody"}
+_STORED = {
+    "store": True,
+    "metadata": {"run": "2026-05", "kind": "science", "user": "somebody"},
+}
 
 Pair = tuple[list[float], list[float]]
 """Milliseconds of stored chats and of those that are not, asked in turn."""
@@ -88,10 +91,15 @@ def _on_embedded(server: Linarite, options: argparse.Namespace) -> Finding:
         "max_tokens": _TOKENS,
         "temperature": 0,
     }
-    pairs = _pairs(server, MODEL, body, options, options.long_chats)
+    connection = lean_client.connect(server)
+    plain = _asking(connection, server, MODEL, body)
+    stored = _asking(connection, server, MODEL, body | _STORED)
+    plain(), stored()  # start the engine
+    pairs = interleaved(stored, plain, options.long_chats)
+    connection.close()
     return compared(
-        f"chat of {_TOKENS} tokens on the embedded engine, stored against not, median",
-        [(statistics.median(stored), statistics.median(plain)) for stored, plain in pairs],
+        f"chat of {_TOKENS} tokens on the embedded engine, stored against not",
+        pairs,
         limit=_SHARE,
         unit="ms",
         names=("stored", "not stored"),
@@ -133,7 +141,7 @@ def _pairs(
 ) -> list[Pair]:
     connection = lean_client.connect(server)
     plain = _asking(connection, server, model, body)
-    stored = _asking(connection, server, model, body | {"store": True, "metadata": _METADATA})
+    stored = _asking(connection, server, model, body | _STORED)
     for _ in range(min(_WARM_UP, chats)):
         stored(), plain()
     pairs = []
@@ -172,5 +180,5 @@ def _path(server: Linarite, model: str) -> str:
 
 
 if __name__ == "__main__":
-    options = script.parser(__doc__, chats=1_000, long_chats=10).parse_args()
+    options = script.parser(__doc__, chats=1_000, long_chats=60).parse_args()
     script.run("storing", options, measure)

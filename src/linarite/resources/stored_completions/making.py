@@ -62,7 +62,8 @@ def completion_of(
         deployment,
         made.created,
         made.metadata,
-        orjson.dumps(made.model_dump(mode="json", exclude={"metadata"})),
+        # unset: what a kind of tool does not have, and numbers that nobody gave
+        orjson.dumps(made.model_dump(mode="json", exclude={"metadata"}, exclude_unset=True)),
         orjson.dumps(asked["messages"]),
     )
 
