@@ -12,6 +12,8 @@ SCRIPTS = {
     "transfer": "Upload and download",
     "transfer_large": "A 9 GB file",
     "api_latency": "API reads with 200,000 files",
+    "storing": "What storing a chat costs",
+    "stored_list": "Lists of 1,000,000 stored completions",
     "start": "Start",
     "chat_under_batch": "A chat while a batch runs",
     "tuning": "Training against TRL",

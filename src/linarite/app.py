@@ -56,7 +56,7 @@ def create_app(built: Built) -> ASGIApp:
         async with Engines(host_socket(built.settings.data)) as engines:
             app.state.engines = engines
             yield
-        await run_in_threadpool(built.parts[GroupWriter].close)
+        await built.parts[GroupWriter].close()
 
     app = FastAPI(
         title="Linarite",

@@ -104,7 +104,7 @@ def build(settings: Settings) -> Built:
     inference = Inference(deployments, place)
     rates = RateLimits(deployments, place, metrics, tokens)
     content_filter = _content_filter(settings, metrics)
-    stored = StoredCompletions(database, clock, settings.stored_completions)
+    stored = StoredCompletions(database, clock, settings.stored_completions, models.meant)
     exports = Exports(database, files, queue)
     batches = Batches(
         database,

@@ -3,6 +3,7 @@
 Knows connections and transactions, and nothing of what the tables mean.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +58,9 @@ class Database:
         if self.is_sqlite:
             sa.event.listen(self.engine, "connect", _set_up_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
-        self._reader = self.engine.execution_options(linarite_reading=True)
+        # on PostgreSQL, where each statement would see another moment
+        moment = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._reader = self.engine.execution_options(linarite_reading=True, **moment)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -74,6 +77,23 @@ class Database:
         """A consistent view to read from; takes no lock that a writer would wait for."""
         with self._reader.connect() as connection:
             yield connection
+
+    def unwaiting(self) -> sa.Connection:
+        """A connection to SQLite of the caller's own, on which nothing waits; close it at the end.
+
+        A transaction fails at once where another one writes, and leaves it to `checkpoint` to
+        bring what it committed from the log into the database's file.
+        """
+        connection = self.engine.connect()
+        connection.detach()
+        for pragma in ("busy_timeout=0", "wal_autocheckpoint=0"):
+            _driver_of(connection).execute(f"PRAGMA {pragma}")
+        return connection
+
+    def checkpoint(self) -> None:
+        """Empty SQLite's log, as far as nobody reads what it holds; waits for the disk."""
+        with self.engine.connect() as connection:
+            _driver_of(connection).execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def migrate(self) -> None:
         """Bring the tables to this version of Linarite; costs one query when they are.
@@ -152,6 +172,13 @@ def _alembic(connection: sa.Connection) -> "Config":
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
     return config
+
+
+def _driver_of(connection: sa.Connection) -> sqlite3.Connection:
+    """What is below SQLAlchemy, which would begin a transaction for every statement."""
+    below = connection.connection.dbapi_connection
+    assert isinstance(below, sqlite3.Connection)
+    return below
 
 
 def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:

@@ -37,10 +37,11 @@ class FunctionDefinition(Outgoing):
 
 
 class Tool(Outgoing):
-    """A tool that the model was offered."""
+    """A tool that the model was offered: a function, or one of the caller's own form."""
 
     type: str
-    function: FunctionDefinition
+    function: FunctionDefinition | None = None
+    custom: dict[str, Any] | None = None
 
 
 class FunctionCallFunction(Outgoing):
@@ -51,11 +52,12 @@ class FunctionCallFunction(Outgoing):
 
 
 class ToolCall(Outgoing):
-    """A call that the model made."""
+    """A call that the model made: of a function, or of a custom tool by `name` and `input`."""
 
     id: str
     type: str
-    function: FunctionCallFunction
+    function: FunctionCallFunction | None = None
+    custom: dict[str, str] | None = None
 
 
 class ChoiceMessage(Outgoing):

@@ -186,8 +186,10 @@ def test_the_lines_of_a_batch_are_stored_too(caller, server):
         )
 
     output = caller.sdk.batches.retrieve(batch.id).output_file_id
-    said = json.loads(caller.sdk.files.content(output).text)["response"]["body"]
+    response = json.loads(caller.sdk.files.content(output).text)["response"]
+    said = response["body"]
     [stored] = caller.page(metadata="from:batch")["data"]
+    assert stored["request_id"] == response["request_id"]
     assert stored["id"] == said["id"]
     assert stored["choices"][0]["message"]["content"] == "Answer to: from a batch"
 

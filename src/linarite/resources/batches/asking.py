@@ -186,16 +186,21 @@ class _Rows:
     def _store_completions(self, tx: Transaction, group: Sequence[Answer]) -> None:
         """Store what asked for it with the answers, so that no retry stores anything twice.
 
-        What cannot be stored leaves the answers as they are.
+        What cannot be stored leaves the answers as they are, and what else there is to store.
         """
         wanted = [answer.stored for answer in group if answer.stored is not None]
-        if not wanted:
-            return
+        if wanted and not self._stores(tx, wanted) and len(wanted) > 1:
+            for one in wanted:
+                self._stores(tx, [one])
+
+    def _stores(self, tx: Transaction, wanted: Sequence[NewCompletion]) -> bool:
         try:
             with tx.begin_nested():
                 self._store(tx, self._record.resource, wanted)
         except (sa.exc.IntegrityError, sa.exc.DataError) as error:
             _log.error("answers of a batch are not stored", reason=str(error.orig))
+            return False
+        return True
 
     def _note_presence(self) -> None:
         is_away = self._presence.is_away

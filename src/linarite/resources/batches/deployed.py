@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 
+from linarite import ids
 from linarite.engines import client
 from linarite.engines.place import ModelPlace
 from linarite.engines.posting import NotConnected
@@ -29,8 +30,8 @@ Prepare = Callable[[str, Target, dict[str, Any]], bytes]
 """Makes what an engine is sent of a body: given what is asked, and where; raises LinariteError."""
 Settle = Callable[[str, Target, Mapping[str, Any], client.Reply], client.Reply]
 """Makes what callers get of what an engine answered: given what was asked, where, and the body."""
-ToStore = Callable[[str, Target, Mapping[str, Any], bytes], NewCompletion | None]
-"""Makes what is to be stored: given what was asked, where, the body and the answer's body."""
+ToStore = Callable[[str, Target, Mapping[str, Any], bytes, str], NewCompletion | None]
+"""Makes what is to be stored: given what was asked, where, the body, the answer's body, its id."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,10 @@ class DeployedEngines:
             def settle(body: Mapping[str, Any], reply: client.Reply) -> client.Reply:
                 return self.settle(endpoint, target, body, reply)
 
-            def to_store(body: Mapping[str, Any], answer: bytes) -> NewCompletion | None:
-                return self.to_store(endpoint, target, body, answer)
+            def to_store(
+                body: Mapping[str, Any], answer: bytes, request_id: str
+            ) -> NewCompletion | None:
+                return self.to_store(endpoint, target, body, answer, request_id)
 
             def filtering(body: Mapping[str, Any]) -> Filtering | None:
                 if self.content_filter is None or endpoint == "/embeddings":
@@ -87,7 +90,7 @@ class _Deployed:
         endpoint: str,
         prepare: Callable[[dict[str, Any]], bytes],
         settle: Callable[[Mapping[str, Any], client.Reply], client.Reply],
-        to_store: Callable[[Mapping[str, Any], bytes], NewCompletion | None],
+        to_store: Callable[[Mapping[str, Any], bytes, str], NewCompletion | None],
         filtering: Callable[[Mapping[str, Any]], Filtering | None],
     ) -> None:
         self._engines = engines
@@ -118,8 +121,10 @@ class _Deployed:
             raise EngineLost(failure.message, was_reached=was_reached(failure)) from failure
         except FilterUnavailable as failure:  # the batch waits for it as for its engine
             raise EngineLost(failure.message, was_reached=False) from failure
-        stored = self._to_store(body, settled.body) if settled.status == 200 else None
-        return Reply(settled.status, reply.headers, settled.body, reply.status, stored)
+        headers = {"x-request-id": ids.request_id(), **reply.headers}
+        request_id = headers["x-request-id"]
+        stored = self._to_store(body, settled.body, request_id) if settled.status == 200 else None
+        return Reply(settled.status, headers, settled.body, reply.status, stored)
 
     async def slots(self) -> int | None:
         """What it tells of the requests that batches may have out at it."""

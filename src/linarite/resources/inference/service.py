@@ -141,7 +141,12 @@ class Inference:
             return Reply(refused.status, refused.headers, answers.as_json(refused))
 
     def to_store(
-        self, operation: str, target: Target, body: Mapping[str, Any], answer: bytes
+        self,
+        operation: str,
+        target: Target,
+        body: Mapping[str, Any],
+        answer: bytes,
+        request_id: str,
     ) -> NewCompletion | None:
         """What is to be stored of a batch's answer; None where nothing is, or can be."""
         if operation != CHAT or not body.get("store"):
@@ -152,7 +157,7 @@ class Inference:
                 orjson.loads(answer),
                 model=target.model.id,
                 deployment=target.deployment.id,
-                request_id=ids.request_id(),
+                request_id=request_id,
             )
         except NotStorable as error:
             log.error("an answer of a batch is not stored", reason=str(error))

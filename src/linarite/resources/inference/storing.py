@@ -52,7 +52,20 @@ class Storing:
     request_id: str
 
     async def keep(self, answer: Mapping[str, Any]) -> bool:
-        """Store a whole answer; whether it is committed."""
+        """Store a whole answer; whether it is committed.
+
+        It is stored, too, where the caller goes away meanwhile.
+        """
+        storing = self._submit(answer)
+        if storing is None:
+            return False
+        if not storing.done():
+            await asyncio.wait([storing], timeout=_PATIENCE_SECONDS)
+            storing.cancel()  # in vain where it is done; else it will not be committed
+        return not storing.cancelled() and storing.exception() is None
+
+    def _submit(self, answer: Mapping[str, Any]) -> "asyncio.Future[None] | None":
+        """Have a whole answer stored, and the outcome told; None where it cannot be."""
         try:
             new = completion_of(
                 self.asked,
@@ -61,50 +74,63 @@ class Storing:
                 deployment=self.target.deployment.id,
                 request_id=self.request_id,
             )
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                await asyncio.wrap_future(self.writer.submit(self.resource, new))
-        except (NotStorable, NotStored, TimeoutError) as error:
-            _log.error("an answer goes out and is not stored", reason=str(error) or "time is over")
-            self.metrics.stored_completions.labels("failed").inc()
-            return False
-        self.metrics.stored_completions.labels("stored").inc()
-        return True
+        except NotStorable as error:
+            self._has_failed(str(error))
+            return None
+        storing = self.writer.submit(self.resource, new)
+        storing.add_done_callback(self._tell)
+        return storing
+
+    def _tell(self, storing: "asyncio.Future[None]") -> None:
+        error = NotStored("time is over") if storing.cancelled() else storing.exception()
+        if error is None:
+            self.metrics.stored_completions.labels("stored").inc()
+        else:
+            self._has_failed(str(error))
+
+    def _has_failed(self, reason: str) -> None:
+        _log.error("an answer goes out and is not stored", reason=reason)
+        self.metrics.stored_completions.labels("failed").inc()
 
     async def events(
         self, chunks: AsyncIterator[bytes], stamp: Mapping[str, Any], *, shows_usage: bool
     ) -> AsyncIterator[bytes]:
         """Server-sent events as they come; the answer is stored before the one that ends them.
 
-        A stream that breaks off or tells of an error stores nothing.
+        A stream that breaks off or tells of an error stores nothing, nor does one whose caller
+        went away before the answer's last word.
 
         Args:
             chunks: the events.
             stamp: fields that are said in place of the engine's.
             shows_usage: whether the caller asked for the usage, which is needed here anyway.
         """
-        seen, rest, is_over = _Seen(stamp, shows_usage), b"", False
-        async for chunk in chunks:
-            whole, line_end, rest = (rest + chunk).rpartition(b"\n")
-            if not line_end:
-                continue
-            out: list[bytes] = []
-            for line in whole.split(b"\n"):
-                if not is_over and _data_of(line) == _DONE:
-                    is_over = True
-                    if out:
-                        yield b"\n".join(out) + b"\n"
-                        out = []
-                    await self._keep_seen(seen)
-                if (shown := seen.line(line)) is not None:
-                    out.append(shown)
-            yield b"\n".join(out) + b"\n"
-        if not is_over:
-            await self._keep_seen(seen)
-        if rest:
-            yield rest
+        seen, is_kept = _Seen(stamp, shows_usage), False
+        try:
+            async for lines in _lines(chunks):
+                out: list[bytes] = []
+                for line in lines:
+                    if not is_kept and _data_of(line) == _DONE:
+                        if said := b"".join(out):
+                            yield said
+                        out, is_kept = [], True
+                        await self._keep_seen(seen)
+                    out.append(seen.shown(line))
+                if said := b"".join(out):
+                    yield said
+            if not is_kept:
+                is_kept = True
+                await self._keep_seen(seen)
+        except (asyncio.CancelledError, GeneratorExit):
+            # Many callers leave once they have the last word, and do not wait for the end.
+            if not is_kept and seen.has_all(self.asked.get("n") or 1):
+                self._submit(seen.answer.whole())
+            raise
 
     async def _keep_seen(self, seen: "_Seen") -> None:
-        if not seen.is_broken:
+        if seen.is_strange:
+            self._has_failed("its stream has an event that nobody understands")
+        elif not seen.is_broken:
             await self.keep(seen.answer.whole())
 
 
@@ -114,12 +140,18 @@ class _Seen:
     def __init__(self, stamp: Mapping[str, Any], shows_usage: bool) -> None:
         self.answer = StreamedAnswer()
         self.is_broken = False
-        """Whether the stream told of an error, or has an event that nobody understands."""
+        """Whether the stream told of an error."""
+        self.is_strange = False
+        """Whether it has an event that nobody understands."""
         self._stamp = stamp
         self._shows_usage = shows_usage
 
-    def line(self, line: bytes) -> bytes | None:
-        """The line as the caller gets it; None for one that is held back."""
+    def has_all(self, choices: int) -> bool:
+        """Whether so many answers have come to their end."""
+        return not (self.is_broken or self.is_strange) and self.answer.finished == choices
+
+    def shown(self, line: bytes) -> bytes:
+        """The line as the caller gets it; nothing of one that is held back."""
         data = _data_of(line)
         if data is None or data == _DONE or not data:
             return line
@@ -132,11 +164,24 @@ class _Seen:
             self.answer.add(said)
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             _log.warning("a stream has an event that nobody understands", reason=str(error))
-            self.is_broken = True
+            self.is_strange = True
             return line
         if not self._shows_usage and event.get("usage") and not event.get("choices"):
-            return None
-        return _DATA + b" " + orjson.dumps(said) if self._stamp else line
+            return b""
+        if not self._stamp:
+            return line
+        return _DATA + b" " + orjson.dumps(said) + (b"\n" if line.endswith(b"\n") else b"")
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    """The lines of each chunk, each with its end; of the last one, what there is."""
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        if lines:
+            yield [line + b"\n" for line in lines]
+    if rest:
+        yield [rest]
 
 
 def _data_of(line: bytes) -> bytes | None:

@@ -62,7 +62,8 @@ def completion_of(
         deployment,
         made.created,
         made.metadata,
-        orjson.dumps(made.model_dump(mode="json", exclude={"metadata"})),
+        # unset: what a kind of tool does not have, and numbers that nobody gave
+        orjson.dumps(made.model_dump(mode="json", exclude={"metadata"}, exclude_unset=True)),
         orjson.dumps(asked["messages"]),
     )
 
@@ -94,11 +95,18 @@ def _stored(
 def _usage(said: Mapping[str, Any] | None) -> Usage | None:
     if said is None:
         return None
-    names = ("total_tokens", "completion_tokens", "prompt_tokens")
-    return Usage(**{name: said[name] for name in names})
+    asked, answered = said["prompt_tokens"], said.get("completion_tokens") or 0
+    total = said.get("total_tokens")
+    return Usage(
+        total_tokens=asked + answered if total is None else total,
+        completion_tokens=answered,
+        prompt_tokens=asked,
+    )
 
 
 def _tool(given: Mapping[str, Any]) -> Tool:
+    if given["type"] == "custom":
+        return Tool(type="custom", custom=given["custom"])
     function = given["function"]
     return Tool(
         type=given["type"],
@@ -128,6 +136,9 @@ def _choice(said: Mapping[str, Any]) -> Choice:
 
 
 def _tool_call(said: Mapping[str, Any]) -> ToolCall:
+    if said["type"] == "custom":
+        custom = {name: said["custom"][name] for name in ("name", "input")}
+        return ToolCall(id=said["id"], type="custom", custom=custom)
     function = said["function"]
     called = FunctionCallFunction(name=function["name"], arguments=function["arguments"])
     return ToolCall(id=said["id"], type=said["type"], function=called)
@@ -159,6 +170,11 @@ class StreamedAnswer:
     def __init__(self) -> None:
         self._head: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
+
+    @property
+    def finished(self) -> int:
+        """How many choices have come to their end."""
+        return sum("finish_reason" in choice for choice in self._choices.values())
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Take one event."""
@@ -193,10 +209,7 @@ class StreamedAnswer:
 
     def _whole_choice(self, index: int) -> dict[str, Any]:
         choice = self._choices[index]
-        calls = [
-            {**call, "function": {**call["function"], "arguments": "".join(call["arguments"])}}
-            for _, call in sorted(choice["calls"].items())
-        ]
+        calls = [_whole_call(call) for _, call in sorted(choice["calls"].items())]
         text, refusal = "".join(choice["content"]), "".join(choice["refusal"])
         message = {
             "role": choice["role"],
@@ -213,13 +226,22 @@ class StreamedAnswer:
 
 
 def _add_call(calls: dict[int, dict[str, Any]], said: Mapping[str, Any]) -> None:
-    new: dict[str, Any] = {"type": "function", "function": {}, "arguments": []}
-    call = calls.setdefault(said["index"], new)
+    new: dict[str, Any] = {"type": "function", "name": None, "text": []}
+    # where a server numbers none, each piece is a whole call
+    index = len(calls) if said.get("index") is None else said["index"]
+    call = calls.setdefault(index, new)
     for name in ("id", "type"):
         if said.get(name):
             call[name] = said[name]
-    function = said.get("function") or {}
-    if function.get("name"):
-        call["function"]["name"] = function["name"]
-    if function.get("arguments"):
-        call["arguments"].append(function["arguments"])
+    for called, text in (("function", "arguments"), ("custom", "input")):
+        given = said.get(called) or {}
+        if given.get("name"):
+            call["name"] = given["name"]
+        if given.get(text):
+            call["text"].append(given[text])
+
+
+def _whole_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    text = "input" if call["type"] == "custom" else "arguments"
+    said = {"name": call["name"], text: "".join(call["text"])}
+    return {"id": call["id"], "type": call["type"], call["type"]: said}

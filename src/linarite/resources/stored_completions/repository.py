@@ -9,7 +9,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import orjson
@@ -27,12 +27,12 @@ from linarite.storage.database import Transaction
 from linarite.storage.tables import (
     stored_completion_counts,
     stored_completion_exports,
-    stored_completion_labels,
     stored_completion_usage,
     stored_completions,
 )
+from linarite.wire.shapes import INT64_MAX
 
-COUNTED = 10_000
+COUNTED = 1_000
 """Up to how many completions are looked through to count those that meet several conditions."""
 
 _COLUMNS = [stored_completions.c[field.name] for field in fields(StoredRecord)]
@@ -64,6 +64,21 @@ _COUNT_USAGE = (
     "bytes = stored_completion_usage.bytes + excluded.bytes"
 )
 
+_AT = sa.select(*_COLUMNS).where(
+    # as a column it would lead SQLite to an index of all that the resource has
+    stored_completions.c.resource.concat("") == sa.bindparam("resource"),
+    stored_completions.c.seq.in_(sa.bindparam("seqs", expanding=True)),
+)
+# PostgreSQL would make a join of EXISTS, over all that bear either mark
+_PROBE = (
+    "(SELECT 1 FROM stored_completion_labels o "
+    "WHERE o.mark = %s AND o.created = c.created AND o.completion = c.completion)"
+)
+_STRIDE = 64
+_LONGEST_STRIDE = 4_096
+
+Place = tuple[int, int]
+"""A completion's time and seq, by which lists are ordered."""
 Label = tuple[bytes, int, int]
 """A mark, and the time and the place of a completion that bears it."""
 Change = tuple[str, int, int]
@@ -72,33 +87,60 @@ Whole = tuple[StoredRecord, bytes]
 """A completion, and JSON of its messages."""
 
 
-def add(tx: Transaction, group: Sequence[tuple[str, NewCompletion]]) -> None:
-    """Store completions, each for its resource.
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """A completion as it goes into the tables; made before the transaction, which shall be short.
+
+    Args:
+        resource: whose it is.
+        new: the completion.
+        completion, messages: the completion's, as they are stored.
+        marks: what it is found by.
+    """
+
+    resource: str
+    new: NewCompletion
+    completion: bytes
+    messages: bytes
+    marks: frozenset[bytes]
+
+    @property
+    def stored_bytes(self) -> int:
+        """What it counts for."""
+        return len(self.completion) + len(self.messages)
+
+    def values(self) -> tuple[Any, ...]:
+        """What `_INSERT` takes."""
+        new = self.new
+        head = (new.id, self.resource, new.model, new.deployment, new.created, self.stored_bytes)
+        return (*head, orjson.dumps(new.metadata).decode(), self.completion, self.messages)
+
+
+def new_row(resource: str, new: NewCompletion) -> NewRow:
+    """The row of a completion that is to be stored for `resource`."""
+    marks = marks_of(resource, new.model, new.deployment, new.metadata)
+    return NewRow(resource, new, pack(new.completion), pack(new.messages), marks)
+
+
+def add(tx: Transaction, rows: Sequence[NewRow]) -> None:
+    """Store completions.
 
     Raises:
         sqlalchemy.exc.IntegrityError: a resource has one of that id.
     """
-    rows = [_row(resource, new) for resource, new in group]
     statement = _INSERT + ", ".join([_ONE_ROW] * len(rows)) + _INSERTED
-    inserted = _returned(tx, statement, tuple(itertools.chain.from_iterable(rows)))
+    values = itertools.chain.from_iterable(row.values() for row in rows)
+    inserted = _returned(tx, statement, tuple(values))
     seqs = {(resource, name): seq for resource, name, seq in inserted}
     marks: Counter[bytes] = Counter()
     labels: list[Label] = []
-    for resource, new in group:
-        for mark in marks_of(resource, new.model, new.deployment, new.metadata):
-            marks[mark] += 1
-            labels.append((mark, new.created, seqs[resource, new.id]))
+    for row in rows:
+        marks.update(row.marks)
+        seq = seqs[row.resource, row.new.id]
+        labels += [(mark, row.new.created, seq) for mark in row.marks]
     _driver(tx, _INSERT_LABEL, labels)
     _count(tx, marks)
-    _count_usage(tx, ((row[1], 1, row[5]) for row in rows))
-
-
-def _row(resource: str, new: NewCompletion) -> tuple[Any, ...]:
-    completion, messages = pack(new.completion), pack(new.messages)
-    stored_bytes = len(completion) + len(messages)
-    metadata = orjson.dumps(new.metadata).decode()
-    head = (new.id, resource, new.model, new.deployment, new.created, stored_bytes)
-    return (*head, metadata, completion, messages)
+    _count_usage(tx, ((row.resource, 1, row.stored_bytes) for row in rows))
 
 
 def _driver(tx: Transaction, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -117,6 +159,8 @@ def _returned(tx: Transaction, statement: str, values: Sequence[Any]) -> Sequenc
 @contextmanager
 def _cursor(tx: Transaction) -> Iterator[tuple[Any, str]]:
     """A cursor of the driver's in `tx`, and how a value is written; fails as SQLAlchemy does."""
+    if not tx.in_transaction():
+        tx.begin()
     cursor, driver = tx.connection.cursor(), tx.dialect.loaded_dbapi
     try:
         yield cursor, "?" if driver.paramstyle == "qmark" else "%s"
@@ -151,17 +195,13 @@ def page(
         InvalidPayload: `wanted.after` is no completion of the resource.
     """
     after = None if wanted.after is None else _place(connection, resource, wanted.after)
-    if not marks:
-        query = sa.select(*_COLUMNS).where(stored_completions.c.resource == resource)
-        query = _cut(query, _PLACE, wanted, after)
-    else:
-        found = _bearing(marks)
-        place = (found.selected_columns.created, found.selected_columns.completion)
-        cut = _cut(found, place, wanted, after).subquery()
-        query = sa.select(*_COLUMNS).join(cut, cut.c.completion == stored_completions.c.seq)
-        query = query.where(stored_completions.c.resource == resource)
-        query = query.order_by(*_ordered(_PLACE, wanted))
-    rows = connection.execute(query).mappings()
+    if marks:
+        seqs = _bearing(connection, marks, wanted, after)
+        rows = connection.execute(_AT, {"resource": resource, "seqs": seqs}).mappings()
+        records = {row["seq"]: StoredRecord(**row) for row in rows}
+        return listed([records[seq] for seq in seqs], wanted)
+    query = sa.select(*_COLUMNS).where(stored_completions.c.resource == resource)
+    rows = connection.execute(_cut(query, wanted, after)).mappings()
     return listed([StoredRecord(**row) for row in rows], wanted)
 
 
@@ -190,18 +230,16 @@ def walk(
     """
     wanted = Page(limit, descending=descending)
     place = None if after is None else (after.created, after.seq)
+    if marks:
+        seqs = _bearing(connection, marks, wanted, place, newest)[:limit]
+        found = at(connection, seqs)
+        return [found[seq] for seq in seqs]
     query = sa.select(*_COLUMNS, stored_completions.c.messages)
-    query = query.where(stored_completions.c.resource == resource)
-    if not marks:
-        query = query.where(stored_completions.c.seq <= newest)
-        query = _cut(query, _PLACE, wanted, place)
-    else:
-        found = _bearing(marks)
-        columns = (found.selected_columns.created, found.selected_columns.completion)
-        cut = _cut(found.where(columns[1] <= newest), columns, wanted, place).subquery()
-        query = query.join(cut, cut.c.completion == stored_completions.c.seq)
-        query = query.order_by(*_ordered(_PLACE, wanted))
-    return [_whole(row) for row in connection.execute(query).mappings()][:limit]
+    query = query.where(
+        stored_completions.c.resource == resource, stored_completions.c.seq <= newest
+    )
+    rows = connection.execute(_cut(query, wanted, place)).mappings()
+    return [_whole(row) for row in rows][:limit]
 
 
 def at(connection: sa.Connection, seqs: Sequence[int]) -> dict[int, Whole]:
@@ -246,8 +284,11 @@ def counts(connection: sa.Connection, marks: Iterable[bytes]) -> dict[bytes, int
 
 def count_bearing(connection: sa.Connection, marks: Sequence[bytes]) -> int:
     """How many completions bear all of `marks`; looks at each that bears the first."""
-    query = sa.select(sa.func.count()).select_from(_bearing(marks).subquery())
-    return connection.execute(query).scalar_one()
+    first, *others = marks
+    bears = " AND ".join([f"{_PROBE} IS NOT NULL"] * len(others))
+    statement = f"SELECT count(*) FROM stored_completion_labels c WHERE mark = %s AND {bears}"
+    [(found,)] = _returned(connection, statement, [first, *others])
+    return int(found)
 
 
 def count_all(connection: sa.Connection, resource: str) -> int:
@@ -349,24 +390,89 @@ def _marks(record: StoredRecord) -> frozenset[bytes]:
     return marks_of(record.resource, record.model, record.deployment, record.metadata)
 
 
-def _bearing(marks: Sequence[bytes]) -> sa.Select[tuple[int, int]]:
-    """Times and places of the completions that bear all of `marks`."""
+def _bearing(
+    connection: sa.Connection,
+    marks: Sequence[bytes],
+    wanted: Page,
+    after: Place | None,
+    newest: int = INT64_MAX,
+) -> list[int]:
+    """The seqs of a page of completions that bear all of `marks`, and of one more, up to `newest`.
+
+    Looks through those that bear the first mark, a stride at a time, for the others. Where a
+    stride held few, the next begins where all marks have something still to come: marks that
+    were given at different times are told apart at once, however many bear them.
+    """
+    place: Place | None = _start(wanted, after)
+    found: list[int] = []
+    stride = _STRIDE
+    while place is not None and len(found) <= wanted.limit:
+        found += _in_stride(connection, marks, wanted, place, stride, newest)
+        last = _following(connection, marks[0], wanted, place, stride - 1)
+        place = last and _leap(connection, marks, wanted, _beyond(wanted, last))
+        stride = min(2 * stride, _LONGEST_STRIDE)
+    return found[: wanted.limit + 1]
+
+
+def _in_stride(
+    connection: sa.Connection,
+    marks: Sequence[bytes],
+    wanted: Page,
+    place: Place,
+    stride: int,
+    newest: int,
+) -> list[int]:
+    """The seqs, up to `newest`, of those that bear all marks among the next that bear the first."""
     first, *others = marks
-    label = stored_completion_labels
-    query = sa.select(label.c.created, label.c.completion).where(label.c.mark == first)
-    for mark in others:
-        other = label.alias()
-        is_there = sa.select(sa.literal(1)).where(
-            other.c.mark == mark,
-            other.c.created == label.c.created,
-            other.c.completion == label.c.completion,
-        )
-        # PostgreSQL would make a join of EXISTS, over all that bear either mark
-        query = query.where(is_there.scalar_subquery().is_not(None))
-    return query
+    bears = "".join(f" AND {_PROBE} IS NOT NULL" for _ in others)
+    statement = f"SELECT created, completion FROM ({_next(wanted)}) c WHERE completion <= %s{bears}"
+    found = _returned(connection, statement, [first, *place, stride, 0, newest, *others])
+    return [seq for _, seq in sorted(found, reverse=wanted.descending)]
 
 
-def _place(connection: sa.Connection, resource: str, completion_id: str) -> tuple[int, int]:
+def _leap(
+    connection: sa.Connection, marks: Sequence[bytes], wanted: Page, place: Place
+) -> Place | None:
+    """The first place from `place` on from which every mark is still to come, if there is one."""
+    for mark in marks:
+        following = _following(connection, mark, wanted, place)
+        if following is None:
+            return None
+        place = following
+    return place
+
+
+def _following(
+    connection: sa.Connection, mark: bytes, wanted: Page, place: Place, skipped: int = 0
+) -> Place | None:
+    """The place of the next that bears a mark, after so many others."""
+    for created, seq in _returned(connection, _next(wanted), [mark, *place, 1, skipped]):
+        return created, seq
+    return None
+
+
+def _next(wanted: Page) -> str:
+    """Selects those that bear a mark from a place on."""
+    beyond, direction = ("<=", "DESC") if wanted.descending else (">=", "ASC")
+    return (
+        "SELECT created, completion FROM stored_completion_labels "
+        f"WHERE mark = %s AND (created, completion) {beyond} (%s, %s) "
+        f"ORDER BY created {direction}, completion {direction} LIMIT %s OFFSET %s"
+    )
+
+
+def _start(wanted: Page, after: Place | None) -> Place:
+    if after is not None:
+        return _beyond(wanted, after)
+    return (INT64_MAX, INT64_MAX) if wanted.descending else (-INT64_MAX, -INT64_MAX)
+
+
+def _beyond(wanted: Page, place: Place) -> Place:
+    created, seq = place
+    return (created, seq - 1 if wanted.descending else seq + 1)
+
+
+def _place(connection: sa.Connection, resource: str, completion_id: str) -> Place:
     row = connection.execute(sa.select(*_PLACE).where(_is(resource, completion_id))).one_or_none()
     if row is None:
         raise unknown_after(completion_id)
@@ -379,13 +485,10 @@ def _whole(row: sa.RowMapping) -> Whole:
     return StoredRecord(**values), unpack(found)
 
 
-def _cut(query: Any, place: Any, wanted: Page, after: tuple[int, int] | None) -> Any:
-    """`query` cut to a page in the order of `place`; one row more tells whether more follow."""
+def _cut(query: sa.Select[Any], wanted: Page, after: Place | None) -> sa.Select[Any]:
+    """`query` cut to a page in the order of places; one row more tells whether more follow."""
     if after is not None:
-        here, there = sa.tuple_(*place), sa.tuple_(*map(sa.literal, after))
+        here, there = sa.tuple_(*_PLACE), sa.tuple_(*map(sa.literal, after))
         query = query.where(here < there if wanted.descending else here > there)
-    return query.order_by(*_ordered(place, wanted)).limit(wanted.limit + 1)
-
-
-def _ordered(place: Any, wanted: Page) -> list[Any]:
-    return [column.desc() if wanted.descending else column for column in place]
+    ordered = [column.desc() if wanted.descending else column for column in _PLACE]
+    return query.order_by(*ordered).limit(wanted.limit + 1)

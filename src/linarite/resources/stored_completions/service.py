@@ -1,7 +1,7 @@
 """The operations on stored completions. How they come to be stored is told in `making`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -24,7 +24,10 @@ from linarite.tasks.task import Ticket
 from linarite.wire.stored_completions import InputMessage
 
 _DAY_SECONDS = 86_400
-_SLICE = 500
+_SLICE = 100
+"""How many are deleted in one transaction, for which chats that are to be stored wait."""
+_BREATH_SECONDS = 0.02
+"""Between two of them, so that SQLite's lock is free as long as it is held."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,13 @@ class StoredCompletions:
         database: where they lie.
         clock: what their age is measured by.
         settings: how long they are kept.
+        meant: what the name of a model or deployment stands for, which may be an alias.
     """
 
     database: Database
     clock: Clock
     settings: StoredCompletionSettings
+    meant: Callable[[str], str] = str
 
     def add(self, tx: Transaction, resource: str, group: Sequence[NewCompletion]) -> None:
         """Store completions of one resource in the caller's transaction.
@@ -60,7 +65,7 @@ class StoredCompletions:
         Raises:
             sqlalchemy.exc.IntegrityError: there is one of that id.
         """
-        repository.add(tx, [(resource, new) for new in group])
+        repository.add(tx, [repository.new_row(resource, new) for new in group])
 
     def page(
         self, resource: str, page: Page, wanted: Wanted
@@ -73,6 +78,8 @@ class StoredCompletions:
         Raises:
             InvalidPayload: `page.after` is no completion of the resource.
         """
+        if wanted.name is not None:
+            wanted = replace(wanted, name=self.meant(wanted.name))
         with self.database.reading() as connection:
             marks = wanted.marks(resource)
             bearing = repository.counts(connection, marks) if marks else {}
@@ -111,7 +118,7 @@ class StoredCompletions:
             merged = {**record.metadata, **(metadata or {})}
             check_metadata(merged)
             repository.set_metadata(tx, record, merged)
-        return self.get(resource, completion_id)
+        return replace(record, metadata=merged)
 
     def delete(self, resource: str, completion_id: str) -> None:
         """Delete the completion and its messages; raises NotFound."""
@@ -161,7 +168,7 @@ class StoredCompletions:
         """Delete what was made before `time`; the bytes that were."""
         freed = 0
         while True:
-            ticket.check()
+            ticket.wait(_BREATH_SECONDS)
             with self.database.transaction() as tx:
                 old = repository.oldest(tx, resource, _SLICE, before=time)
                 if not old:
@@ -172,7 +179,7 @@ class StoredCompletions:
     def _delete_oldest(self, resource: str, excess: int, ticket: Ticket) -> None:
         """Delete the oldest until `excess` bytes are gone."""
         while excess > 0:
-            ticket.check()
+            ticket.wait(_BREATH_SECONDS)
             with self.database.transaction() as tx:
                 chosen = []
                 for seq, stored in repository.oldest(tx, resource, _SLICE):

@@ -27,6 +27,9 @@ def answer(**message):
     return {"id": "chatcmpl-1", "created": 5, "choices": [choice], "theirs": True}
 
 
+CUSTOM = {"type": "custom", "custom": {"name": "sql", "format": {"type": "text"}}}
+
+
 def stored(asked, said):
     made = completion_of(asked, said, model="m", deployment="d", request_id="r")
     return orjson.loads(made.completion)
@@ -94,6 +97,45 @@ def test_streamed_tool_calls_are_put_together_by_their_index():
     assert message["content"] is None
     assert message["tool_calls"][0] == CALL
     assert message["tool_calls"][1]["function"] == {"name": "g", "arguments": "{}"}
+
+
+def test_custom_tools_and_their_calls_are_stored_in_openais_form():
+    call = {"id": "call_1", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}
+
+    kept = stored(ASKED | {"tools": [CUSTOM]}, answer(content=None, tool_calls=[call]))
+
+    assert kept["tools"] == [CUSTOM]
+    assert kept["choices"][0]["message"]["tool_calls"] == [call]
+
+
+def test_a_streamed_call_of_a_custom_tool_is_put_together():
+    pieces = [
+        {"index": 0, "id": "call_1", "type": "custom", "custom": {"name": "sql", "input": ""}},
+        {"index": 0, "custom": {"input": "SELECT"}},
+        {"index": 0, "custom": {"input": " 1"}},
+    ]
+    deltas = [{"delta": {"tool_calls": [piece]}} for piece in pieces]
+
+    whole = streamed(*deltas, {"delta": {}, "finish_reason": "tool_calls"})
+
+    [call] = stored(ASKED, whole)["choices"][0]["message"]["tool_calls"]
+    assert call["custom"] == {"name": "sql", "input": "SELECT 1"}
+
+
+def test_streamed_calls_that_have_no_index_are_whole_ones():
+    calls = [{"id": f"call_{n}", "function": {"name": f"f{n}", "arguments": "{}"}} for n in (1, 2)]
+    deltas = [{"delta": {"tool_calls": [call]}} for call in calls]
+
+    whole = streamed(*deltas, {"delta": {}, "finish_reason": "tool_calls"})
+
+    kept = stored(ASKED, whole)["choices"][0]["message"]["tool_calls"]
+    assert [call["function"]["name"] for call in kept] == ["f1", "f2"]
+
+
+def test_a_usage_without_a_total_has_the_sum_of_its_parts():
+    said = answer() | {"usage": {"prompt_tokens": 3, "completion_tokens": 4}}
+
+    assert stored(ASKED, said)["usage"]["total_tokens"] == 7
 
 
 @pytest.mark.parametrize(
