@@ -1,16 +1,24 @@
 """Inference on the embedded models, through the whole server and the official client."""
 
+import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from tests.support.embedded import CHAT, EMBEDDING, engine_host, models_folder, pulled
+from tests.support.files import until
 from tests.support.server import Server, running_server
+
+from linarite.engines.client import Engines
+from linarite.engines.place import host_socket
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
 CAPITAL: Any = [{"role": "user", "content": "What is the capital of France?"}]
+STORY: Any = [{"role": "user", "content": "Tell me a long story about a king and his seven sons."}]
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +46,17 @@ def dot(one: list[float], other: list[float]) -> float:
     return sum(a * b for a, b in zip(one, other, strict=True))
 
 
+def answers_in_the_making(server: Server) -> int:
+    """What the chat model's engine works on, or will."""
+
+    async def ask() -> int:
+        async with Engines(host_socket(server.settings.data)) as engines:
+            engine = await engines.reach(pulled(CHAT))
+            return sum((await engine.in_use()).values())
+
+    return asyncio.run(ask())
+
+
 @pytest.mark.parametrize("name", [CHAT, "gpt-4o-mini-2024-07-18"])
 def test_a_real_model_answers_under_its_own_name_and_an_alias(client, name):
     answer = client.chat.completions.create(
@@ -63,6 +82,26 @@ def test_its_stream_says_what_its_whole_answer_says(client):
     assert text == whole.choices[0].message.content
     assert chunks[-1].usage == whole.usage
     assert {chunk.model for chunk in chunks} == {CHAT}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_caller_who_leaves_frees_the_engine_within_a_second(embedded, client, stream):
+    client.chat.completions.create(model=CHAT, messages=CAPITAL, max_tokens=1)  # it runs now
+    url = f"/openai/deployments/{CHAT}/chat/completions"
+    body = {"messages": STORY, "max_tokens": 2000, "stream": stream}
+
+    with embedded.client() as caller:
+        if stream:
+            with caller.stream("POST", url, json=body) as answer:
+                next(answer.iter_bytes())
+                assert answers_in_the_making(embedded) == 1
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                caller.post(url, json=body, timeout=0.3)
+    left = time.monotonic()
+
+    until(lambda: answers_in_the_making(embedded) == 0, "the slot is free")
+    assert time.monotonic() - left < 1
 
 
 def test_like_texts_have_like_embeddings(client):
