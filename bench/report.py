@@ -14,6 +14,7 @@ SCRIPTS = {
     "api_latency": "API reads with 200,000 files",
     "start": "Start",
     "chat_under_batch": "A chat while a batch runs",
+    "proxy_overhead": "What passing a chat on costs",
     "tuning": "Training against TRL",
     "losses": "Losses against TRL's",
     "tuning_service": "Waiting around a training",
