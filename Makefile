@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 CLIENTS := .venv/.clients
-OLDEST_SDK := tests/end_to_end/oldest_sdk/requirements.txt
+CLIENT_PINS := $(addprefix tests/end_to_end/,oldest_sdk/requirements.txt sdk_1_66/requirements.txt frameworks/requirements.txt)
 NODE := tests/end_to_end/node
 # three at a time on two cores: most tests wait for a process more than they compute
 SIDE_BY_SIDE := -n 3 --dist loadgroup --durations 12
@@ -32,9 +32,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --python .venv --constraint constraints.txt --editable '.[local,train,wandb,demo]' --group dev
 	@touch $@
 
-$(CLIENTS): $(OLDEST_SDK) $(NODE)/package.json $(NODE)/package-lock.json | $(STAMP)
-	rm -rf .venv/openai-oldest
-	$(BIN)/uv pip install --quiet --python .venv --target .venv/openai-oldest --no-deps -r $(OLDEST_SDK)
+# Clients that tests run in an environment of their own, each in a folder of its name.
+$(CLIENTS): $(CLIENT_PINS) $(NODE)/package.json $(NODE)/package-lock.json | $(STAMP)
+	for pins in $(CLIENT_PINS); do \
+		folder=.venv/$$(basename $$(dirname $$pins)); rm -rf $$folder; \
+		$(BIN)/uv pip install --quiet --python .venv --target $$folder --no-deps -r $$pins || exit 1; \
+	done
 	cd $(NODE) && $(CURDIR)/$(BIN)/npm ci --ignore-scripts --loglevel=error
 	@touch $@
 

@@ -1,10 +1,11 @@
-"""Peers: other servers that run batches, each in a virtual environment of its own.
+"""Peers: other servers that run batches or pass chats on, each in an environment of its own.
 
 They are installed once into ``bench/.peers`` with every version pinned (``bench/peers/*.txt``). A
 peer that cannot be installed or started is an error: a comparison is never skipped.
 """
 
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,16 +24,17 @@ _INSTALLED = ROOT / "bench" / ".peers"
 
 @dataclass(frozen=True)
 class Peer:
-    """A running peer: its base URL, the model name its batches use, its process."""
+    """A running peer: its base URL, the name it knows the engine's model by, its process."""
 
     name: str
     base_url: str
     model: str
     process: Process
+    api_key: str = "none"
 
     def sdk(self) -> openai.OpenAI:
         """The official client, as for our own server."""
-        return openai.OpenAI(base_url=self.base_url, api_key="none", max_retries=0)
+        return openai.OpenAI(base_url=self.base_url, api_key=self.api_key, max_retries=0)
 
 
 @contextmanager
@@ -74,6 +76,26 @@ def ogx(folder: Path, engine_url: str, *, is_tuned: bool) -> Iterator[Peer]:
         wait_until(lambda: answers(port), process, log)
         name = "OGX 1.5.0, tuned" if is_tuned else "OGX 1.5.0"
         yield Peer(name, f"http://127.0.0.1:{port}/v1", "vllm/scripted", process)
+
+
+@contextmanager
+def litellm(folder: Path, engine_url: str) -> Iterator[Peer]:
+    """LiteLLM's proxy in front of the engine at `engine_url`, in one process and production mode.
+
+    It checks one key and has no database, which spares it what most of its users have it do.
+    """
+    port, log, config = free_port(), folder / "litellm.log", folder / "litellm.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
+    config.write_text((_PINS / "litellm.yaml").read_text().replace("$ENGINE_URL", engine_url))
+    command = [str(_installed("litellm", "3.12", "3.13") / "litellm"), "--config", str(config)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
+    api_key = f"sk-{secrets.token_hex(32)}"
+    environment = {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR"}
+    environment |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": api_key}
+    with started(command, log, environment=environment) as process:
+        wait_until(lambda: answers(port), process, log)
+        base_url = f"http://127.0.0.1:{port}/v1"
+        yield Peer("LiteLLM 1.108.7", base_url, "scripted", process, api_key)
 
 
 def trl() -> Path:

@@ -16,6 +16,7 @@ SCRIPTS = {
     "stored_list": "Lists of 1,000,000 stored completions",
     "start": "Start",
     "chat_under_batch": "A chat while a batch runs",
+    "proxy_overhead": "What passing a chat on costs",
     "tuning": "Training against TRL",
     "losses": "Losses against TRL's",
     "tuning_service": "Waiting around a training",

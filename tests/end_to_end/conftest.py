@@ -10,6 +10,7 @@ import pytest
 from tests.support.contract_answers import watch
 from tests.support.embedded import CHAT, EMBEDDING, models_folder, pulled
 from tests.support.files import until
+from tests.support.running_engine import RunningEngine, scripted_engine
 from tests.support.sdk_variants import VARIANTS, http_client, sdk_client
 from tests.support.serving import Serving, serving
 
@@ -28,16 +29,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
+    """Who answers for the server's model `upstream`, which says what it is told to say."""
+    with scripted_engine(tmp_path_factory.mktemp("upstream")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def served(upstream: RunningEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """The server; its data is gone at the end, and tests leave theirs where it lies."""
     pulled(CHAT)
     pulled(EMBEDDING)
     folder = tmp_path_factory.mktemp("served")
+    file = folder / "linarite.toml"
+    attached = f'[[models]]\nid = "upstream"\nupstream = {{ base_url = "{upstream.base_url}" }}\n'
+    file.write_text(attached)
     settings = {
         "LINARITE_MODELS_DIR": str(models_folder()),
         "LINARITE_BATCHES__CANCEL_SECONDS": "1",
     }
-    with serving(folder, "--ephemeral", **settings) as running:
+    with serving(folder, "--ephemeral", "--config", str(file), **settings) as running:
         yield running
 
 

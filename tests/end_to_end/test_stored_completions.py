@@ -5,9 +5,12 @@ from typing import Any
 
 import openai
 import pytest
+from tests.end_to_end.conftest import Sdk
 from tests.support.embedded import CHAT
+from tests.support.sdk_variants import VARIANTS
+from tests.support.stored_chats import QUESTION, SEEN, looked_through, stored
 
-QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+OF_AZURE = [variant for variant in VARIANTS if "azure" in variant]
 
 
 def test_completions_are_stored_found_changed_and_deleted(client: Any):
@@ -38,3 +41,17 @@ def test_completions_are_stored_found_changed_and_deleted(client: Any):
     assert chats.delete(whole.id).deleted
     with pytest.raises(openai.NotFoundError):
         chats.retrieve(whole.id)
+
+
+def test_stored_completions_are_paged_read_and_changed(client: Any):
+    run, chats = uuid.uuid4().hex, client.chat.completions
+
+    assert looked_through(chats, stored(chats, CHAT, run), run) == SEEN
+
+
+@pytest.mark.parametrize("sdk", OF_AZURE, indirect=True)
+def test_a_client_made_for_a_deployment_sees_them_too(sdk: Sdk):
+    run, chats = uuid.uuid4().hex, sdk.make(azure_deployment=CHAT).chat.completions
+
+    assert looked_through(chats, stored(chats, CHAT, run), run) == SEEN
+    assert f"GET /openai/deployments/{CHAT}/chat/completions" in sdk.asked

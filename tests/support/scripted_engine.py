@@ -11,6 +11,7 @@ steer one answer; several may stand together:
     [[retry-after 3]]       together with fail: send `retry-after: 3`
     [[drop]]  [[drop x1]]   close the connection without an answer (x1: only the first time)
     [[cut]]                 streaming: close after the first piece of text
+    [[pace 20]]             streaming: so many ms before each piece of text
     [[stall]]               streaming: say no more after the first piece of text
     [[hang]]                never answer (until the client goes away)
     [[delay 250]]           answer after 250 ms
@@ -269,7 +270,10 @@ async def _stream(
     if chat:
         first = {"role": "assistant", "content": ""}
         await send([{"index": 0, "delta": first, "finish_reason": None}])
+    pace = float(words.get("pace", 0))
     for piece in re.findall(r"\S+\s*", said):
+        if pace:
+            await asyncio.sleep(pace / 1000)
         piece_of = {"delta": {"content": piece}} if chat else {"text": piece}
         await send([{"index": 0, **piece_of, "finish_reason": None}])
         if "cut" in words:

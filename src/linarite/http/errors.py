@@ -100,7 +100,7 @@ def _methods_of(request: Request) -> list[str]:
 
 
 async def _client_gone(_request: Request, _error: Exception) -> Response:
-    log.info("the client went away before its request was read")
+    log.info("the client went away before it was answered")
     return Response(status_code=_CLIENT_GONE)  # for the figures; nobody is there to read it
 
 

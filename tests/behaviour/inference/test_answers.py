@@ -196,7 +196,7 @@ def test_a_caller_who_leaves_amid_a_stream_ends_it(server, engine):
     assert _soon(lambda: engine.asked()["in_flight"] == 0)
 
 
-def _soon(condition, seconds=5):
+def _soon(condition, seconds=1):
     async def wait():
         for _ in range(int(seconds / 0.05)):
             if condition():

@@ -6,14 +6,17 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import numpy as np
 import openai
 import pytest
 from tests.support.embedded import CHAT, EMBEDDING, engine_host, models_folder, pulled
+from tests.support.files import until
 from tests.support.server import Server, running_server
 from tokenizers import Tokenizer
 
@@ -25,6 +28,7 @@ from linarite.engines.place import host_socket
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
 CAPITAL: Any = [{"role": "user", "content": "What is the capital of France?"}]
+STORY: Any = [{"role": "user", "content": "Tell me a long story about a king and his seven sons."}]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +84,17 @@ def own_logprobs(prompt: str, said: list[str]) -> list[float]:
 def dot(one: list[float], other: list[float]) -> float:
     """The cosine of two vectors of length 1."""
     return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+def answers_in_the_making(server: Server) -> int:
+    """What the chat model's engine works on, or will."""
+
+    async def ask() -> int:
+        async with Engines(host_socket(server.settings.data)) as engines:
+            engine = await engines.reach(pulled(CHAT))
+            return sum((await engine.in_use()).values())
+
+    return asyncio.run(ask())
 
 
 @pytest.mark.parametrize("name", [CHAT, "gpt-4o-mini-2024-07-18"])
@@ -201,6 +216,26 @@ def test_a_deterministic_deployments_vectors_do_not_depend_on_what_stands_beside
     alone = [client.embeddings.create(model="exact-vectors", input=t).data[0] for t in texts]
 
     assert [one.embedding for one in together] == [one.embedding for one in alone]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_caller_who_leaves_frees_the_engine_within_a_second(embedded, client, stream):
+    client.chat.completions.create(model=CHAT, messages=CAPITAL, max_tokens=1)  # it runs now
+    url = f"/openai/deployments/{CHAT}/chat/completions"
+    body = {"messages": STORY, "max_tokens": 2000, "stream": stream}
+
+    with embedded.client() as caller:
+        if stream:
+            with caller.stream("POST", url, json=body) as answer:
+                next(answer.iter_bytes())
+                assert answers_in_the_making(embedded) == 1
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                caller.post(url, json=body, timeout=0.3)
+    left = time.monotonic()
+
+    until(lambda: answers_in_the_making(embedded) == 0, "the slot is free")
+    assert time.monotonic() - left < 1
 
 
 def test_like_texts_have_like_embeddings(client):

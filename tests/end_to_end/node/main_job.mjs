@@ -3,6 +3,7 @@
 //     node main_job.mjs READY_FILE azure|openai
 
 import { readFileSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
 import { AzureOpenAI, NotFoundError, OpenAI, toFile } from "openai";
 
 const CHAT = "smollm2-135m-instruct";
@@ -91,6 +92,35 @@ async function inference() {
   return { chat: choices[0].message.content, streamed, embedding: data[0].embedding.length, models };
 }
 
+async function stored() {
+  const run = crypto.randomUUID();
+  const chats = client.chat.completions;
+  const asked = { model: CHAT, messages: MESSAGES, max_tokens: 4, store: true, metadata: { run } };
+  const first = (await chats.create(asked)).id;
+  let second;
+  for await (const chunk of await chats.create({ ...asked, stream: true })) second = chunk.id;
+  const paged = await idsOf(chats.list({ metadata: { run }, order: "asc", limit: 1 }));
+  const changed = await chats.update(first, { metadata: { kind: "read" } });
+  const found = await idsOf(chats.list({ metadata: { run, kind: "read" } }));
+  const ofModel = await idsOf(chats.list({ model: changed.model, metadata: { run } }));
+  const read = (await chats.retrieve(first)).id === first;
+  const messages = [];
+  for await (const message of chats.messages.list(first)) messages.push(message.content);
+  const deleted = [(await chats.delete(first)).deleted, (await chats.delete(second)).deleted];
+  const gone = await chats.retrieve(first).catch((error) => error instanceof NotFoundError);
+  return {
+    paged: isDeepStrictEqual(paged, [first, second]),
+    changed: isDeepStrictEqual(changed.metadata, { run, kind: "read" }),
+    "found by metadata": isDeepStrictEqual(found, [first]),
+    "found by model": isDeepStrictEqual(ofModel, [second, first]),
+    read,
+    messages,
+    deleted: deleted.every(Boolean),
+    gone: gone === true,
+    left: (await idsOf(chats.list({ metadata: { run } }))).length,
+  };
+}
+
 async function refusals() {
   try {
     await client.files.retrieve("file-nobody");
@@ -105,6 +135,7 @@ const seen = {
   upload: await uploadInParts(),
   batch: await batch(),
   inference: await inference(),
+  stored: await stored(),
   refusals: await refusals(),
 };
 console.log(JSON.stringify(seen));
