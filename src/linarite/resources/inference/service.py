@@ -24,6 +24,7 @@ from linarite.http.metadata import check_metadata
 from linarite.resources.deployments.records import Target
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.inference import answers
+from linarite.resources.inference.tools import check_tools
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.stored_completions.making import NotStorable, completion_of
 from linarite.resources.stored_completions.records import NewCompletion
@@ -102,6 +103,8 @@ class Inference:
         except ValidationError as error:
             raise _refused(error.errors(include_url=False, include_input=False)) from None
         _check_parameters(operation, body, able)
+        if operation == CHAT:
+            check_tools(body)
         return orjson.dumps({**_for_engine(body), "model": target.model.id})
 
     def finish(
