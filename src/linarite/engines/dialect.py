@@ -7,15 +7,17 @@ rather than passed over; what cannot change an answer (`user`, `store`, `metadat
 import base64
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from linarite.engines.answers import TextPiece
 from linarite.engines.capabilities import PARAMETERS, Capabilities, first_unable
 from linarite.engines.logprobs import TokenTexts
-from linarite.engines.sampling import Sampling
+from linarite.engines.sampling import Sampling, Structure
+from linarite.engines.structures import Refused
 from linarite.errors import InferenceRefused
 from linarite.wire import inference
 
@@ -59,6 +61,16 @@ _ROLES = {"system", "developer", "user", "assistant"}
 
 
 @dataclass(frozen=True)
+class Form:
+    """What `response_format` asks."""
+
+    structure: Mapping[str, Any]
+    """What the engine's structures are asked for."""
+    name: str = ""
+    """Of a schema."""
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What a request for text asks, apart from its prompt."""
 
@@ -74,12 +86,20 @@ class Wanted:
     include_usage: bool
     logprobs: bool = False
     """Whether the log-probability of each chosen token is part of the answer."""
+    form: Form | None = None
 
-    def sampling(self, *, max_tokens: int, index: int, eos: tuple[int, ...]) -> Sampling:
+    def sampling(
+        self,
+        *,
+        max_tokens: int,
+        index: int,
+        eos: tuple[int, ...],
+        structure: Structure | None = None,
+    ) -> Sampling:
         """The choices behind answer `index`; without a seed each answer gets its own."""
         seed = secrets.randbits(32) if self.seed is None else (self.seed + index) % (1 << 32)
         has_penalty = bool(self.presence_penalty or self.frequency_penalty)
-        is_random = self.temperature > 0
+        has_seed = self.temperature > 0 and self.seed is not None
         return Sampling(
             max_tokens=max_tokens,
             temperature=self.temperature,
@@ -88,8 +108,9 @@ class Wanted:
             frequency_penalty=self.frequency_penalty,
             seed=seed,
             eos=eos,
+            structure=structure,
             logprobs=self.logprobs,
-            can_resume=not has_penalty and not (is_random and self.seed is not None),
+            can_resume=not has_penalty and not has_seed and structure is None,
         )
 
 
@@ -118,7 +139,10 @@ def read_chat(body: Mapping[str, Any], able: Capabilities) -> tuple[list[dict[st
             "'modalities' must be [\"text\"]: this engine only writes text.", "modalities"
         )
     limit = "max_completion_tokens" if body.get("max_completion_tokens") else "max_tokens"
-    wanted = _wanted(body, able, limit, logprobs=_flag(body, "logprobs"))
+    wanted = replace(
+        _wanted(body, able, limit, logprobs=_flag(body, "logprobs")),
+        form=_form(body.get("response_format")),
+    )
     return [_message(item, at) for at, item in enumerate(messages)], wanted
 
 
@@ -324,6 +348,28 @@ def _wanted(body: Mapping[str, Any], able: Capabilities, limit: str, *, logprobs
         include_usage=bool(options.get("include_usage")),
         logprobs=logprobs,
     )
+
+
+def refused_schema(form: Form, refused: Refused) -> InferenceRefused:
+    """The refusal of a schema that the engine cannot hold an answer to."""
+    return refusal(
+        f"Invalid schema for response_format '{form.name}': In context={refused.context}, "
+        f"{refused.why}",
+        "response_format",
+    )
+
+
+def _form(stated: Any) -> Form | None:
+    """The form that an answer is to have, or None where it may be any text."""
+    if stated is None:
+        return None
+    try:
+        asked = inference.ResponseFormat.model_validate(stated)
+    except ValidationError as error:
+        raise refusal(f"'response_format' is invalid: {error}", "response_format") from error
+    if asked.json_schema is not None:
+        return Form({"schema": asked.json_schema.schema_}, asked.json_schema.name)
+    return None if asked.type == "text" else Form({"object": None})
 
 
 def _message(item: Any, at: int) -> dict[str, Any]:

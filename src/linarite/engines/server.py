@@ -25,12 +25,14 @@ from tokenizers import Tokenizer
 from linarite.engines import dialect
 from linarite.engines.answers import Answers
 from linarite.engines.capabilities import capabilities
-from linarite.engines.dialect import Wanted
+from linarite.engines.dialect import Form, Wanted
 from linarite.engines.generation import Stepping, exit_now
 from linarite.engines.installed import InstalledModel, read_model
 from linarite.engines.lifeline import die_with_parent
 from linarite.engines.logprobs import TokenTexts
 from linarite.engines.process import listen_privately
+from linarite.engines.sampling import Structure
+from linarite.engines.structures import Refused, Structures
 from linarite.engines.templates import ChatTemplate
 from linarite.engines.vocabulary import words_of
 from linarite.errors import InferenceRefused, LinariteError
@@ -55,12 +57,17 @@ class TextEngine:
         self._tokenizer = Tokenizer.from_file(str(model.hf_folder / "tokenizer.json"))
         self._texts = TokenTexts(self._tokenizer, words_of(model.hf_folder))
         self._template = ChatTemplate.find(model.hf_folder)
+        self._structures = Structures(model.hf_folder)
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/v1/chat/completions", self.chat),
             web.post("/v1/completions", self.completion),
         ]
+
+    def close(self) -> None:
+        """End what it started."""
+        self._structures.close()
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         messages, wanted = dialect.read_chat(await _json(request), self._able)
@@ -84,6 +91,7 @@ class TextEngine:
     async def _answer(
         self, request: web.Request, prompts: Sequence[list[int]], wanted: Wanted, *, is_chat: bool
     ) -> web.StreamResponse:
+        structure = None if wanted.form is None else await self._structure(wanted.form)
         rooms = [
             dialect.room_for_answer(
                 self.model.context_tokens, len(prompt), wanted.max_tokens, is_chat=is_chat
@@ -95,7 +103,12 @@ class TextEngine:
             self._tokenizer,
             prompts,
             [
-                wanted.sampling(max_tokens=room, index=index, eos=self.model.eos_token_ids)
+                wanted.sampling(
+                    max_tokens=room,
+                    index=index,
+                    eos=self.model.eos_token_ids,
+                    structure=structure,
+                )
                 for room in rooms
                 for index in range(wanted.count)
             ],
@@ -116,6 +129,12 @@ class TextEngine:
         pieces = await answers.whole()
         shape = dialect.chat_answer if is_chat else dialect.completion_answer
         return _reply(shape(head, pieces, answers.usage(), texts))
+
+    async def _structure(self, form: Form) -> Structure:
+        admitted = await self._structures.admit(form.structure)
+        if isinstance(admitted, Refused):
+            raise dialect.refused_schema(form, admitted)
+        return admitted
 
 
 async def _stream(
@@ -298,6 +317,8 @@ async def serve(model: InstalledModel, path: Path, slots: int) -> None:
     await runner.cleanup()
     if stepping is not None:
         stepping.kill()
+    if isinstance(engine, TextEngine):
+        engine.close()
 
 
 async def _until_either_ends(stepping: Stepping, stopped: asyncio.Event, path: Path) -> None:

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from linarite.engines.admission import Admission, Request
 from linarite.engines.installed import InstalledModel, read_model
 from linarite.engines.lifeline import die_with_parent
 from linarite.engines.pipeline import Handle, Pipeline
-from linarite.engines.sampling import Sampling
+from linarite.engines.sampling import Sampling, Structure
 from linarite.engines.vocabulary import words_of
 
 _CHUNK_BYTES = 1 << 20
@@ -117,14 +118,15 @@ class Stepper:
 
 def serve(model: InstalledModel, slots: int, link: socket.socket) -> None:
     """Answer over `link` until it closes."""
+    words = words_of(model.hf_folder)
     pipeline = Pipeline.load(
         model.ir_folder,
         slots=slots,
         cache_bytes=model.cache_bytes,
-        words=words_of(model.hf_folder),
+        words=words,
         adapter=model.adapter_folder,
     )
-    admission = Admission(slots, _warm_up(pipeline, model))
+    admission = Admission(slots, _warm_up(pipeline, model, is_bound=words is not None))
     stepper, commands = Stepper(pipeline, admission), Commands(link)
     link.sendall(orjson.dumps({"ready": os.getpid()}) + b"\n")
     while True:
@@ -135,10 +137,18 @@ def serve(model: InstalledModel, slots: int, link: socket.socket) -> None:
             link.sendall(orjson.dumps({"said": said, "counts": admission.counts()}) + b"\n")
 
 
-def _warm_up(pipeline: Pipeline, model: InstalledModel) -> float:
-    """Take the first steps, which allocate, before anyone waits; the seconds of a short one."""
-    sampling = Sampling(max_tokens=6, temperature=0.0, eos=model.eos_token_ids, ignore_eos=True)
-    pipeline.add([model.eos_token_ids[0]] * 8, sampling)
+def _warm_up(pipeline: Pipeline, model: InstalledModel, *, is_bound: bool) -> float:
+    """Take the first steps, which allocate, before anyone waits; the seconds of a short one.
+
+    With `is_bound` an answer that is held to a structure is among them.
+    """
+    eos = model.eos_token_ids
+    first = Sampling(max_tokens=6, temperature=0.0, eos=eos, ignore_eos=True)
+    structure = Structure("grammar", "root ::= [a-z]{6}") if is_bound else None
+    pipeline.add([eos[0]] * 8, replace(first, max_tokens=2, structure=structure))
+    while pipeline.is_busy():
+        pipeline.step()
+    pipeline.add([eos[0]] * 8, first)
     seconds = []
     while pipeline.is_busy():
         began = time.monotonic()

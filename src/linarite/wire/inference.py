@@ -20,6 +20,7 @@ from linarite.wire.shapes import Incoming, Int64, Metadata
 
 MAX_MESSAGES = 2_048
 MAX_TOOLS = 128
+MAX_SCHEMA_NAME = 64
 MAX_EMBEDDING_INPUTS = 2_048
 
 JsonObject = dict[str, Any]
@@ -98,6 +99,36 @@ class ChatMessage(Incoming):
         return content
 
 
+class JsonSchemaFormat(Incoming):
+    """A schema that an answer is to fit."""
+
+    name: Annotated[
+        str, Field(min_length=1, max_length=MAX_SCHEMA_NAME, pattern=r"^[a-zA-Z0-9_-]+$")
+    ]
+    description: str | None = None
+    schema_: JsonObject = Field(alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(Incoming):
+    """The form that an answer is to have."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: Annotated[JsonSchemaFormat | None, Field(validate_default=True)] = None
+
+    @field_validator("json_schema")
+    @classmethod
+    def _belongs_to_its_type(
+        cls, schema: JsonSchemaFormat | None, info: ValidationInfo
+    ) -> JsonSchemaFormat | None:
+        kind = info.data.get("type")
+        if kind == "json_schema" and schema is None:
+            raise PydanticCustomError("missing", "Field required")
+        if kind in {"text", "json_object"} and schema is not None:
+            raise PydanticCustomError("needs_type", "Only allowed when `type` is `json_schema`")
+        return schema
+
+
 class StreamOptions(Incoming):
     """What a stream carries besides the answer."""
 
@@ -140,7 +171,7 @@ class ChatCompletionRequest(GenerationRequest):
     max_completion_tokens: TokenLimit | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    response_format: JsonObject | None = None
+    response_format: ResponseFormat | None = None
     tools: Annotated[list[JsonObject], Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: str | JsonObject | None = None
     parallel_tool_calls: bool | None = None

@@ -140,11 +140,9 @@ def test_a_chat_beyond_the_context_is_refused_in_openais_words(client):
 
 def test_what_its_engine_cannot_is_refused_before_the_engine_hears_of_it(client):
     with pytest.raises(openai.BadRequestError) as refused:
-        client.chat.completions.create(
-            model=CHAT, messages=CAPITAL, response_format={"type": "json_object"}
-        )
+        client.chat.completions.create(model=CHAT, messages=CAPITAL, logit_bias={"5": 1})
 
-    assert refused.value.param == "response_format"
+    assert refused.value.param == "logit_bias"
 
 
 def test_the_embedded_models_are_listed_with_what_they_can(client):

@@ -2,12 +2,14 @@
 
 import base64
 import struct
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from linarite.engines import dialect
 from linarite.engines.capabilities import EMBEDDED_CHAT, EMBEDDED_EMBEDDING
+from linarite.engines.sampling import Sampling, Structure
 from linarite.errors import InferenceRefused
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -63,7 +65,7 @@ def test_text_parts_are_joined_and_a_developer_is_the_system():
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"logprobs": 1}, "logprobs"),
         ({"logprobs": True, "top_logprobs": 2}, "top_logprobs"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"wisdom": 5}, "wisdom"),
     ],
@@ -135,3 +137,16 @@ def test_embeddings_travel_as_numbers_or_as_little_endian_floats():
 def test_an_input_that_is_no_text_is_refused(given):
     with pytest.raises(InferenceRefused):
         dialect.read_embedding({"input": given}, EMBEDDED_EMBEDDING)
+
+
+def test_an_answer_that_keeps_to_a_structure_is_not_broken_off_and_taken_up_again():
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "integer"}}}
+    _, wanted = dialect.read_chat({"messages": HELLO, "response_format": form}, EMBEDDED_CHAT)
+    structure = Structure("grammar", 'root ::= "a"')
+
+    free = wanted.sampling(max_tokens=5, index=0, eos=())
+    bound = wanted.sampling(max_tokens=5, index=0, eos=(), structure=structure)
+
+    assert wanted.form == dialect.Form({"schema": {"type": "integer"}}, "a")
+    assert (free.can_resume, bound.can_resume) == (True, False)
+    assert Sampling.from_plain(asdict(bound)) == bound

@@ -24,6 +24,7 @@ from linarite.http.metadata import check_metadata
 from linarite.resources.deployments.records import Target
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.inference import answers
+from linarite.resources.inference.response_formats import check_response_format
 from linarite.resources.inference.tools import check_tools
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.stored_completions.making import NotStorable, completion_of
@@ -97,14 +98,15 @@ class Inference:
         _check_operation(operation, target.model, able)
         try:
             check_metadata(body.get("metadata"))
-            _REQUESTS[operation].model_validate(body)
+            request = _REQUESTS[operation].model_validate(body)
         except InvalidPayload as refusal:
             raise as_inference(refusal) from None
         except ValidationError as error:
             raise _refused(error.errors(include_url=False, include_input=False)) from None
         _check_parameters(operation, body, able)
-        if operation == CHAT:
+        if isinstance(request, ChatCompletionRequest):
             check_tools(body)
+            check_response_format(request, body)
         return orjson.dumps({**_for_engine(body), "model": target.model.id})
 
     def finish(

@@ -119,7 +119,7 @@ def test_an_operation_that_is_not_the_models_is_refused(refusal, operation, to, 
 @pytest.mark.parametrize(
     ("param", "value"),
     [
-        ("response_format", {"type": "json_object"}),
+        ("tools", [{"type": "function", "function": {"name": "f"}}]),
         ("logit_bias", {"5": 100}),
     ],
 )

@@ -1,0 +1,147 @@
+"""A process that tries structures before an engine takes them, and may perish over one.
+
+    python -m linarite.engines.rehearsal HF_FOLDER FD
+
+A step that fails ends an engine for all whom it answers, and one that takes long holds them up.
+So each structure is first followed here, by the library's own pipeline over a model without
+weights, to which every token is equally likely. Lines of JSON come in (``{"schema": …}``,
+``{"object": null}`` or ``{"grammar": …}``) and go out: ``{"grammar": …}`` or
+``{"refused": why, "context": […]}``. What takes more than `SECONDS` of the processor or `BYTES` of
+memory ends the process.
+"""
+
+import json
+import math
+import resource
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+import openvino_genai
+from openvino import Model, PartialShape, Type, op, opset15
+
+from linarite.engines.json_grammar import SchemaRefused, grammar_of, grammar_of_any_object
+from linarite.engines.lifeline import die_with_parent
+from linarite.engines.vocabulary import tokenizer, words_of
+
+SECONDS = 3
+BYTES = 1 << 30
+_TOKENS = 16
+"""How far a structure is followed: all of it is compiled before the first token."""
+
+
+class Rehearsal:
+    """The library's pipeline without a model.
+
+    Args:
+        words: what each token writes.
+        end: the token that ends an answer.
+    """
+
+    def __init__(self, words: Sequence[bytes], end: int) -> None:
+        self._end = end
+        with tempfile.TemporaryDirectory() as folder:
+            openvino.save_model(_even_model(len(words)), f"{folder}/openvino_model.xml")
+            self._pipeline = openvino_genai.LLMPipeline(
+                folder, tokenizer(words), "CPU", ATTENTION_BACKEND="SDPA"
+            )
+
+    def follow(self, grammar: str, tokens: int, seed: int = 0) -> list[int]:
+        """An answer by chance that keeps to a grammar.
+
+        Raises:
+            RuntimeError: the library cannot follow it.
+        """
+        config = openvino_genai.GenerationConfig()
+        config.apply_chat_template = False
+        config.max_new_tokens = tokens
+        config.eos_token_id = self._end
+        config.stop_token_ids = {self._end}
+        config.do_sample = True
+        config.top_k = 0
+        config.rng_seed = seed
+        config.structured_output_config = openvino_genai.StructuredOutputConfig(grammar=grammar)
+        one = openvino.Tensor(np.ones((1, 1), dtype=np.int64))
+        answer = self._pipeline.generate(openvino_genai.TokenizedInputs(one, one), config)
+        said: list[int] = answer.tokens[0]
+        return said
+
+
+def _even_model(vocabulary: int) -> Any:
+    """A graph that takes tokens as a language model does, and prefers none."""
+    inputs = []
+    for name, kind in (
+        ("input_ids", Type.i64),
+        ("attention_mask", Type.i64),
+        ("position_ids", Type.i64),
+        ("beam_idx", Type.i32),
+    ):
+        shape = PartialShape(["?"] if name == "beam_idx" else ["?", "?"])
+        given = op.Parameter(kind, shape)
+        given.output(0).tensor.add_names({name})
+        inputs.append(given)
+    rows = opset15.constant(np.array([vocabulary], np.int64))
+    shape = opset15.concat([opset15.shape_of(inputs[0]), rows], 0)
+    logits = opset15.broadcast(opset15.constant(np.float32(0)), shape)
+    logits.output(0).tensor.add_names({"logits"})
+    return Model([opset15.result(logits)], inputs, "even")
+
+
+def rehearse(rehearsal: Rehearsal | None, asked: dict[str, Any]) -> dict[str, Any]:
+    """What is said of one structure; nothing good where the model's words are not known."""
+    if rehearsal is None:
+        why = "this model's tokenizer is of a kind that no structure can be followed with."
+        return {"refused": why, "context": []}
+    try:
+        grammar = _grammar(asked)
+        rehearsal.follow(grammar, _TOKENS)
+    except SchemaRefused as refused:
+        return {"refused": refused.why, "context": refused.context}
+    except (RuntimeError, RecursionError, MemoryError) as error:
+        return {"refused": f"it cannot be followed ({type(error).__name__}).", "context": []}
+    return {"grammar": grammar}
+
+
+def _grammar(asked: dict[str, Any]) -> str:
+    if "schema" in asked:
+        return grammar_of(asked["schema"])
+    return grammar_of_any_object() if "object" in asked else str(asked["grammar"])
+
+
+def _limit_processor() -> None:
+    """Let the process be killed when what comes next takes too long, however busy the machine."""
+    used = math.ceil(time.process_time())
+    resource.setrlimit(resource.RLIMIT_CPU, (used + SECONDS, resource.RLIM_INFINITY))
+
+
+def _limit_memory() -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def main() -> None:
+    """Answer line by line until the other side closes the socket."""
+    die_with_parent()
+    words = words_of(Path(sys.argv[1]))
+    rehearsal = None if words is None else Rehearsal(words, len(words) - 1)
+    if rehearsal is not None:
+        rehearsal.follow(grammar_of_any_object(), 1)
+    _limit_memory()
+    with socket.socket(fileno=int(sys.argv[2])) as link, link.makefile("rwb") as lines:
+        lines.write(b"{}\n")
+        lines.flush()
+        for line in lines:
+            _limit_processor()
+            lines.write(json.dumps(rehearse(rehearsal, json.loads(line))).encode() + b"\n")
+            lines.flush()
+
+
+if __name__ == "__main__":
+    main()
