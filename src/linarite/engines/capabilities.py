@@ -39,6 +39,7 @@ EMBEDDED_CHAT = Capabilities(
     chat=True,
     completion=True,
     streaming=True,
+    tools=True,
     structured_output=True,
     logprobs=True,
     fine_tune=True,

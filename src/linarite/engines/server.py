@@ -22,10 +22,10 @@ import uvloop
 from aiohttp import web
 from tokenizers import Tokenizer
 
-from linarite.engines import dialect
+from linarite.engines import dialect, tool_calls
 from linarite.engines.answers import Answers
 from linarite.engines.capabilities import capabilities
-from linarite.engines.dialect import Form, Wanted
+from linarite.engines.dialect import Wanted
 from linarite.engines.generation import Stepping, exit_now
 from linarite.engines.installed import InstalledModel, read_model
 from linarite.engines.lifeline import die_with_parent
@@ -34,8 +34,10 @@ from linarite.engines.process import listen_privately
 from linarite.engines.sampling import Structure
 from linarite.engines.structures import Refused, Structures
 from linarite.engines.templates import ChatTemplate
+from linarite.engines.tool_calls import CallReader
 from linarite.engines.vocabulary import words_of
 from linarite.errors import InferenceRefused, LinariteError
+from linarite.tool_words import CallForm
 
 _MOST_BODY_BYTES = 64 << 20
 _STALLED_SECONDS = 120.0
@@ -71,11 +73,17 @@ class TextEngine:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         messages, wanted = dialect.read_chat(await _json(request), self._able)
-        if self._template is None:
+        template = self._template
+        if template is None:
             raise dialect.refusal("This model has no chat template; use completions.", "messages")
-        text = self._template.render(messages)
+        calling = wanted.calling
+        text = template.render(messages, calling.tools if calling else ())
         prompt = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return await self._answer(request, [prompt], wanted, is_chat=True)
+        structure = await self._structure(wanted, template.form)
+        readers = []
+        if calling is not None:
+            readers = [CallReader(template.form, calling) for _ in range(wanted.count)]
+        return await self._answer(request, [prompt], wanted, structure, readers, is_chat=True)
 
     async def completion(self, request: web.Request) -> web.StreamResponse:
         given, wanted = dialect.read_completion(await _json(request), self._able)
@@ -89,9 +97,15 @@ class TextEngine:
         return tokens or list(self.model.eos_token_ids[:1])
 
     async def _answer(
-        self, request: web.Request, prompts: Sequence[list[int]], wanted: Wanted, *, is_chat: bool
+        self,
+        request: web.Request,
+        prompts: Sequence[list[int]],
+        wanted: Wanted,
+        structure: Structure | None = None,
+        readers: Sequence[CallReader] = (),
+        *,
+        is_chat: bool,
     ) -> web.StreamResponse:
-        structure = None if wanted.form is None else await self._structure(wanted.form)
         rooms = [
             dialect.room_for_answer(
                 self.model.context_tokens, len(prompt), wanted.max_tokens, is_chat=is_chat
@@ -114,6 +128,7 @@ class TextEngine:
             ],
             wanted.stops,
             is_batch=_is_batch(request),
+            readers=readers,
         )
         kind = ("chatcmpl-", "chat.completion") if is_chat else ("cmpl-", "text_completion")
         head = {
@@ -130,10 +145,16 @@ class TextEngine:
         shape = dialect.chat_answer if is_chat else dialect.completion_answer
         return _reply(shape(head, pieces, answers.usage(), texts))
 
-    async def _structure(self, form: Form) -> Structure:
-        admitted = await self._structures.admit(form.structure)
+    async def _structure(self, wanted: Wanted, form: CallForm) -> Structure | None:
+        """What an answer is held to; calls are written in `form`."""
+        asked = None if wanted.form is None else wanted.form.structure
+        if wanted.calling is not None:
+            asked = tool_calls.asked(wanted.calling, form, asked)
+        if asked is None:
+            return None
+        admitted = await self._structures.admit(asked)
         if isinstance(admitted, Refused):
-            raise dialect.refused_schema(form, admitted)
+            raise dialect.refused_structure(wanted, admitted)
         return admitted
 
 
@@ -163,8 +184,8 @@ async def _stream(
         piece = await anext(pieces)
         await response.prepare(request)
         if is_chat:
-            opening = {"role": "assistant", "content": "", "refusal": None}
-            await send([dialect.chat_piece(at, opening) for at in range(answers.count)])
+            opening = [dialect.chat_opening(at, wanted.calling) for at in range(answers.count)]
+            await send(opening)
         try:
             while True:
                 made = dialect.chat_pieces if is_chat else dialect.completion_pieces

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NoReturn
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from linarite import tool_words
 from linarite.errors import InferenceRefused
 
 _LIMIT_SECONDS = 2.0
@@ -43,6 +44,7 @@ class ChatTemplate:
         environment.globals["raise_exception"] = _refuse
         environment.globals["strftime_now"] = _now
         self._template = environment.from_string(source)
+        self.form = tool_words.form_of(source)
         self._special = dict(special)
         self._limit_seconds = limit_seconds
 
@@ -56,16 +58,28 @@ class ChatTemplate:
         words = {name: _word(config.get(name)) for name in ("bos_token", "eos_token", "unk_token")}
         return cls(source, {name: word for name, word in words.items() if word is not None})
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
+    def render(
+        self, messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         """Write a chat down, up to where the assistant is to speak.
+
+        Args:
+            messages: with their content as text and the arguments of calls as objects.
+            tools: that the assistant may call, in OpenAI's form.
 
         Raises:
             InferenceRefused: the template refuses these messages or takes too long (400).
         """
+        if self.form == tool_words.WORDS:
+            messages, _ = tool_words.in_words(messages, tools)
+            tools = ()
         try:
             with _Deadline(self._limit_seconds):
                 return self._template.render(
-                    messages=list(messages), add_generation_prompt=True, tools=None, **self._special
+                    messages=list(messages),
+                    add_generation_prompt=True,
+                    tools=list(tools) or None,
+                    **self._special,
                 )
         except _TEMPLATE_FAULTS as error:
             raise InferenceRefused(

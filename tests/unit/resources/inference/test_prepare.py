@@ -119,7 +119,6 @@ def test_an_operation_that_is_not_the_models_is_refused(refusal, operation, to, 
 @pytest.mark.parametrize(
     ("param", "value"),
     [
-        ("tools", [{"type": "function", "function": {"name": "f"}}]),
         ("logit_bias", {"5": 100}),
     ],
 )
