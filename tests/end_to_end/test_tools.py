@@ -102,39 +102,44 @@ def test_streamed_deltas_come_to_the_same_call(plain: Any):
 
 
 def test_by_example_the_model_calls_of_itself_and_several_tools_at_once(plain: Any):
-    """What it has seen others do it does: twice two calls, and then its own, as many as it may."""
-    messages: Any = []
-    for at, city in enumerate(["Rome", "Oslo"]):
-        calls = [
-            {
-                "id": f"call_{at}{unit}",
-                "type": "function",
-                "function": {
-                    "name": "weather",
-                    "arguments": json.dumps({"city": city, "unit": unit, "days": [1]}),
-                },
-            }
-            for unit in ("celsius", "fahrenheit")
-        ]
-        messages += [
-            {"role": "user", "content": f"Weather in {city}?"},
-            {"role": "assistant", "tool_calls": calls},
-            *({"role": "tool", "tool_call_id": one["id"], "content": "Sunny"} for one in calls),
-            {"role": "assistant", "content": f"It is sunny in {city}."},
-        ]
-    messages.append({"role": "user", "content": "Weather in Paris?"})
+    """What it has seen done three times it does itself."""
+    city = {"type": "string", "maxLength": 12}
+    schema = {"type": "object", "properties": {"city": city}, "required": ["city"]}
+    tool = {"type": "function", "function": {"name": "weather", "parameters": schema}}
+    messages: Any = [
+        message for place in ("Rome", "Oslo", "Lima") for message in _example(place, "Cairo")
+    ]
+    messages.append({"role": "user", "content": "Weather in Paris and Cairo?"})
+    asked = ASKED | {"messages": messages, "tools": [tool], "max_tokens": 60}
 
-    said = plain.chat.completions.create(**ASKED | {"messages": messages}, max_tokens=100)
-    one = plain.chat.completions.create(
-        **ASKED | {"messages": messages}, max_tokens=100, parallel_tool_calls=False
-    )
+    several = plain.chat.completions.create(**asked).choices[0].message.tool_calls
+    one = plain.chat.completions.create(**asked, parallel_tool_calls=False).choices[0]
 
-    made = said.choices[0].message.tool_calls
-    assert len({call.id for call in made}) == len(made) >= 2
-    assert one.choices[0].finish_reason == "tool_calls"
-    assert len(one.choices[0].message.tool_calls) == 1
-    for call in made[:2]:
-        jsonschema.validate(json.loads(call.function.arguments), WEATHER)
+    cities = [json.loads(call.function.arguments)["city"] for call in several]
+    assert cities == ["Paris", "Cairo"]
+    assert several[0].id != several[1].id
+    assert one.finish_reason == "tool_calls"
+    assert [call.function.arguments for call in one.message.tool_calls] == [
+        several[0].function.arguments
+    ]
+
+
+def _example(*cities: str) -> list[dict[str, Any]]:
+    """A chat in which the weather of each city is looked up at once."""
+    calls = [
+        {
+            "id": f"call_{city}",
+            "type": "function",
+            "function": {"name": "weather", "arguments": json.dumps({"city": city})},
+        }
+        for city in cities
+    ]
+    return [
+        {"role": "user", "content": f"Weather in {' and '.join(cities)}?"},
+        {"role": "assistant", "tool_calls": calls},
+        *({"role": "tool", "tool_call_id": call["id"], "content": "Sunny"} for call in calls),
+        {"role": "assistant", "content": "It is sunny."},
+    ]
 
 
 def test_functions_are_answered_in_their_own_form(plain: Any):
