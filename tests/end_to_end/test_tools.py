@@ -142,6 +142,20 @@ def _example(*cities: str) -> list[dict[str, Any]]:
     ]
 
 
+def test_beside_a_response_format_an_answer_fits_it_or_calls(plain: Any):
+    schema = {"type": "object", "properties": {"sunny": {"type": "boolean"}}, "required": ["sunny"]}
+    form = {"type": "json_schema", "json_schema": {"name": "sky", "schema": schema}}
+
+    said = plain.chat.completions.create(**ASKED, response_format=form).choices[0]
+
+    if said.finish_reason == "tool_calls":
+        assert said.message.content is None
+        assert len(said.message.tool_calls) == 1
+    else:
+        assert said.finish_reason == "stop"
+        jsonschema.validate(json.loads(said.message.content), schema)
+
+
 def test_functions_are_answered_in_their_own_form(plain: Any):
     asked = {"model": CHAT, "messages": QUESTION, "temperature": 0}
     functions = [TOOLS[0]["function"]]

@@ -1,7 +1,7 @@
 """What a chat may say of tools, whoever serves the model: OpenAI's rules in OpenAI's words.
 
 Tools and the choice among them, the older functions, and which messages a call and its answer are
-made of. Whether the schemas of parameters can be followed is not known here.
+made of. Whether an engine can follow the schemas of parameters is not known here.
 """
 
 import re
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from linarite.errors import InferenceRefused
+from linarite.resources.inference.response_formats import schema_fault
 
 MOST_NAME_LETTERS = 64
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -67,14 +68,20 @@ def _name_of_function(function: Any, where: str) -> str:
     _check_optional(function, "strict", where, bool, "a boolean")
     _check_optional(function, "parameters", where, dict, "an object")
     schema = function.get("parameters")
-    if schema and schema.get("type") != "object":
+    if schema and (fault := _fault_of_parameters(schema, is_strict=bool(function.get("strict")))):
         raise _refusal(
-            f"Invalid schema for function '{name}': schema must be a JSON Schema of 'type: "
-            f'"object"\', got \'type: "{schema.get("type")}"\'.',
+            f"Invalid schema for function '{name}': {fault}",
             f"{where}.parameters",
             "invalid_function_parameters",
         )
     return name
+
+
+def _fault_of_parameters(schema: dict[str, Any], *, is_strict: bool) -> str | None:
+    kind = schema.get("type")
+    if kind != "object":
+        return f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{kind}\"'."
+    return schema_fault(schema, is_strict=is_strict)
 
 
 def _check_company(

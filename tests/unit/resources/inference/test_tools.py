@@ -117,6 +117,12 @@ def test_what_openai_takes_is_taken(chat):
             "\"object\"', got 'type: \"string\"'.",
         ),
         (
+            function(strict=True, parameters={"type": "object", "properties": {}}),
+            "tools[0].function.parameters",
+            "Invalid schema for function 'sun': In context=(), 'additionalProperties' is required "
+            "to be supplied and to be false.",
+        ),
+        (
             body(tool_choice="none"),
             "tool_choice",
             "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are "
