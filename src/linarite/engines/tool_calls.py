@@ -131,8 +131,8 @@ def _content(rules: Rules, content: Mapping[str, Any]) -> str:
 class CallReader:
     """Reads the calls out of one answer's text as it comes.
 
-    The text was held to `structure_of`. Blanks around calls are nobody's; a call that is cut short
-    before its arguments is dropped.
+    The text was held to `grammar_of_calls`. Blanks around calls are nobody's; a call that is cut
+    short before its arguments is dropped, and so is what may have become one.
     """
 
     def __init__(self, form: CallForm, calling: Calling) -> None:
@@ -159,7 +159,8 @@ class CallReader:
             state = self._state
             content.append(state())
         if reason is not None and self._state == self._outside:
-            content.append(self._held)
+            cut = beginning_of(self._form.trigger, self._held) if reason == "length" else 0
+            content.append(self._held[: len(self._held) - cut])
         pieces, self._pieces = self._pieces, []
         calls_and_stops = reason == "stop" and self._count > 0
         return "".join(content), pieces, self._calling.finish_reason if calls_and_stops else reason
