@@ -99,4 +99,7 @@ def _in_words(message: Message) -> Message:
         f"<tool_call>{json.dumps(call['function'], ensure_ascii=False)}</tool_call>"
         for call in message.get("tool_calls", ())
     ]
-    return {"role": role, "content": "\n".join([*([content] if content else []), *calls])}
+    said = "\n".join([*([content] if content else []), *calls])
+    return {"role": role, "content": said} | (
+        {"name": message["name"]} if "name" in message else {}
+    )

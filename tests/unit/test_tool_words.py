@@ -59,3 +59,13 @@ def test_calls_and_their_answers_are_said_by_those_who_can_speak():
         {"role": "assistant", "content": f"Let me see.\n{call}\n{call}"},
         {"role": "user", "content": "<tool_response>yes</tool_response>"},
     ]
+
+
+def test_who_speaks_is_left_to_the_template_but_for_the_answers_of_tools():
+    asked = {"role": "user", "content": "Sun?", "name": "Ada"}
+    answered = {"role": "tool", "content": "yes", "name": "sun"}
+
+    written, _ = tool_words.in_words([asked, answered], [])
+
+    assert written[0] == asked
+    assert "name" not in written[1]
