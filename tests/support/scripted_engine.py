@@ -18,6 +18,7 @@ steer one answer; several may stand together:
     [[say some words]]      the text of the answer
     [[backwards sdrow]]     the same, from its end: the request does not have it in so many words
     [[tokens 40]]           an answer of 40 words
+    [[call f {"a": 1}]]     the answer of a chat is a call of the tool `f`
     [[garbage]]             answer 200 with a body that is not JSON
 
 Asked for moderations it judges each input by what it says: ``violence=0.6`` gives that category
@@ -145,9 +146,14 @@ def _usage(text: str, answer: str) -> dict[str, int]:
     return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
 
 
-def _chat_answer(script: Script, text: str, answer: str) -> dict[str, Any]:
-    message = {"role": "assistant", "content": answer, "refusal": None}
-    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+def _chat_answer(
+    script: Script, text: str, answer: str, call: dict[str, Any] | None
+) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": answer, "refusal": None}
+    if call is not None:
+        message |= {"content": None, "tool_calls": [call]}
+    reason = "stop" if call is None else "tool_calls"
+    choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
     return {
         "id": "chatcmpl-scripted",
         "object": "chat.completion",
@@ -156,6 +162,20 @@ def _chat_answer(script: Script, text: str, answer: str) -> dict[str, Any]:
         "choices": [choice],
         "usage": _usage(text, answer),
     }
+
+
+def _call(told: str) -> dict[str, Any]:
+    """A call of a tool: its name and its arguments, as the script tells them."""
+    name, _, arguments = told.partition(" ")
+    function = {"name": name, "arguments": arguments}
+    return {"id": "call_scripted", "type": "function", "function": function}
+
+
+def _call_deltas(call: dict[str, Any]) -> list[dict[str, Any]]:
+    """The call as a stream tells it: its name, then its arguments a letter a piece."""
+    begun = {**call, "function": {**call["function"], "arguments": ""}}
+    pieces = [{"function": {"arguments": letter}} for letter in call["function"]["arguments"]]
+    return [{"tool_calls": [{"index": 0, **piece}]} for piece in (begun, *pieces)]
 
 
 def _completion_answer(script: Script, text: str, answer: str) -> dict[str, Any]:
@@ -243,9 +263,13 @@ async def _say(
     else:
         said = _answer_text(text, words)
         chat = request.path.endswith("/chat/completions")
-        answer = (_chat_answer if chat else _completion_answer)(script, text, said)
+        call = _call(words["call"]) if chat and "call" in words else None
+        if chat:
+            answer = _chat_answer(script, text, said, call)
+        else:
+            answer = _completion_answer(script, text, said)
         if body.get("stream"):
-            return await _stream(request, body, answer, said, words)
+            return await _stream(request, body, answer, "" if call else said, words)
     return web.Response(body=orjson.dumps(answer), content_type="application/json")
 
 
@@ -281,8 +305,12 @@ async def _stream(
             return response
         if "stall" in words:
             await asyncio.Event().wait()
+    choice = answer["choices"][0]
+    for call in (choice["message"].get("tool_calls") or ()) if chat else ():
+        for delta in _call_deltas(call):
+            await send([{"index": 0, "delta": delta, "finish_reason": None}])
     end: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
-    await send([{"index": 0, **end, "finish_reason": "stop"}])
+    await send([{"index": 0, **end, "finish_reason": choice["finish_reason"]}])
     if (body.get("stream_options") or {}).get("include_usage"):
         await send([], answer["usage"])
     await response.write(b"data: [DONE]\n\n")

@@ -11,6 +11,7 @@ from linarite.engines.logprobs import Spoken
 from linarite.engines.refusals import EngineUnreachable
 from linarite.engines.sampling import Sampling
 from linarite.engines.text import TextStream
+from linarite.engines.tool_calls import CallPiece, CallReader, joined
 from linarite.errors import InferenceRefused
 
 
@@ -24,7 +25,9 @@ class TextPiece:
     reason: str | None = None
     """Why it ended, with its last text."""
     spoken: Sequence[Spoken] = ()
-    """The tokens of the text, where log-probabilities are wanted."""
+    """The tokens of the text and of the calls, where log-probabilities are wanted."""
+    calls: Sequence[CallPiece] = ()
+    """What is new of the calls that it makes, after the text."""
 
 
 class Answers:
@@ -37,6 +40,7 @@ class Answers:
         samplings: one for each answer, `n` times as many as prompts.
         stops: strings that end an answer and are not part of it.
         is_batch: whether chats go first.
+        readers: what reads the calls of tools out of each answer, where there may be any.
     """
 
     def __init__(
@@ -48,12 +52,17 @@ class Answers:
         stops: Sequence[str],
         *,
         is_batch: bool,
+        readers: Sequence[CallReader] = (),
     ) -> None:
         self._stepping = stepping
         self._prompts = prompts
         self._samplings = samplings
         self._is_batch = is_batch
-        self._streams = [TextStream(tokenizer, stops) for _ in samplings]
+        self._readers = readers
+        self._streams = [
+            TextStream(tokenizer, stops, readers[index].trigger if readers else None)
+            for index in range(len(samplings))
+        ]
         self._logprobs: list[list[float]] = [[] for _ in samplings]
         self._told = [0 for _ in samplings]
         self.count = len(samplings)
@@ -85,9 +94,12 @@ class Answers:
                 text = stream.add(tokens)
                 if ended is not None:
                     text += stream.end()
-                reason = "stop" if stream.is_stopped else ended
+                reason: str | None = "stop" if stream.is_stopped else ended
                 left -= reason is not None
-                yield TextPiece(index, text, reason, self._newly_told(index))
+                calls: Sequence[CallPiece] = ()
+                if self._readers:
+                    text, calls, reason = self._readers[index].read(text, reason)
+                yield TextPiece(index, text, reason, self._newly_told(index), calls)
                 if not left:
                     return
 
@@ -95,14 +107,18 @@ class Answers:
         """Every answer in one piece."""
         texts: list[list[str]] = [[] for _ in self._streams]
         spoken: list[list[Spoken]] = [[] for _ in self._streams]
+        calls: list[list[CallPiece]] = [[] for _ in self._streams]
         reasons = ["stop"] * self.count
         async with contextlib.aclosing(self.pieces()) as pieces:
             async for piece in pieces:
                 texts[piece.index].append(piece.text)
                 spoken[piece.index] += piece.spoken
+                calls[piece.index] += piece.calls
                 reasons[piece.index] = piece.reason or reasons[piece.index]
         return [
-            TextPiece(index, "".join(texts[index]), reasons[index], spoken[index])
+            TextPiece(
+                index, "".join(texts[index]), reasons[index], spoken[index], joined(calls[index])
+            )
             for index in range(self.count)
         ]
 

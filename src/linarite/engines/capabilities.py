@@ -50,6 +50,7 @@ EMBEDDED_CHAT = Capabilities(
     chat=True,
     completion=True,
     streaming=True,
+    tools=True,
     structured_output=True,
     logprobs=True,
     echo=True,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import orjson
 from pydantic import ValidationError
 
 from linarite.engines.answers import TextPiece
@@ -25,6 +26,7 @@ from linarite.engines.capabilities import (
 from linarite.engines.logprobs import TokenTexts
 from linarite.engines.sampling import Sampling, Structure
 from linarite.engines.structures import Refused
+from linarite.engines.tool_calls import CONTENT, Calling, CallPiece
 from linarite.errors import InferenceRefused
 from linarite.wire import inference
 
@@ -51,8 +53,10 @@ _SHARED = {
     "top_p",
     "user",
 }
-_LET_BY = {"metadata", "parallel_tool_calls", "store", "tool_choice"} | set(WITHOUT_EFFECT)
-_CHAT_KEYS = _SHARED | _LET_BY | {"messages", "max_completion_tokens"}
+_LET_BY = {"metadata", "store"} | set(WITHOUT_EFFECT)
+_CHAT_KEYS = (
+    _SHARED | _LET_BY | {"messages", "max_completion_tokens", "parallel_tool_calls", "tool_choice"}
+)
 _COMPLETION_KEYS = _SHARED | {"prompt", "best_of"}
 _STREAM_OPTIONS = {"include_usage"}
 _MESSAGE_KEYS = {
@@ -65,7 +69,9 @@ _MESSAGE_KEYS = {
     "tool_calls",
 }
 _EMBEDDING_KEYS = {"input", "model", "encoding_format", "user"}
-_ROLES = {"system", "developer", "user", "assistant"}
+_ROLES = {"developer": "system", "function": "tool"}
+"""What a role is called in templates, where it is not by its own name."""
+_KNOWN_ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,8 @@ class Wanted:
     best_of: int = 1
     """How many answers to make for each prompt, of which the likeliest `count` are given."""
     form: Form | None = None
+    calling: Calling | None = None
+    """The tools that the answer may call."""
 
     @property
     def made(self) -> int:
@@ -164,9 +172,12 @@ def read_chat(body: Mapping[str, Any], able: Capabilities) -> tuple[list[dict[st
         )
     is_newer = body.get("max_completion_tokens") is not None
     limit = "max_completion_tokens" if is_newer else "max_tokens"
-    wanted = _wanted(body, able, limit, logprobs=_flag(body, "logprobs"))
-    wanted = replace(wanted, form=_form(body.get("response_format")))
-    return [_message(item, at) | _name(item, at) for at, item in enumerate(messages)], wanted
+    wanted = replace(
+        _wanted(body, able, limit, logprobs=_flag(body, "logprobs")),
+        form=_form(body.get("response_format")),
+        calling=_calling(body),
+    )
+    return [_message(item, at) for at, item in enumerate(messages)], wanted
 
 
 def read_completion(
@@ -263,7 +274,7 @@ def chat_answer(
     choices = [
         {
             "index": index,
-            "message": {"role": "assistant", "content": piece.text, "refusal": None},
+            "message": _spoken_message(piece),
             "logprobs": texts and texts.of_chat(piece.spoken),
             "finish_reason": piece.reason,
         }
@@ -272,11 +283,44 @@ def chat_answer(
     return {**head, "choices": choices, "usage": usage}
 
 
+def _spoken_message(piece: TextPiece) -> dict[str, Any]:
+    text = piece.text or (None if piece.calls else "")
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+    for call in piece.calls:
+        if call.is_legacy:
+            message["function_call"] = _spoken_call(call)["function"]
+        else:
+            message.setdefault("tool_calls", []).append(_spoken_call(call))
+    return message
+
+
+def _spoken_call(call: CallPiece) -> dict[str, Any]:
+    """A call, or what is new of it: only its first piece has a name."""
+    if call.name is None:
+        return {"function": {"arguments": call.arguments}}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _call_delta(call: CallPiece) -> dict[str, Any]:
+    said = _spoken_call(call)
+    if call.is_legacy:
+        return {"function_call": said["function"]}
+    return {"tool_calls": [{"index": call.index, **said}]}
+
+
+def chat_opening(index: int, calling: Calling | None) -> dict[str, Any]:
+    """The choice of a stream's first chunk; an answer that is only calls has no content."""
+    content = None if calling is not None and calling.is_forced else ""
+    return chat_piece(index, {"role": "assistant", "content": content, "refusal": None})
+
+
 def chat_pieces(piece: TextPiece, texts: TokenTexts | None, offset: int) -> list[dict[str, Any]]:
     """The choices of a stream's chunks that tell what is new of a chat's answer."""
     spoken = texts.of_chat(piece.spoken) if texts is not None and piece.spoken else None
     has_news = piece.text or spoken
     said = [chat_piece(piece.index, {"content": piece.text}, spoken)] if has_news else []
+    said += [chat_piece(piece.index, _call_delta(call)) for call in piece.calls]
     return [*said, chat_piece(piece.index, {}, None, piece.reason)] if piece.reason else said
 
 
@@ -355,7 +399,13 @@ def _refuse_what_it_cannot(body: Mapping[str, Any], able: Capabilities, known: s
             raise refusal(f"Unrecognized request argument supplied: {param}", param)
 
 
-def _wanted(body: Mapping[str, Any], able: Capabilities, limit: str, *, logprobs: bool) -> Wanted:
+def _wanted(
+    body: Mapping[str, Any],
+    able: Capabilities,
+    limit: str,
+    *,
+    logprobs: bool,
+) -> Wanted:
     options = body.get("stream_options") or {}
     if not isinstance(options, dict):
         raise refusal("'stream_options' must be an object.", "stream_options")
@@ -382,6 +432,53 @@ def _wanted(body: Mapping[str, Any], able: Capabilities, limit: str, *, logprobs
         include_usage=_flag(options, "include_usage"),
         logprobs=logprobs,
     )
+
+
+def _calling(body: Mapping[str, Any]) -> Calling | None:
+    """The tools that may be called; the edge has looked at their shape."""
+    functions = body.get("functions") or []
+    is_legacy = bool(functions)
+    tools = [{"type": "function", "function": one} for one in functions] or body.get("tools") or []
+    choice = body.get("function_call" if is_legacy else "tool_choice") or "auto"
+    if not tools or choice == "none":
+        return None
+    names = [tool["function"]["name"] for tool in tools]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        param = "functions" if is_legacy else "tools"
+        raise refusal(f"'{param}' has more than one function named '{twice}'.", param)
+    named = None if isinstance(choice, str) else choice.get("function", choice)["name"]
+    return Calling(
+        tools,
+        is_forced=choice != "auto",
+        named=named,
+        is_parallel=not is_legacy and body.get("parallel_tool_calls") is not False,
+        is_legacy=is_legacy,
+    )
+
+
+def refused_tools(calling: Calling, refused: Refused) -> InferenceRefused:
+    """The refusal of tools whose calls the engine cannot hold an answer to."""
+    param = "functions" if calling.is_legacy else "tools"
+    if not refused.context:
+        return refusal(f"Invalid value for '{param}': {refused.why}", param)
+    at, *context = refused.context
+    name = calling.tools[int(at)]["function"]["name"]
+    return refusal(
+        f"Invalid schema for function '{name}': In context={tuple(context)}, {refused.why}",
+        f"{param}[{at}].parameters" if calling.is_legacy else f"{param}[{at}].function.parameters",
+        code="invalid_function_parameters",
+    )
+
+
+def refused_structure(wanted: Wanted, refused: Refused) -> InferenceRefused:
+    """The refusal of tools or of a form that the engine cannot hold an answer to."""
+    calling, form = wanted.calling, wanted.form
+    if calling is None and form is not None:
+        return refused_schema(form, refused)
+    if form is not None and refused.context[:1] == (CONTENT,):
+        return refused_schema(form, Refused(refused.why, refused.context[1:]))
+    return refused_tools(calling or Calling(), refused)
 
 
 def refused_schema(form: Form, refused: Refused) -> InferenceRefused:
@@ -416,23 +513,38 @@ def _message(item: Any, at: int) -> dict[str, Any]:
     if item.get("content") is None and isinstance(item.get("refusal"), str):
         item = {**item, "content": item["refusal"]}
     role = item.get("role")
-    if role not in _ROLES:
-        known = ", ".join(sorted(_ROLES))
+    if role not in _KNOWN_ROLES:
+        known = ", ".join(sorted(_KNOWN_ROLES))
         raise refusal(f"'{where}.role' is {role!r}; this engine takes {known}.", f"{where}.role")
-    if item.get("tool_calls"):
-        raise refusal(f"'{where}.tool_calls' is not supported by this engine.", where)
-    text = _content(item.get("content"), f"{where}.content", may_be_empty=role == "assistant")
-    return {"role": "system" if role == "developer" else role, "content": text}
+    content = _content(item.get("content"), f"{where}.content", may_be_empty=role == "assistant")
+    message: dict[str, Any] = {"role": _ROLES.get(role, role), "content": content}
+    legacy = item.get("function_call")
+    if calls := item.get("tool_calls") or ([{"function": legacy}] if legacy else []):
+        message["tool_calls"] = [_call(call) for call in calls]
+    return message | _names(item, where)
 
 
-def _name(item: Mapping[str, Any], at: int) -> dict[str, str]:
-    """Who speaks in a message, as `templates` takes it."""
-    name = item.get("name")
-    if name is None:
-        return {}
-    if not isinstance(name, str):
-        raise refusal(f"'messages[{at}].name' must be a string.", f"messages[{at}].name")
-    return {"name": name}
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A call as templates take it, with an object for its arguments; what is no JSON stays text."""
+    function = call["function"]
+    try:
+        arguments = orjson.loads(function["arguments"] or "{}")
+    except orjson.JSONDecodeError:
+        arguments = function["arguments"]
+    plain = {"type": "function", "function": {"name": function["name"], "arguments": arguments}}
+    return plain | ({"id": call["id"]} if "id" in call else {})
+
+
+def _names(item: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Who speaks in a message, and which call it answers, as `templates` takes it."""
+    named = {}
+    for key in ("name", "tool_call_id"):
+        if (name := item.get(key)) is None:
+            continue
+        if not isinstance(name, str):
+            raise refusal(f"'{where}.{key}' must be a string.", f"{where}.{key}")
+        named[key] = name
+    return named
 
 
 def _content(content: Any, where: str, *, may_be_empty: bool) -> str:

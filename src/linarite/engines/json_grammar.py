@@ -285,7 +285,7 @@ class _Document:
         schema, where = self._found(target, at)
         name = self._named.get(target)
         if name is None:
-            name = self._named[target] = self._rules.add("")
+            name = self._named[target] = self._rules.add('""')
             self._rules.replace(name, self.rule(schema, where))
         return name
 

@@ -5,7 +5,7 @@
 A step that fails ends an engine for all whom it answers, and one that takes long holds them up.
 So each structure is first followed here, by the library's own pipeline over a model without
 weights, to which every token is equally likely. Lines of JSON come in (``{"schema": …}``,
-``{"object": null}`` or ``{"grammar": …}``) and go out: ``{"grammar": …}`` or
+``{"object": null}``, ``{"calls": …}`` or ``{"grammar": …}``) and go out: ``{"grammar": …}`` or
 ``{"refused": why, "context": […]}``. What takes more than `SECONDS` of the processor or `BYTES` of
 memory ends the process.
 """
@@ -28,6 +28,7 @@ from openvino import Model, PartialShape, Type, op, opset15
 
 from linarite.engines.json_grammar import SchemaRefused, grammar_of, grammar_of_any_object
 from linarite.engines.lifeline import die_with_parent
+from linarite.engines.tool_calls import grammar_of_calls
 from linarite.engines.vocabulary import tokenizer, words_of
 
 SECONDS = 3
@@ -111,6 +112,8 @@ def rehearse(rehearsal: Rehearsal | None, asked: dict[str, Any]) -> dict[str, An
 def _grammar(asked: dict[str, Any]) -> str:
     if "schema" in asked:
         return grammar_of(asked["schema"])
+    if "calls" in asked:
+        return grammar_of_calls(asked["calls"])
     return grammar_of_any_object() if "object" in asked else str(asked["grammar"])
 
 

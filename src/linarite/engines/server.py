@@ -23,10 +23,10 @@ import uvloop
 from aiohttp import web
 from tokenizers import Tokenizer
 
-from linarite.engines import dialect
+from linarite.engines import dialect, tool_calls
 from linarite.engines.answers import Answers, TextPiece
 from linarite.engines.capabilities import capabilities
-from linarite.engines.dialect import Form, Wanted
+from linarite.engines.dialect import Wanted
 from linarite.engines.fingerprints import fingerprint
 from linarite.engines.generation import Stepping, exit_now
 from linarite.engines.installed import InstalledModel, read_model
@@ -36,8 +36,10 @@ from linarite.engines.process import listen_privately
 from linarite.engines.sampling import DETERMINISTIC, Structure
 from linarite.engines.structures import Refused, Structures
 from linarite.engines.templates import ChatTemplate
+from linarite.engines.tool_calls import CallReader
 from linarite.engines.vocabulary import words_of
 from linarite.errors import InferenceRefused, LinariteError
+from linarite.tool_words import CallForm
 
 _MOST_BODY_BYTES = 64 << 20
 _STALLED_SECONDS = 120.0
@@ -83,17 +85,23 @@ class TextEngine:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         messages, wanted = dialect.read_chat(await _json(request), self._able)
-        if self._template is None:
+        template = self._template
+        if template is None:
             raise dialect.refusal("This model has no chat template; use completions.", "messages")
-        text = self._template.render(messages)
+        calling = wanted.calling
+        text = template.render(messages, calling.tools if calling else ())
         prompt = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return await self._answer(request, [prompt], wanted, [""], is_chat=True)
+        structure = await self._structure(wanted, template.form)
+        readers = []
+        if calling is not None:
+            readers = [CallReader(template.form, calling) for _ in range(wanted.count)]
+        return await self._answer(request, [prompt], wanted, structure, readers, is_chat=True)
 
     async def completion(self, request: web.Request) -> web.StreamResponse:
         given, wanted = dialect.read_completion(await _json(request), self._able)
         prompts = [self._tokens(one) for one in given]
         echoes = [self._text(one) if wanted.echo else "" for one in given]
-        return await self._answer(request, prompts, wanted, echoes, is_chat=False)
+        return await self._answer(request, prompts, wanted, echoes=echoes, is_chat=False)
 
     def _text(self, given: str | list[int]) -> str:
         return given if isinstance(given, str) else self._tokenizer.decode(given)
@@ -109,12 +117,13 @@ class TextEngine:
         request: web.Request,
         prompts: Sequence[list[int]],
         wanted: Wanted,
-        echoes: Sequence[str],
+        structure: Structure | None = None,
+        readers: Sequence[CallReader] = (),
+        echoes: Sequence[str] = ("",),
         *,
         is_chat: bool,
     ) -> web.StreamResponse:
         """What is said to each prompt, behind its echo."""
-        structure = None if wanted.form is None else await self._structure(wanted.form)
         rooms = [
             dialect.room_for_answer(
                 self.model.context_tokens, len(prompt), wanted.max_tokens, is_chat=is_chat
@@ -138,6 +147,7 @@ class TextEngine:
             ],
             wanted.stops,
             is_batch=_is_batch(request),
+            readers=readers,
         )
         kind = ("chatcmpl-", "chat.completion") if is_chat else ("cmpl-", "text_completion")
         head = {
@@ -161,10 +171,16 @@ class TextEngine:
         shape = dialect.chat_answer if is_chat else dialect.completion_answer
         return _reply(shape(head, pieces, answers.usage(), texts))
 
-    async def _structure(self, form: Form) -> Structure:
-        admitted = await self._structures.admit(form.structure)
+    async def _structure(self, wanted: Wanted, form: CallForm) -> Structure | None:
+        """What an answer is held to; calls are written in `form`."""
+        asked = None if wanted.form is None else wanted.form.structure
+        if wanted.calling is not None:
+            asked = tool_calls.asked(wanted.calling, form, asked)
+        if asked is None:
+            return None
+        admitted = await self._structures.admit(asked)
         if isinstance(admitted, Refused):
-            raise dialect.refused_schema(form, admitted)
+            raise dialect.refused_structure(wanted, admitted)
         return admitted
 
 
@@ -195,8 +211,8 @@ async def _stream(
         piece = await anext(pieces)
         await response.prepare(request)
         if is_chat:
-            opening = {"role": "assistant", "content": "", "refusal": None}
-            await send([dialect.chat_piece(at, opening) for at in range(answers.count)])
+            opening = [dialect.chat_opening(at, wanted.calling) for at in range(answers.count)]
+            await send(opening)
         for index, echo in enumerate(echoes):
             for choice in dialect.completion_pieces(TextPiece(index, echo), None, 0):
                 await send([choice])

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NoReturn
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from linarite import tool_words
 from linarite.errors import InferenceRefused
 
 _LIMIT_SECONDS = 2.0
@@ -47,6 +48,7 @@ class ChatTemplate:
         environment.globals["raise_exception"] = _refuse
         environment.globals["strftime_now"] = _now
         self._template = environment.from_string(source)
+        self.form = tool_words.form_of(source)
         self._special = dict(special)
         self._limit_seconds = limit_seconds
 
@@ -60,17 +62,29 @@ class ChatTemplate:
         words = {name: _word(config.get(name)) for name in ("bos_token", "eos_token", "unk_token")}
         return cls(source, {name: word for name, word in words.items() if word is not None})
 
-    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
+    def render(
+        self, messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         """Write a chat down, up to where the assistant is to speak.
+
+        Args:
+            messages: with their content as text and the arguments of calls as objects.
+            tools: that the assistant may call, in OpenAI's form.
 
         Raises:
             InferenceRefused: the template refuses these messages or takes too long (400).
         """
         messages = [self._named(message) for message in messages]
+        if self.form == tool_words.WORDS:
+            messages, _ = tool_words.in_words(messages, tools)
+            tools = ()
         try:
             with _Deadline(self._limit_seconds):
                 return self._template.render(
-                    messages=list(messages), add_generation_prompt=True, tools=None, **self._special
+                    messages=list(messages),
+                    add_generation_prompt=True,
+                    tools=list(tools) or None,
+                    **self._special,
                 )
         except _TEMPLATE_FAULTS as error:
             raise InferenceRefused(
@@ -82,7 +96,7 @@ class ChatTemplate:
                 param="messages",
             ) from error
 
-    def _named(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _named(self, message: dict[str, Any]) -> dict[str, Any]:
         """A message with its speaker's name before the text, unless the template writes it."""
         name = message.get("name")
         if not name or message["role"] not in _SPEAKERS or self._writes_names:

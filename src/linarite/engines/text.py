@@ -10,12 +10,20 @@ _CONTEXT_TOKENS = 6
 
 
 class TextStream:
-    """The text of one answer as its tokens come."""
+    """The text of one answer as its tokens come.
 
-    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = ()) -> None:
+    Args:
+        tokenizer: the model's.
+        stops: strings that end the text and are not part of it.
+        shield: a string from which on nothing ends it, not even a stop string within this one.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, stops: Sequence[str] = (), shield: str | None = None
+    ) -> None:
         self._tokenizer = tokenizer
         self._stops = tuple(stops)
-        self._longest = max((len(stop) for stop in stops), default=0)
+        self._shield = shield
         self.tokens: list[int] = []
         self._start = 0  # decoding begins here, so that the first new token has its neighbours
         self._shown = 0  # tokens whose text is given out
@@ -81,19 +89,31 @@ class TextStream:
         if not self._stops:
             return fresh
         text = self._held + fresh
+        self._held = ""
         found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
-        if found:
+        shielded = self._shielded_from(text, is_last=is_last)
+        if found and min(found) < shielded:
             self.is_stopped = True
-            self._held = ""
             return text[: min(found)]
-        keep = 0 if is_last else self._possible_stop(text)
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep]
+        if self._shield is not None and text.startswith(self._shield, shielded):
+            self._stops = ()
+            return text
+        keep = 0 if is_last else max(beginning_of(stop, text) for stop in self._stops)
+        kept_from = min(len(text) - keep, shielded)
+        self._held = text[kept_from:]
+        return text[:kept_from]
 
-    def _possible_stop(self, text: str) -> int:
-        """How many letters at the end may be the beginning of a stop string."""
-        for length in range(min(self._longest - 1, len(text)), 0, -1):
-            end = text[-length:]
-            if any(stop.startswith(end) for stop in self._stops):
-                return length
-        return 0
+    def _shielded_from(self, text: str, *, is_last: bool) -> int:
+        """Where the shield begins or, if it may still come, may begin; else the end."""
+        if self._shield is None:
+            return len(text)
+        place = text.find(self._shield)
+        if place >= 0 or is_last:
+            return place if place >= 0 else len(text)
+        return len(text) - beginning_of(self._shield, text)
+
+
+def beginning_of(word: str, text: str) -> int:
+    """How many letters at the end of `text` may be the beginning of `word`."""
+    longest = min(len(word) - 1, len(text))
+    return next((size for size in range(longest, 0, -1) if word.startswith(text[-size:])), 0)

@@ -15,15 +15,11 @@ from typing import Any
 import jinja2
 from transformers import PreTrainedTokenizerFast
 
-from linarite.training.data import BadLine, Chat, Completion, Message, Supervised
+from linarite import tool_words
+from linarite.training.data import BadLine, Chat, Completion, Supervised
 from linarite.training.faults import TrainingFailure
 
 _TEMPLATE_FAULTS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError)
-_TOOLS = """You may call these functions:
-<tools>
-{tools}
-</tools>
-To call one, write <tool_call>{{"name": ..., "arguments": {{...}}}}</tool_call>."""
 
 Span = tuple[int, int]
 
@@ -51,7 +47,8 @@ class Writer:
         self.longest = longest
         """Tokens of an example; what is over is cut off."""
         self._eos: str = tokenizer.eos_token or ""
-        self._knows_tools = "tools" in (tokenizer.chat_template or "")
+        form = tool_words.form_of(tokenizer.chat_template or "")
+        self._knows_tools = form != tool_words.WORDS
         self._special = tuple(tokenizer.all_special_tokens) + tuple(
             str(token) for token in tokenizer.added_tokens_decoder.values() if token.special
         )
@@ -177,26 +174,8 @@ def _without_tools(chat: Chat) -> Chat:
     has_calls = any("tool_calls" in one or one["role"] == "tool" for one in chat.messages)
     if not chat.tools and not has_calls:
         return chat
-    messages = [_in_words(message) for message in chat.messages]
-    if not chat.tools:
-        return Chat(messages, chat.learned)
-    told = _TOOLS.format(tools="\n".join(json.dumps(one, ensure_ascii=False) for one in chat.tools))
-    if messages[0]["role"] == "system":
-        messages[0]["content"] += f"\n\n{told}"
-        return Chat(messages, chat.learned)
-    return Chat([{"role": "system", "content": told}, *messages], [False, *chat.learned])
-
-
-def _in_words(message: Message) -> Message:
-    """A message whose calls, or whose role, this template does not know."""
-    role, content = message["role"], message["content"]
-    if role == "tool":
-        return {"role": "user", "content": f"<tool_response>{content}</tool_response>"}
-    calls = [
-        f"<tool_call>{json.dumps(call['function'], ensure_ascii=False)}</tool_call>"
-        for call in message.get("tool_calls", ())
-    ]
-    return {"role": role, "content": "\n".join([*([content] if content else []), *calls])}
+    messages, is_longer = tool_words.in_words(chat.messages, chat.tools)
+    return Chat(messages, [False, *chat.learned] if is_longer else chat.learned)
 
 
 def _template(folder: Path, config: dict[str, Any]) -> str | None:

@@ -76,6 +76,21 @@ def test_a_completion_goes_on_as_the_tuned_model_would(client: openai.AzureOpenA
     assert base.choices[0].text != tuned.choices[0].text
 
 
+def test_a_tuned_model_calls_tools_as_its_base_does(client: openai.AzureOpenAI):
+    day = {"type": "object", "properties": {"day": {"enum": ["Monday", "Friday"]}}}
+    function = {"name": "book", "parameters": day | {"required": ["day"]}}
+    tools: Any = [{"type": "function", "function": function}]
+    choice: Any = {"type": "function", "function": {"name": "book"}}
+
+    said = client.chat.completions.create(
+        model="tuned", messages=PIZZA, tools=tools, tool_choice=choice, temperature=0
+    )
+
+    [call] = said.choices[0].message.tool_calls or []
+    assert call.type == "function"
+    assert json.loads(call.function.arguments)["day"] in {"Monday", "Friday"}
+
+
 def test_a_batch_is_answered_by_the_tuned_model(client: openai.AzureOpenAI, tuning: Server):
     chat: Any = client.chat.completions.create(model="tuned", messages=PIZZA, **BRIEFLY)
     body = {"model": "tuned", "messages": PIZZA, **BRIEFLY}

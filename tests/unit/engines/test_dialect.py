@@ -11,9 +11,12 @@ import pytest
 from linarite.engines import dialect
 from linarite.engines.capabilities import EMBEDDED_CHAT, EMBEDDED_EMBEDDING
 from linarite.engines.sampling import Sampling, Structure
+from linarite.engines.tool_calls import Calling
 from linarite.errors import InferenceRefused
 
 HELLO = [{"role": "user", "content": "hello"}]
+TOOL = {"type": "function", "function": {"name": "sun"}}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "sun", "arguments": '{"day": 1}'}}
 
 
 def test_a_chat_has_openais_defaults():
@@ -85,7 +88,8 @@ def test_a_speakers_name_is_handed_on():
         ({"seed": 2**63}, "seed"),
         ({"stream": "yes"}, "stream"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
-        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"tools": [TOOL, TOOL]}, "tools"),
+        ({"functions": [TOOL["function"]] * 2}, "functions"),
         ({"logprobs": 1}, "logprobs"),
         ({"logprobs": True, "top_logprobs": 2}, "top_logprobs"),
         ({"response_format": {"type": "xml"}}, "response_format"),
@@ -120,6 +124,63 @@ def test_a_wrong_or_unsupported_parameter_is_named(change, param):
 )
 def test_a_parameter_that_asks_for_nothing_is_let_by(change):
     dialect.read_chat({"messages": HELLO, **change}, EMBEDDED_CHAT)
+
+
+@pytest.mark.parametrize(
+    ("asked", "calling"),
+    [
+        ({}, Calling([TOOL])),
+        ({"tool_choice": "auto", "parallel_tool_calls": True}, Calling([TOOL])),
+        ({"tool_choice": "none"}, None),
+        ({"tool_choice": "required"}, Calling([TOOL], is_forced=True)),
+        (
+            {"tool_choice": {"type": "function", "function": {"name": "sun"}}},
+            Calling([TOOL], is_forced=True, named="sun"),
+        ),
+        ({"parallel_tool_calls": False}, Calling([TOOL], is_parallel=False)),
+    ],
+)
+def test_the_choice_of_a_tool_is_read(asked, calling):
+    _, wanted = dialect.read_chat({"messages": HELLO, "tools": [TOOL], **asked}, EMBEDDED_CHAT)
+
+    assert wanted.calling == calling
+
+
+@pytest.mark.parametrize(
+    ("choice", "changes"),
+    [("auto", {}), ({"name": "sun"}, {"is_forced": True, "named": "sun"})],
+)
+def test_functions_are_tools_of_which_one_is_called(choice, changes):
+    body = {"messages": HELLO, "functions": [TOOL["function"]], "function_call": choice}
+
+    _, wanted = dialect.read_chat(body, EMBEDDED_CHAT)
+
+    assert wanted.calling == Calling([TOOL], is_parallel=False, is_legacy=True, **changes)
+
+
+def test_calls_and_answers_are_read_as_templates_take_them():
+    older = {"name": "sun", "arguments": "not JSON"}
+    messages = [
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "yes"},
+        {"role": "assistant", "function_call": older},
+        {"role": "function", "name": "sun", "content": "no"},
+    ]
+
+    read, _ = dialect.read_chat({"messages": messages}, EMBEDDED_CHAT)
+
+    function = {"name": "sun", "arguments": {"day": 1}}
+    call = {"id": "call_1", "type": "function", "function": function}
+    assert read == [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "yes", "tool_call_id": "call_1"},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"type": "function", "function": older}],
+        },
+        {"role": "tool", "content": "no", "name": "sun"},
+    ]
 
 
 @pytest.mark.parametrize(

@@ -106,3 +106,22 @@ def test_a_token_that_writes_nothing_is_told_at_the_end(tokenizer):
     assert stream.told == 2
     stream.end()
     assert stream.told == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("one <call>two stop", "one <call>two stop"),
+        ("one stop <call>", "one "),
+        ("one <cal stop", "one <cal "),
+        ("one <ca", "one <ca"),
+        ("one call> two", "one "),
+    ],
+)
+def test_a_stop_string_ends_nothing_from_the_shield_on(tokenizer, text, shown):
+    stream = TextStream(tokenizer, ["stop", "call>"], "<call>")
+
+    said = "".join(stream.add([token]) for token in tokens(tokenizer, text))
+
+    assert said + stream.end() == shown
+    assert stream.is_stopped == (shown != text)

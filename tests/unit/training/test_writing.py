@@ -5,9 +5,14 @@ from pathlib import Path
 
 import pytest
 from tests.support.tiny_models import tiny_config, write_tiny_model
+from tests.support.tool_templates import HERMES, LLAMA3, SMOLLM
 
-from linarite.training.data import BadLine, Chat, Completion, preference
-from linarite.training.writing import Tokens, Writer
+from linarite import tool_words
+from linarite.engines.capabilities import EMBEDDED_CHAT
+from linarite.engines.dialect import read_chat
+from linarite.engines.templates import ChatTemplate
+from linarite.training.data import BadLine, Chat, Completion, preference, supervised
+from linarite.training.writing import Tokens, Writer, _without_tools
 
 MARKED = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>\n{% endfor %}"
@@ -152,3 +157,30 @@ def test_tools_are_told_and_calls_are_learned(tmp_path, template):
         told = '<tool_call>{"name": "sun", "arguments": {"day": 1}}</tool_call><end>'
         assert _learned(writer, tokens).startswith(told)
         assert "<tool_response>yes</tool_response>" in _text(writer, tokens)
+
+
+@pytest.mark.parametrize("template", [SMOLLM, HERMES, LLAMA3], ids=["SmolLM", "Hermes", "Llama 3"])
+def test_a_chat_with_tools_is_learned_as_an_engine_shows_it(tmp_path, template):
+    """Up to where the assistant speaks; what it is to say then is how calls are read."""
+    tools = [{"type": "function", "function": {"name": "sun", "parameters": {"type": "object"}}}]
+    call = {"name": "sun", "arguments": '{"day": 1}'}
+    asked = [
+        {"role": "user", "content": "Sun?"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "1", "type": "function", "function": call}],
+        },
+        {"role": "tool", "content": "yes", "tool_call_id": "1"},
+    ]
+    line = {"messages": [*asked, {"role": "assistant", "content": "Sunny"}], "tools": tools}
+    writer = _writer(tmp_path, template)
+
+    learned = supervised(line)
+    messages, wanted = read_chat({"messages": asked, "tools": tools}, EMBEDDED_CHAT)
+    engine = ChatTemplate(template, {"eos_token": "<end>"})
+    chat = _without_tools(learned) if engine.form == tool_words.WORDS else learned
+    shown = engine.render(messages, wanted.calling.tools)
+    assert writer._render(chat, len(chat.messages)).startswith(shown + "Sunny")
+    form = engine.form
+    assert form.opening + "sun" + form.middle + '{"day": 1}' + form.closing in shown

@@ -69,7 +69,7 @@ def check_response_format(request: ChatCompletionRequest, body: Mapping[str, Any
             param="messages",
         )
     if form.json_schema is not None:
-        fault = _fault(form.json_schema.schema_, is_strict=bool(form.json_schema.strict))
+        fault = schema_fault(form.json_schema.schema_, is_strict=bool(form.json_schema.strict))
         if fault is not None:
             raise InferenceRefused(
                 f"Invalid schema for response_format '{form.json_schema.name}': {fault}",
@@ -81,8 +81,8 @@ def _mentions_json(messages: Any) -> bool:
     return b"json" in orjson.dumps([one.get("content") for one in messages]).lower()
 
 
-def _fault(schema: dict[str, Any], *, is_strict: bool) -> str | None:
-    """What is wrong with a schema, if anything."""
+def schema_fault(schema: dict[str, Any], *, is_strict: bool) -> str | None:
+    """What is wrong with a schema, of an answer or of a function's parameters, if anything."""
     size = len(orjson.dumps(schema))
     if size > MOST_BYTES:
         return f"schema has {size} bytes; at most {MOST_BYTES} are allowed."

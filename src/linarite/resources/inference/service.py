@@ -25,6 +25,7 @@ from linarite.resources.deployments.records import Target
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.inference import answers
 from linarite.resources.inference.response_formats import check_response_format
+from linarite.resources.inference.tools import check_tools
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.stored_completions.making import NotStorable, completion_of
 from linarite.resources.stored_completions.records import NewCompletion
@@ -106,6 +107,7 @@ class Inference:
             raise _refused(error.errors(include_url=False, include_input=False)) from None
         _check_parameters(operation, body, able)
         if isinstance(request, ChatCompletionRequest):
+            check_tools(body)
             check_response_format(request, body)
         return orjson.dumps({**_for_engine(body), "model": target.model.id})
 

@@ -14,6 +14,7 @@ from linarite.settings import Upstream
 UPSTREAM = Upstream(base_url="http://127.0.0.1:1/v1", model="theirs")
 MESSAGES = {"messages": [{"role": "user", "content": "Hello"}]}
 PROMPT, INPUT = {"prompt": "Hello"}, {"input": "Hello"}
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
 
 
 def target(kind="chat", *, upstream=None):
@@ -48,7 +49,7 @@ def refusal(inference):
     ("operation", "to", "body"),
     [
         (CHAT, EMBEDDED, MESSAGES | {"temperature": 0, "stop": ["a"], "seed": 3}),
-        (CHAT, FOREIGN, MESSAGES | {"top_k": 40, "tools": [{"type": "function"}]}),
+        (CHAT, FOREIGN, MESSAGES | {"top_k": 40, "tools": TOOLS, "tool_choice": "required"}),
         (COMPLETIONS, EMBEDDED, PROMPT | {"best_of": 1, "n": 1}),
         (EMBEDDINGS, EMBEDDED_EMBEDDING, INPUT | {"encoding_format": "base64"}),
         (EMBEDDINGS, FOREIGN_EMBEDDING, {"input": [[1, 2], [3]], "dimensions": 64}),
@@ -61,7 +62,7 @@ def test_a_request_goes_on_as_it_came_under_the_models_id(inference, operation, 
 
 
 def test_what_cannot_change_the_answer_is_let_by(inference):
-    harmless = {"user": "me", "store": False, "metadata": {}, "n": None, "tools": []}
+    harmless = {"user": "me", "store": False, "metadata": {}, "n": None}
 
     assert inference.prepare(CHAT, EMBEDDED, MESSAGES | harmless)
 
@@ -119,7 +120,6 @@ def test_an_operation_that_is_not_the_models_is_refused(refusal, operation, to, 
 @pytest.mark.parametrize(
     ("param", "value"),
     [
-        ("tools", [{"type": "function", "function": {"name": "f"}}]),
         ("logit_bias", {"5": 100}),
         ("reasoning_effort", "high"),
         ("verbosity", "low"),
@@ -175,6 +175,12 @@ def test_only_one_of_the_two_limits_may_be_given(refusal):
 
     assert refused.param == "max_completion_tokens"
     assert "together with `max_tokens`" in refused.message
+
+
+def test_tools_are_held_against_openais_rules_wherever_they_go(refusal):
+    refused = refusal(CHAT, FOREIGN, MESSAGES | {"tools": [{"type": "function"}]})
+
+    assert refused.param == "tools[0].function"
 
 
 def test_more_answers_than_the_engine_gives_at_once_are_refused(refusal):
