@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from tests.support.embedded import CHAT, EMBEDDING, engine_host, models_folder, pulled
 from tests.support.running_engine import RunningEngine, scripted_engine
 from tests.support.server import Server, running_server
 
@@ -37,6 +38,20 @@ def server(engine: RunningEngine, tmp_path_factory: pytest.TempPathFactory) -> I
     ):
         environment.setenv("TEST_UPSTREAM_KEY", UPSTREAM_KEY)
         yield one
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Both embedded models, and an alias of the first."""
+    pulled(CHAT)
+    pulled(EMBEDDING)
+    folder = tmp_path_factory.mktemp("embedded")
+    aliases = {"gpt-4o-mini-2024-07-18": CHAT}
+    with (
+        engine_host(folder),
+        running_server(folder, models_dir=models_folder(), aliases=aliases) as running,
+    ):
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -5,26 +5,12 @@ from typing import Any
 
 import openai
 import pytest
-from tests.support.embedded import CHAT, EMBEDDING, engine_host, models_folder, pulled
-from tests.support.server import Server, running_server
+from tests.support.embedded import CHAT, EMBEDDING
+from tests.support.server import Server
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
 CAPITAL: Any = [{"role": "user", "content": "What is the capital of France?"}]
-
-
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Both embedded models, and an alias of the first."""
-    pulled(CHAT)
-    pulled(EMBEDDING)
-    folder = tmp_path_factory.mktemp("embedded")
-    aliases = {"gpt-4o-mini-2024-07-18": CHAT}
-    with (
-        engine_host(folder),
-        running_server(folder, models_dir=models_folder(), aliases=aliases) as running,
-    ):
-        yield running
 
 
 @pytest.fixture
