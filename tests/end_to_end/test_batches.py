@@ -44,6 +44,24 @@ def test_a_line_that_the_model_cannot_take_is_in_the_error_file(client: Any):
     assert refused["body"]["error"]["code"] == "context_length_exceeded"
 
 
+def test_a_line_may_ask_for_an_answer_that_fits_a_schema(client: Any):
+    schema = {
+        "type": "object",
+        "properties": {"sum": {"type": "integer"}},
+        "required": ["sum"],
+        "additionalProperties": False,
+    }
+    inner = {"name": "sum", "schema": schema, "strict": True}
+    form = {"type": "json_schema", "json_schema": inner}
+    asked = chat_lines(3, response_format=form, max_tokens=40)
+
+    batch = settled(client, a_batch(client, asked).id)
+
+    answered = answers(client, batch.output_file_id).values()
+    texts = [answer["body"]["choices"][0]["message"]["content"] for answer in answered]
+    assert [list(json.loads(text)) for text in texts] == [["sum"]] * 3
+
+
 def test_a_batch_embeds_texts(client: Any):
     body = {"model": EMBEDDING, "input": "a cat"}
     line = {"custom_id": "cat", "method": "POST", "url": "/v1/embeddings", "body": body}

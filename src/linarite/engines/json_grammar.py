@@ -16,7 +16,7 @@ from typing import Any
 from linarite.engines.number_grammar import integers, numbers
 
 MOST_LETTERS = 256
-"""The longest string with a bound that is written: each letter of it takes 7 ms to prepare."""
+"""The longest string with a bound that is written: each letter of it is a state to compile."""
 MOST_ITEMS = 1_000
 """The same for arrays."""
 

@@ -13,7 +13,8 @@ import openvino
 import openvino_genai
 
 from linarite.engines import adapters
-from linarite.engines.sampling import Ended, Piece, Sampling
+from linarite.engines.rehearsal import Rehearsal
+from linarite.engines.sampling import Ended, Piece, Sampling, Structure
 from linarite.engines.vocabulary import tokenizer
 
 _WIDE_STEP_TOKENS = 192
@@ -53,8 +54,9 @@ class Handle:
 class Pipeline:
     """A loaded model that answers many requests at once, a token each per step."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, rehearsal: Rehearsal | None = None) -> None:
         self._inner = inner
+        self._rehearsal = rehearsal
         self._next = 0
 
     @classmethod
@@ -87,7 +89,9 @@ class Pipeline:
         make = openvino_genai.ContinuousBatchingPipeline
         if words is None:
             return cls(make(str(ir_folder), scheduler, "CPU", properties=more))
-        return cls(make(str(ir_folder), tokenizer(words), scheduler, "CPU", **more))
+        knowing = tokenizer(words)
+        inner = make(str(ir_folder), knowing, scheduler, "CPU", **more)
+        return cls(inner, Rehearsal(knowing, len(words)))
 
     def add(self, prompt: Sequence[int], sampling: Sampling) -> Handle:
         """Queue one answer to a prompt of token ids."""
@@ -95,6 +99,16 @@ class Pipeline:
         ids = openvino.Tensor(np.array([prompt], dtype=np.int64))
         inner = self._inner.add_request(self._next, ids, _config(sampling))
         return Handle(inner, has_logprobs=sampling.logprobs)
+
+    def prepare(self, structure: Structure) -> None:
+        """Compile a structure, so that no step has to; steps may be made meanwhile.
+
+        Raises:
+            RuntimeError: the library cannot follow it, or was not told the words.
+        """
+        if self._rehearsal is None:
+            raise RuntimeError("Nothing can be held to a structure here.")
+        self._rehearsal.follow(structure, 1)
 
     def is_busy(self) -> bool:
         """Whether any answer is in the making."""

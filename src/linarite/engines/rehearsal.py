@@ -12,12 +12,12 @@ memory ends the process.
 
 import json
 import math
+import os
 import resource
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from openvino import Model, PartialShape, Type, op, opset15
 
 from linarite.engines.json_grammar import SchemaRefused, grammar_of, grammar_of_any_object
 from linarite.engines.lifeline import die_with_parent
+from linarite.engines.sampling import Structure
 from linarite.engines.tool_calls import grammar_of_calls
 from linarite.engines.vocabulary import tokenizer, words_of
 
@@ -41,20 +42,20 @@ class Rehearsal:
     """The library's pipeline without a model.
 
     Args:
-        words: what each token writes.
-        end: the token that ends an answer.
+        tokenizer: the library's; what is compiled here is known to all who share it.
+        vocabulary: how many tokens there are; the last one ends an answer.
     """
 
-    def __init__(self, words: Sequence[bytes], end: int) -> None:
-        self._end = end
+    def __init__(self, tokenizer: Any, vocabulary: int) -> None:
+        self._end = vocabulary - 1
         with tempfile.TemporaryDirectory() as folder:
-            openvino.save_model(_even_model(len(words)), f"{folder}/openvino_model.xml")
+            openvino.save_model(_even_model(vocabulary), f"{folder}/openvino_model.xml")
             self._pipeline = openvino_genai.LLMPipeline(
-                folder, tokenizer(words), "CPU", ATTENTION_BACKEND="SDPA"
+                folder, tokenizer, "CPU", ATTENTION_BACKEND="SDPA"
             )
 
-    def follow(self, grammar: str, tokens: int, seed: int = 0) -> list[int]:
-        """An answer by chance that keeps to a grammar.
+    def follow(self, structure: Structure, tokens: int, seed: int = 0) -> list[int]:
+        """An answer by chance that keeps to a structure; other threads run meanwhile.
 
         Raises:
             RuntimeError: the library cannot follow it.
@@ -67,7 +68,8 @@ class Rehearsal:
         config.do_sample = True
         config.top_k = 0
         config.rng_seed = seed
-        config.structured_output_config = openvino_genai.StructuredOutputConfig(grammar=grammar)
+        form = {structure.kind: structure.text}
+        config.structured_output_config = openvino_genai.StructuredOutputConfig(**form)
         one = openvino.Tensor(np.ones((1, 1), dtype=np.int64))
         answer = self._pipeline.generate(openvino_genai.TokenizedInputs(one, one), config)
         said: list[int] = answer.tokens[0]
@@ -101,11 +103,13 @@ def rehearse(rehearsal: Rehearsal | None, asked: dict[str, Any]) -> dict[str, An
         return {"refused": why, "context": []}
     try:
         grammar = _grammar(asked)
-        rehearsal.follow(grammar, _TOKENS)
+        rehearsal.follow(Structure("grammar", grammar), _TOKENS)
     except SchemaRefused as refused:
         return {"refused": refused.why, "context": refused.context}
-    except (RuntimeError, RecursionError, MemoryError) as error:
-        return {"refused": f"it cannot be followed ({type(error).__name__}).", "context": []}
+    except (RuntimeError, RecursionError):
+        return {"refused": "this model's engine cannot follow it.", "context": []}
+    except MemoryError:
+        os._exit(1)  # nothing that comes after it is to be believed
     return {"grammar": grammar}
 
 
@@ -133,9 +137,9 @@ def main() -> None:
     """Answer line by line until the other side closes the socket."""
     die_with_parent()
     words = words_of(Path(sys.argv[1]))
-    rehearsal = None if words is None else Rehearsal(words, len(words) - 1)
+    rehearsal = None if words is None else Rehearsal(tokenizer(words), len(words))
     if rehearsal is not None:
-        rehearsal.follow(grammar_of_any_object(), 1)
+        rehearse(rehearsal, {"object": None})
     _limit_memory()
     with socket.socket(fileno=int(sys.argv[2])) as link, link.makefile("rwb") as lines:
         lines.write(b"{}\n")

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from linarite.engines.sampling import DETERMINISTIC, Sampling, Structure
 from linarite.engines.vocabulary import words_of
 
 _CHUNK_BYTES = 1 << 20
+_LOOK_SECONDS = 0.02
 
 
 class Commands:
@@ -60,22 +62,37 @@ class Stepper:
         self._pipeline = pipeline
         self._admission = admission
         self._handles: dict[int, Handle] = {}
+        self._preparer = ThreadPoolExecutor(1)
+        self._preparing: dict[int, tuple[Request, Future[None]]] = {}
 
     def obey(self, command: dict[str, Any]) -> None:
         """Take one command in."""
         if (request_id := command.get("cancel")) is not None:
-            if self._admission.remove(request_id) is not None:
+            if self._preparing.pop(request_id, None) is None and (
+                self._admission.remove(request_id) is not None
+            ):
                 self._handles.pop(request_id).cancel()
             return
         stated = command["add"]
         stated["sampling"] = Sampling.from_plain(stated["sampling"])
-        self._admission.put(Request(**stated), time.monotonic())
+        request = Request(**stated)
+        structure = request.sampling.structure
+        if structure is None:
+            self._admission.put(request, time.monotonic())
+            return
+        # A step that compiles a structure would hold up everybody's answers.
+        prepared = self._preparer.submit(self._pipeline.prepare, structure)
+        self._preparing[request.id] = (request, prepared)
 
     def step(self) -> list[list[Any]]:
         """Start who is next, compute one step, and return what came out."""
         for request in self._admission.step_back():
             self._handles.pop(request.id).cancel()
-        refused = []
+        refused = self._take_prepared()
+        if not self._pipeline.is_busy() and not self._admission.has_waiting():
+            waited = [prepared for _, prepared in self._preparing.values()]
+            wait(waited, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
+            return refused
         for request in self._admission.admit(time.monotonic()):
             try:
                 self._handles[request.id] = self._start(request)
@@ -92,7 +109,20 @@ class Stepper:
 
     def is_busy(self) -> bool:
         """Whether there is anything to compute."""
-        return self._pipeline.is_busy() or self._admission.has_waiting()
+        is_waited_for = bool(self._preparing) or self._admission.has_waiting()
+        return is_waited_for or self._pipeline.is_busy()
+
+    def _take_prepared(self) -> list[list[Any]]:
+        """Queue the requests whose structure is compiled; those that have none are refused."""
+        refused = []
+        for request_id, (request, prepared) in list(self._preparing.items()):
+            if prepared.done():
+                del self._preparing[request_id]
+                if prepared.exception() is None:
+                    self._admission.put(request, time.monotonic())
+                else:
+                    refused.append([request_id, [], "refused"])
+        return refused
 
     def _start(self, request: Request) -> Handle:
         """Begin an answer, or go on with one that stepped back."""

@@ -16,7 +16,7 @@ from linarite.engines.lifeline import child_environment
 from linarite.engines.refusals import EngineFailure
 from linarite.engines.sampling import Structure
 
-_REMEMBERED = 512
+_REMEMBERED = 128
 _START_SECONDS = 60.0
 _SECONDS = 30.0
 """On a busy machine; the processor's time is bounded by the rehearsal itself."""

@@ -20,6 +20,7 @@ def words_of(hf_folder: Path) -> list[bytes] | None:
     """The bytes that each token id stands for, or None where its tokenizer is of another kind.
 
     Tokens that write nothing (ends, roles, ids nobody uses) are empty: no structure admits them.
+    There are as many as rows of the model's embedding.
     """
     stated: dict[str, Any] = json.loads((hf_folder / "tokenizer.json").read_text())
     kinds = set(_kinds(stated["decoder"]))
@@ -35,7 +36,9 @@ def words_of(hf_folder: Path) -> list[bytes] | None:
         return None
     for token in stated["added_tokens"]:
         written[token["id"]] = b"" if token["special"] else token["content"].encode()
-    return [written.get(place, b"") for place in range(max(written) + 1)]
+    config = hf_folder / "config.json"
+    rows: int = json.loads(config.read_text())["vocab_size"] if config.exists() else 0
+    return [written.get(place, b"") for place in range(max(rows, max(written) + 1))]
 
 
 def tokenizer(words: Sequence[bytes]) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from tests.support.embedded import CHAT, EMBEDDING, engine_host, models_folder, pulled
 from tests.support.running_engine import RunningEngine, scripted_engine
 from tests.support.server import Server, running_server
 
@@ -37,6 +38,26 @@ def server(engine: RunningEngine, tmp_path_factory: pytest.TempPathFactory) -> I
     ):
         environment.setenv("TEST_UPSTREAM_KEY", UPSTREAM_KEY)
         yield one
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Both embedded models, an alias of the first, and deterministic deployments of both."""
+    pulled(CHAT)
+    pulled(EMBEDDING)
+    folder = tmp_path_factory.mktemp("embedded")
+    declared = {
+        "aliases": {"gpt-4o-mini-2024-07-18": CHAT},
+        "deployments": [
+            {"name": "exact", "model": CHAT, "deterministic": True},
+            {"name": "exact-vectors", "model": EMBEDDING, "deterministic": True},
+        ],
+    }
+    with (
+        engine_host(folder),
+        running_server(folder, models_dir=models_folder(), **declared) as running,
+    ):
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,9 @@ import httpx
 import numpy as np
 import openai
 import pytest
-from tests.support.embedded import CHAT, EMBEDDING, engine_host, models_folder, pulled
+from tests.support.embedded import CHAT, EMBEDDING, models_folder, pulled
 from tests.support.files import until
-from tests.support.server import Server, running_server
+from tests.support.server import Server
 from tokenizers import Tokenizer
 
 from linarite.engines import architecture, reference
@@ -29,26 +29,6 @@ pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
 CAPITAL: Any = [{"role": "user", "content": "What is the capital of France?"}]
 STORY: Any = [{"role": "user", "content": "Tell me a long story about a king and his seven sons."}]
-
-
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Both embedded models, and an alias of the first."""
-    pulled(CHAT)
-    pulled(EMBEDDING)
-    folder = tmp_path_factory.mktemp("embedded")
-    declared = {
-        "aliases": {"gpt-4o-mini-2024-07-18": CHAT},
-        "deployments": [
-            {"name": "exact", "model": CHAT, "deterministic": True},
-            {"name": "exact-vectors", "model": EMBEDDING, "deterministic": True},
-        ],
-    }
-    with (
-        engine_host(folder),
-        running_server(folder, models_dir=models_folder(), **declared) as running,
-    ):
-        yield running
 
 
 @pytest.fixture

@@ -10,11 +10,12 @@ import pytest
 
 from linarite.engines.json_grammar import SchemaRefused, grammar_of, grammar_of_any_object
 from linarite.engines.rehearsal import Rehearsal
+from linarite.engines.sampling import Structure
+from linarite.engines.vocabulary import tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 BYTES = [*(bytes([byte]) for byte in range(256)), b""]
-END = 256
 MOST = 1500
 FORMATS = ["date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"]
 LIST = {
@@ -81,12 +82,12 @@ FOLLOWED = {
 
 @pytest.fixture(scope="module")
 def rehearsal():
-    return Rehearsal(BYTES, END)
+    return Rehearsal(tokenizer(BYTES), len(BYTES))
 
 
 def said(rehearsal, grammar, seed):
     """What is written, or None where it does not come to its end."""
-    tokens = rehearsal.follow(grammar, MOST, seed)
+    tokens = rehearsal.follow(Structure("grammar", grammar), MOST, seed)
     return b"".join(BYTES[token] for token in tokens).decode() if len(tokens) < MOST else None
 
 
