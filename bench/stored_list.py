@@ -61,8 +61,8 @@ _NOTHING_IN_COMMON: Mapping[str, Condition] = {
 def measure(options: argparse.Namespace, folder: Path) -> list[Finding]:
     """The same questions on both databases."""
     findings = _on("SQLite", options, folder / "sqlite", None)
-    with running_postgres() as postgres:
-        return findings + _on("PostgreSQL", options, folder / "pg", postgres.new_database())
+    with running_postgres(Path("/tmp")) as postgres, postgres.database() as url:
+        return findings + _on("PostgreSQL", options, folder / "pg", url)
 
 
 def _on(

@@ -48,10 +48,12 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Finding]:
         config = upstream_model("chat", base_url)
         with linarite(folder / "sqlite", config) as server:
             findings = _on_no_cost("SQLite", server, options, limit=_ADDED)
-        with running_postgres() as postgres:
-            url = postgres.new_database()
-            with linarite(folder / "pg", config, database_url=url) as server:
-                findings += _on_no_cost("PostgreSQL", server, options, limit=None)
+        with (
+            running_postgres(Path("/tmp")) as postgres,
+            postgres.database() as url,
+            linarite(folder / "pg", config, database_url=url) as server,
+        ):
+            findings += _on_no_cost("PostgreSQL", server, options, limit=None)
     with linarite(folder / "embedded") as server:
         findings.append(_on_embedded(server, options))
     return findings

@@ -19,18 +19,11 @@ HELLO: Any = [{"role": "user", "content": "[[say hello there]]"}]
 DEPLOYMENTS = "/openai/deployments"
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest) -> str | None:
-    if request.param == "sqlite":
-        return None
-    return str(request.getfixturevalue("postgres").new_database())
-
-
 @pytest.fixture(scope="module")
-def settings(engine: RunningEngine, database_url: str | None) -> dict[str, Any]:
+def settings(engine: RunningEngine, shared_database_url: str | None) -> dict[str, Any]:
     upstream = {"base_url": engine.base_url, "model": "theirs"}
     return {
-        "database_url": database_url,
+        "database_url": shared_database_url,
         "models": [
             {"id": "chat-model", "upstream": upstream},
             {"id": "embedding-model", "kind": "embedding", "upstream": upstream},

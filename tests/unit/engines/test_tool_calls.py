@@ -12,6 +12,7 @@ from tests.support.embedded import CHAT, pulled
 from linarite import tool_words
 from linarite.engines.installed import read_model
 from linarite.engines.json_grammar import SchemaRefused
+from linarite.engines.sampling import Structure
 from linarite.engines.tool_calls import Calling, CallReader, asked, grammar_of_calls, joined
 
 FORMS = {"words": tool_words.WORDS, "hermes": tool_words.HERMES, "llama": tool_words.LLAMA3}
@@ -130,19 +131,20 @@ def test_an_answer_that_calls_ends_for_openais_reasons(calling, reason):
 def rehearsal():
     """The library over a model to which every token is equally likely."""
     from linarite.engines.rehearsal import Rehearsal
-    from linarite.engines.vocabulary import words_of
+    from linarite.engines.vocabulary import tokenizer, words_of
 
     folder: Path = read_model(pulled(CHAT).folder).hf_folder
     words = words_of(folder)
     assert words is not None
-    return Rehearsal(words, 2), words
+    words.append(b"")  # what ends an answer
+    return Rehearsal(tokenizer(words), len(words)), words
 
 
 def by_chance(rehearsal, grammar, count, tokens=300):
     """Answers by chance that keep to a grammar, up to where they end by themselves."""
     library, words = rehearsal
     for seed in range(count):
-        said = library.follow(grammar, tokens, seed)
+        said = library.follow(Structure("grammar", grammar), tokens, seed)
         if len(said) < tokens:
             yield b"".join(words[token] for token in said).decode("utf-8", "replace")
 

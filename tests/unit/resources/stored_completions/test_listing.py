@@ -30,12 +30,12 @@ def metadata_of(number: int) -> dict[str, str]:
     return {name: "yes" for name, is_there in marks.items() if is_there}
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def stored(request, tmp_path_factory) -> Iterator[StoredCompletions]:
-    url = f"sqlite:///{tmp_path_factory.mktemp('listing') / 'linarite.sqlite3'}"
-    if request.param == "postgres":
-        url = request.getfixturevalue("postgres").empty_database()
-    database = Database(url)
+@pytest.fixture(scope="module")
+def stored(shared_database_url, tmp_path_factory) -> Iterator[StoredCompletions]:
+    database = Database(
+        shared_database_url
+        or f"sqlite:///{tmp_path_factory.mktemp('listing') / 'linarite.sqlite3'}"
+    )
     database.migrate()
     stored = StoredCompletions(database, SystemClock(), StoredCompletionSettings())
     # several a second, and not in the order of their times
