@@ -25,10 +25,11 @@ from linarite.engines.admission import Admission, Request
 from linarite.engines.installed import InstalledModel, read_model
 from linarite.engines.lifeline import die_with_parent
 from linarite.engines.pipeline import Handle, Pipeline, processor
-from linarite.engines.sampling import DETERMINISTIC, Sampling, Structure
+from linarite.engines.sampling import DETERMINISTIC, Piece, Sampling, Structure
 from linarite.engines.vocabulary import words_of
 
 _CHUNK_BYTES = 1 << 20
+_REFUSED = Piece([], "refused")
 _LOOK_SECONDS = 0.02
 
 
@@ -98,7 +99,7 @@ class Stepper:
                 self._handles[request.id] = self._start(request)
             except RuntimeError:  # the library objects to this request; the others go on
                 self._admission.remove(request.id)
-                refused.append([request.id, [], "refused", []])
+                refused.append(_told(request.id, _REFUSED))
         is_reading = any(request.is_reading for request in self._admission.active.values())
         began = time.monotonic()
         self._pipeline.step()
@@ -121,7 +122,7 @@ class Stepper:
                 if prepared.exception() is None:
                     self._admission.put(request, time.monotonic())
                 else:
-                    refused.append([request_id, [], "refused"])
+                    refused.append(_told(request_id, _REFUSED))
         return refused
 
     def _start(self, request: Request) -> Handle:
@@ -143,7 +144,12 @@ class Stepper:
                 self._admission.remove(request_id)
                 del self._handles[request_id]
             if piece.tokens or piece.ended is not None:
-                yield [request_id, piece.tokens, piece.ended, piece.logprobs]
+                yield _told(request_id, piece)
+
+
+def _told(request_id: int, piece: Piece) -> list[Any]:
+    """A piece of an answer as `generation.Said` reads it."""
+    return [request_id, piece.tokens, piece.ended, piece.logprobs]
 
 
 def serve(
