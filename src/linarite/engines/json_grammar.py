@@ -9,7 +9,7 @@ object has others than the named properties only where the schema says so.
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -76,10 +76,21 @@ class SchemaRefused(Exception):
 
 
 class Rules:
-    """The rules of one grammar."""
+    """The rules of one grammar.
 
-    def __init__(self) -> None:
+    Args:
+        writable: the bytes that a tokenizer can write one by one. Letters of a schema's names and
+            values that need others are written as JSON's escapes.
+    """
+
+    def __init__(self, writable: Collection[int] = range(256)) -> None:
         self._bodies: dict[str, str] = {}
+        self._writable = frozenset(writable)
+
+    def json(self, value: Any) -> str:
+        """A value as JSON that can be written."""
+        text = json.dumps(value, ensure_ascii=False)
+        return text if self._writable.issuperset(text.encode()) else json.dumps(value)
 
     def add(self, body: str) -> str:
         """Give an expression a name."""
@@ -116,9 +127,15 @@ class Rules:
         """The name of a rule that writes what fits a schema.
 
         Raises:
-            SchemaRefused: it cannot be followed to the letter.
+            SchemaRefused: it cannot be followed to the letter; no rule is left of it.
         """
-        return _Document(self, schema).rule(schema, ())
+        before = len(self._bodies)
+        try:
+            return _Document(self, schema).rule(schema, ())
+        except SchemaRefused:
+            for name in list(self._bodies)[before:]:
+                del self._bodies[name]
+            raise
 
     def text(self, root: str) -> str:
         """The whole grammar, which begins with the expression `root`."""
@@ -127,13 +144,17 @@ class Rules:
         return own + _JSON.replace("LETTER", _LETTER)
 
 
-def grammar_of(schema: Any) -> str:
+def grammar_of(schema: Any, writable: Collection[int] = range(256)) -> str:
     """The grammar of a schema, in the form that the engine's library reads.
+
+    Args:
+        schema: what is to fit.
+        writable: as `Rules` takes it.
 
     Raises:
         SchemaRefused: it cannot be followed to the letter.
     """
-    rules = Rules()
+    rules = Rules(writable)
     return rules.text(rules.add_schema(schema))
 
 
@@ -154,6 +175,7 @@ class _Document:
         self._rules = rules
         self._document = document
         self._named: dict[str, str] = {}
+        self._beginning: set[int] = set()
         self._ending: set[int] = set()
 
     def rule(self, schema: Any, at: Context) -> str:
@@ -179,11 +201,25 @@ class _Document:
                 return write(_schemas(schema[key], (*at, key)), (*at, key))
         if said & {"enum", "const"}:
             _refuse_more(said, {"type", "enum", "const"}, at)
-            return self._rules.add(_values(schema, at))
+            return self._rules.add(self._values(schema, at))
         _refuse_more(said, {"type", *_OF_STRINGS, *_OF_NUMBERS, *_OF_ARRAYS, *_OF_OBJECTS}, at)
         return self._rules.add(
             " | ".join(self._typed(schema, one, at) for one in _types(schema, at))
         )
+
+    def _values(self, schema: Mapping[str, Any], at: Context) -> str:
+        """The values that 'enum' or 'const' name, as far as they are of the stated type."""
+        named = schema.get("enum", [schema.get("const")])
+        if not isinstance(named, list):
+            raise SchemaRefused((*at, "enum"), "'enum' must be an array.")
+        if "const" in schema:
+            named = [one for one in named if _is_same(one, schema["const"])]
+        kinds = set(_types(schema, at)) if "type" in schema else _TYPES
+        kinds |= {"integer"} if "number" in kinds else set()
+        fitting = [one for one in named if _kind_of_value(one) in kinds]
+        if not fitting:
+            raise SchemaRefused(at, "no value of 'enum' or 'const' is of the stated type.")
+        return " | ".join(literal(self._rules.json(one)) for one in fitting)
 
     def _typed(self, schema: Mapping[str, Any], kind: str, at: Context) -> str:
         write: dict[str, Callable[[Mapping[str, Any], Context], str]] = {
@@ -234,7 +270,7 @@ class _Document:
         pairs = []
         for name, inner in properties.items():
             value = self.rule(inner, (*at, "properties", name))
-            key = literal(json.dumps(name, ensure_ascii=False) + ":")
+            key = literal(self._rules.json(name) + ":")
             pairs.append((f'{key} " "? {value}', name in required))
         others = schema.get("additionalProperties", not properties)
         more = None
@@ -313,14 +349,18 @@ class _Document:
 
     def _begins(self, schema: Any, at: Context, open_: set[int]) -> bool:
         """Whether something is written before the schema comes round to itself."""
-        if not isinstance(schema, dict):
+        if not isinstance(schema, dict) or id(schema) in self._beginning:
             return True
         if id(schema) in open_:
             return False
         around = {*open_, id(schema)}
         if "$ref" in schema:
-            return self._begins(*self._found(schema["$ref"], at), around)
-        return all(self._begins(one, at, around) for one in _branches(schema))
+            begins = self._begins(*self._found(schema["$ref"], at), around)
+        else:
+            begins = all(self._begins(one, at, around) for one in _branches(schema))
+        if begins:
+            self._beginning.add(id(schema))
+        return begins
 
     def _ends(self, schema: Any, at: Context, open_: set[int]) -> bool:
         """Whether it can be written to its end."""
@@ -339,12 +379,17 @@ class _Document:
             return self._ends(*self._found(schema["$ref"], at), open_)
         if branches := _branches(schema):
             return any(self._ends(one, at, open_) for one in branches)
-        if schema.get("type") not in ("object", "array", None):
+        stated = schema.get("type")
+        kinds = stated if isinstance(stated, list) else [stated]
+        if any(kind not in ("object", "array", None) for kind in kinds):
             return True
         properties, required = schema.get("properties"), schema.get("required")
-        if isinstance(properties, dict) and isinstance(required, list):
+        if isinstance(properties, dict) and isinstance(required, list) and kinds != ["array"]:
             needed = [inner for name, inner in properties.items() if name in required]
-            return all(self._ends(one, at, open_) for one in needed)
+            if all(self._ends(one, at, open_) for one in needed):
+                return True
+            if "array" not in kinds:
+                return False
         return not schema.get("minItems") or self._ends(schema.get("items"), at, open_)
 
     def _are_apart(self, one: Any, other: Any) -> bool:
@@ -438,21 +483,6 @@ def _bounds(
     if most is not None and most < least:
         raise SchemaRefused(at, f"{low!r} is {least} and {high!r} is {most}, which nothing fits.")
     return least, None if most is None else min(most, limit)
-
-
-def _values(schema: Mapping[str, Any], at: Context) -> str:
-    """The values that 'enum' or 'const' name, as far as they are of the stated type."""
-    named = schema.get("enum", [schema.get("const")])
-    if not isinstance(named, list):
-        raise SchemaRefused((*at, "enum"), "'enum' must be an array.")
-    if "const" in schema:
-        named = [one for one in named if _is_same(one, schema["const"])]
-    kinds = set(_types(schema, at)) if "type" in schema else _TYPES
-    kinds |= {"integer"} if "number" in kinds else set()
-    fitting = [one for one in named if _kind_of_value(one) in kinds]
-    if not fitting:
-        raise SchemaRefused(at, "no value of 'enum' or 'const' is of the stated type.")
-    return " | ".join(literal(json.dumps(one, ensure_ascii=False)) for one in fitting)
 
 
 def _types(schema: Mapping[str, Any], at: Context) -> list[str]:
@@ -558,7 +588,7 @@ def _letters(but: Iterable[str]) -> str:
     begin = ord(" ")
     for code in sorted({ord('"'), ord("\\"), *map(ord, but), *_SURROGATES}):
         spans += _even_spans(begin, code - 1)
-        begin = code + 1
+        begin = max(begin, code + 1)
     spans += _even_spans(begin, sys.maxunicode)
     return "[" + "".join(f"{_code(first)}-{_code(last)}" for first, last in spans) + "]"
 

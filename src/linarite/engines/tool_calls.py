@@ -6,7 +6,7 @@ at most cut short.
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -70,8 +70,12 @@ def asked(
     return {"calls": {"calling": asdict(calling), "form": asdict(form), "content": content}}
 
 
-def grammar_of_calls(stated: Mapping[str, Any]) -> str:
+def grammar_of_calls(stated: Mapping[str, Any], writable: Collection[int] = range(256)) -> str:
     """The grammar of an answer that may call tools.
+
+    Args:
+        stated: what `asked` gave.
+        writable: as `Rules` takes it.
 
     Raises:
         SchemaRefused: a strict tool's parameters, or the schema of an answer that calls nothing,
@@ -82,7 +86,7 @@ def grammar_of_calls(stated: Mapping[str, Any]) -> str:
         CallForm(**stated["form"]),
         stated["content"],
     )
-    rules = Rules()
+    rules = Rules(writable)
     begun = [
         f"{_written(tool['function']['name'] + form.middle)} {_arguments(rules, tool, at)}"
         for at, tool in enumerate(calling.tools)

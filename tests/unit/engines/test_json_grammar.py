@@ -3,12 +3,14 @@
 The library itself follows each grammar, with every byte as likely as the next.
 """
 
+import itertools
 import json
+import time
 
 import jsonschema
 import pytest
 
-from linarite.engines.json_grammar import SchemaRefused, grammar_of, grammar_of_any_object
+from linarite.engines.json_grammar import Rules, SchemaRefused, grammar_of, grammar_of_any_object
 from linarite.engines.rehearsal import Rehearsal
 from linarite.engines.sampling import Structure
 from linarite.engines.vocabulary import tokenizer
@@ -76,6 +78,17 @@ FOLLOWED = {
     "all of": {"allOf": [SOME], "description": "As older pydantic writes it."},
     "recursive": LIST,
     "tree": {"type": "object", "properties": {"in": {"type": "array", "items": {"$ref": "#"}}}},
+    "one way out": {
+        "type": ["object", "array"],
+        "properties": {"a": {"$ref": "#"}},
+        "required": ["a"],
+        "items": {"type": "null"},
+    },
+    "control letter in a name": {
+        "type": "object",
+        "properties": {"\x01": {"type": "null"}},
+        "additionalProperties": {"type": "null"},
+    },
     "anything": {},
 }
 
@@ -117,6 +130,46 @@ def test_properties_come_in_the_order_of_the_schema(rehearsal):
     )
 
     assert list(json.loads(text)) == names
+
+
+def test_a_name_with_a_control_letter_lets_none_into_other_names():
+    schema = {"properties": {"\x01": {}}, "additionalProperties": True}
+
+    assert "\\x02-" not in grammar_of(schema)
+
+
+def test_what_no_token_writes_is_written_as_an_escape():
+    writable = set(range(0x80))
+    name = "\N{GRINNING FACE}"
+    schema = {"type": "object", "properties": {name: {"const": name}}, "required": [name]}
+
+    grammar = grammar_of(schema, writable)
+
+    assert grammar.isascii()
+    assert grammar.count(r"\\ud83d\\ude00") == grammar_of(schema).count(name) > 1
+
+
+def test_a_schema_that_doubles_again_and_again_is_looked_at_once():
+    names = [f"n{at}" for at in range(60)]
+    named = {
+        one: {"anyOf": [{"$ref": f"#/$defs/{other}"}] * 2}
+        for one, other in itertools.pairwise(names)
+    }
+    schema = {"$ref": "#/$defs/n0", "$defs": {**named, names[-1]: {"type": "null"}}}
+
+    began = time.process_time()
+    assert grammar_of(schema)
+
+    assert time.process_time() - began < 1
+
+
+def test_nothing_is_left_of_a_refused_schema():
+    rules = Rules()
+    with pytest.raises(SchemaRefused):
+        rules.add_schema({"properties": {"a": {"type": "null"}, "b": {"pattern": "c"}}})
+    name = rules.add_schema({"type": "boolean"})
+
+    assert rules.text(name) == grammar_of({"type": "boolean"})
 
 
 def test_any_object_is_an_object(rehearsal):
@@ -163,6 +216,12 @@ REFUSED = [
     ({"$ref": "https://example.org/a"}, (), "must point within"),
     ({"properties": {"a": {"$ref": "#"}}, "required": ["a"]}, (), "finite length"),
     ({"type": "array", "minItems": 1, "items": {"$ref": "#"}}, (), "finite length"),
+    (
+        {"type": ["object"], "properties": {"a": {"$ref": "#"}}, "required": ["a"]},
+        (),
+        "finite length",
+    ),
+    ({"type": ["array"], "minItems": 1, "items": {"$ref": "#"}}, (), "finite length"),
 ]
 
 
