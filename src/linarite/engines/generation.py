@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count
 from typing import Any
 
@@ -103,17 +103,23 @@ class Stepping:
     ) -> AsyncGenerator[Said, None]:
         """Make one answer for each prompt and sampling; those left unfinished are stopped.
 
+        All are held to the same structure, or to none.
+
         Raises:
             EngineUnreachable: the stepper ended.
         """
         queue: asyncio.Queue[Said | None] = asyncio.Queue()
-        ids = []
+        ids, requests = [], []
+        structure = wanted[0][1].structure
         for index, (prompt, sampling) in enumerate(wanted):
             answer_id = next(self._ids)
             ids.append(answer_id)
             self._wanted[answer_id] = (queue, index)
-            stated = {"id": answer_id, "prompt": prompt, "sampling": asdict(sampling)}
-            self._send({"add": {**stated, "is_batch": is_batch}})
+            # A structure may be long: it is told once.
+            plain = asdict(replace(sampling, structure=None))
+            stated = {"id": answer_id, "prompt": prompt, "sampling": plain}
+            requests.append({**stated, "is_batch": is_batch})
+        self._send({"add": requests, "structure": structure and asdict(structure)})
         self.last_heard = max(self.last_heard, asyncio.get_running_loop().time())
         try:
             left = len(ids)

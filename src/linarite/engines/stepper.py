@@ -3,9 +3,9 @@
     python -m linarite.engines.stepper FOLDER SLOTS FD [deterministic]
 
 A step holds the interpreter's lock, so nothing else lives here. Lines of JSON come in
-(``{"add": …}``, ``{"cancel": id}``) and go out (``{"ready": …}``, then after every step
-``{"said": [[id, tokens, ended, logprobs], …], "counts": …}``). An exception out of a step ends the
-process: the pipeline cannot be trusted any more. The end of the socket ends it too.
+(``{"add": […], "structure": …}``, ``{"cancel": id}``) and go out (``{"ready": …}``, then after
+every step ``{"said": [[id, tokens, ended, logprobs], …], "counts": …}``). An exception out of a
+step ends the process: the pipeline cannot be trusted any more. The end of the socket ends it too.
 """
 
 import os
@@ -38,7 +38,7 @@ class Commands:
 
     def __init__(self, link: socket.socket) -> None:
         self._link = link
-        self._rest = b""
+        self._pieces: list[bytes] = []  # of a line whose end is not there yet
 
     def take(self, *, wait: bool) -> list[dict[str, Any]]:
         """The whole lines that are there; with `wait`, at least one.
@@ -46,14 +46,17 @@ class Commands:
         Raises:
             EOFError: the other side is gone.
         """
-        while wait or select.select([self._link], [], [], 0)[0]:
+        lines: list[bytes] = []
+        while (wait and not lines) or select.select([self._link], [], [], 0)[0]:
             chunk = self._link.recv(_CHUNK_BYTES)
             if not chunk:
                 raise EOFError
-            self._rest += chunk
-            wait = b"\n" not in self._rest
-        whole, _, self._rest = self._rest.rpartition(b"\n")
-        return [orjson.loads(line) for line in whole.splitlines()]
+            *whole, rest = chunk.split(b"\n")
+            for end in whole:
+                lines.append(b"".join([*self._pieces, end]))
+                self._pieces = []
+            self._pieces.append(rest)
+        return [orjson.loads(line) for line in lines]
 
 
 class Stepper:
@@ -69,21 +72,20 @@ class Stepper:
     def obey(self, command: dict[str, Any]) -> None:
         """Take one command in."""
         if (request_id := command.get("cancel")) is not None:
-            if self._preparing.pop(request_id, None) is None and (
-                self._admission.remove(request_id) is not None
-            ):
-                self._handles.pop(request_id).cancel()
+            self._cancel(request_id)
             return
-        stated = command["add"]
-        stated["sampling"] = Sampling.from_plain(stated["sampling"])
-        request = Request(**stated)
-        structure = request.sampling.structure
+        structure = command["structure"] and Structure(**command["structure"])
+        requests = []
+        for stated in command["add"]:
+            sampling = replace(Sampling.from_plain(stated["sampling"]), structure=structure)
+            requests.append(Request(**{**stated, "sampling": sampling}))
         if structure is None:
-            self._admission.put(request, time.monotonic())
+            for request in requests:
+                self._admission.put(request, time.monotonic())
             return
         # A step that compiles a structure would hold up everybody's answers.
         prepared = self._preparer.submit(self._pipeline.prepare, structure)
-        self._preparing[request.id] = (request, prepared)
+        self._preparing |= {request.id: (request, prepared) for request in requests}
 
     def step(self) -> list[list[Any]]:
         """Start who is next, compute one step, and return what came out."""
@@ -113,6 +115,14 @@ class Stepper:
         is_waited_for = bool(self._preparing) or self._admission.has_waiting()
         return is_waited_for or self._pipeline.is_busy()
 
+    def _cancel(self, request_id: int) -> None:
+        if request_id in self._preparing:
+            _, prepared = self._preparing.pop(request_id)
+            if all(other is not prepared for _, other in self._preparing.values()):
+                prepared.cancel()  # nobody waits for it any more
+        elif self._admission.remove(request_id) is not None:
+            self._handles.pop(request_id).cancel()
+
     def _take_prepared(self) -> list[list[Any]]:
         """Queue the requests whose structure is compiled; those that have none are refused."""
         refused = []
@@ -129,8 +139,10 @@ class Stepper:
         """Begin an answer, or go on with one that stepped back."""
         sampling = request.sampling
         if request.said:
-            left = sampling.max_tokens - len(request.said)
-            sampling = Sampling(**{**vars(sampling), "max_tokens": left})
+            said = len(request.said)
+            # With its first seed it would choose again as it chose at its beginning.
+            seed = (sampling.seed + said) % (1 << 32)
+            sampling = replace(sampling, max_tokens=sampling.max_tokens - said, seed=seed)
         return self._pipeline.add(request.prompt + request.said, sampling)
 
     def _read(self) -> Iterator[list[Any]]:
