@@ -4,13 +4,14 @@
 
 A step that fails ends an engine for all whom it answers, and one that takes long holds them up.
 So each structure is first followed here, by the library's own pipeline over a model without
-weights, to which every token is equally likely. Lines of JSON come in (``{"schema": …}``,
-``{"object": null}``, ``{"calls": …}`` or ``{"grammar": …}``) and go out: ``{"grammar": …}`` or
-``{"refused": why, "context": […]}``. What takes more than `SECONDS` of the processor or `BYTES` of
-memory ends the process.
+weights, to which every token is equally likely. Lines of JSON come in,
+``{"number": …, "asked": …}`` with ``{"schema": …}``, ``{"object": null}``, ``{"calls": …}`` or
+``{"grammar": …}``, and go out with the same number: ``{"grammar": …, "bytes": …}`` or
+``{"refused": why, "context": […]}``, ``"doubtful"`` where this process may only be worn out. What
+takes more than `SECONDS` of the processor or `BYTES` of memory ends the process; when it keeps too
+much of all structures together, it ends itself after an answer.
 """
 
-import json
 import math
 import os
 import resource
@@ -18,24 +19,37 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openvino
 import openvino_genai
+import orjson
 from openvino import Model, PartialShape, Type, op, opset15
 
 from linarite.engines.json_grammar import SchemaRefused, grammar_of, grammar_of_any_object
 from linarite.engines.lifeline import die_with_parent
 from linarite.engines.sampling import Structure
+from linarite.engines.structures import TOO_INVOLVED
 from linarite.engines.tool_calls import grammar_of_calls
 from linarite.engines.vocabulary import tokenizer, words_of
 
 SECONDS = 3
 BYTES = 1 << 30
+"""What one structure may take while it is compiled; what is kept of it is far less."""
+KEPT_BYTES = 128 << 20
+TOKEN_SECONDS = 0.02
+"""Of the processor: the step that makes a token has all other answers wait."""
+MOST_LETTERS = 2 << 20
+"""Of a grammar."""
+_WORN_BYTES = 512 << 20
 _TOKENS = 16
-"""How far a structure is followed: all of it is compiled before the first token."""
+_TIMES = 4
+"""How far and how often a structure is followed once it is compiled."""
+_VIRTUAL, _RESIDENT = 0, 1
+"""Places in ``/proc/self/statm``."""
 
 
 class Rehearsal:
@@ -96,29 +110,62 @@ def _even_model(vocabulary: int) -> Any:
     return Model([opset15.result(logits)], inputs, "even")
 
 
-def rehearse(rehearsal: Rehearsal | None, asked: dict[str, Any]) -> dict[str, Any]:
-    """What is said of one structure; nothing good where the model's words are not known."""
+def rehearse(
+    rehearsal: Rehearsal | None, asked: dict[str, Any], writable: Collection[int] = range(256)
+) -> dict[str, Any]:
+    """What is said of one structure; nothing good where the model's words are not known.
+
+    Args:
+        rehearsal: of the model's words.
+        asked: a schema, any object, calls of tools or a grammar.
+        writable: the bytes that the model can write one by one.
+    """
     if rehearsal is None:
-        why = "this model's tokenizer is of a kind that no structure can be followed with."
-        return {"refused": why, "context": []}
+        return _refused(
+            "this model's tokenizer is of a kind that no structure can be followed with."
+        )
+    before = _memory_bytes(_RESIDENT)
     try:
-        grammar = _grammar(asked)
-        rehearsal.follow(Structure("grammar", grammar), _TOKENS)
+        grammar = _grammar(asked, writable)
+        if len(grammar) > MOST_LETTERS:
+            return _refused(TOO_INVOLVED)
+        seconds = _seconds_per_token(rehearsal, Structure("grammar", grammar))
     except SchemaRefused as refused:
         return {"refused": refused.why, "context": refused.context}
-    except (RuntimeError, RecursionError):
-        return {"refused": "this model's engine cannot follow it.", "context": []}
+    except RecursionError:
+        return _refused(TOO_INVOLVED)
+    except RuntimeError:
+        return {**_refused("this model's engine cannot follow it."), "doubtful": True}
     except MemoryError:
         os._exit(1)  # nothing that comes after it is to be believed
-    return {"grammar": grammar}
+    kept = _memory_bytes(_RESIDENT) - before
+    if kept > KEPT_BYTES or seconds > TOKEN_SECONDS:
+        return _refused(TOO_INVOLVED)
+    return {"grammar": grammar, "bytes": max(kept, 0)}
 
 
-def _grammar(asked: dict[str, Any]) -> str:
+def _refused(why: str) -> dict[str, Any]:
+    return {"refused": why, "context": []}
+
+
+def _grammar(asked: dict[str, Any], writable: Collection[int]) -> str:
     if "schema" in asked:
-        return grammar_of(asked["schema"])
+        return grammar_of(asked["schema"], writable)
     if "calls" in asked:
-        return grammar_of_calls(asked["calls"])
+        return grammar_of_calls(asked["calls"], writable)
     return grammar_of_any_object() if "object" in asked else str(asked["grammar"])
+
+
+def _seconds_per_token(rehearsal: Rehearsal, structure: Structure) -> float:
+    """How long the processor takes for a token once the structure is compiled.
+
+    Raises:
+        RuntimeError: the library cannot follow it.
+    """
+    rehearsal.follow(structure, 1)
+    began = time.process_time()
+    tokens = sum(len(rehearsal.follow(structure, _TOKENS, seed)) for seed in range(_TIMES))
+    return (time.process_time() - began) / max(1, tokens)
 
 
 def _limit_processor() -> None:
@@ -128,26 +175,37 @@ def _limit_processor() -> None:
 
 
 def _limit_memory() -> None:
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    limit = _memory_bytes(_VIRTUAL) + BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+
+
+def _memory_bytes(kind: int) -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[kind])
+    return pages * resource.getpagesize()
 
 
 def main() -> None:
     """Answer line by line until the other side closes the socket."""
     die_with_parent()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # to perish is nothing to look into
     words = words_of(Path(sys.argv[1]))
     rehearsal = None if words is None else Rehearsal(tokenizer(words), len(words))
+    writable = {word[0] for word in words or () if len(word) == 1}
     if rehearsal is not None:
         rehearse(rehearsal, {"object": None})
-    _limit_memory()
+    at_first = _memory_bytes(_RESIDENT)
     with socket.socket(fileno=int(sys.argv[2])) as link, link.makefile("rwb") as lines:
         lines.write(b"{}\n")
         lines.flush()
         for line in lines:
             _limit_processor()
-            lines.write(json.dumps(rehearse(rehearsal, json.loads(line))).encode() + b"\n")
+            _limit_memory()
+            asked = orjson.loads(line)
+            said = rehearse(rehearsal, asked["asked"], writable)
+            lines.write(orjson.dumps({"number": asked["number"], **said}) + b"\n")
             lines.flush()
+            if _memory_bytes(_RESIDENT) - at_first > _WORN_BYTES:
+                return
 
 
 if __name__ == "__main__":

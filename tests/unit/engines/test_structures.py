@@ -8,6 +8,7 @@ import pytest
 from tests.support.tiny_models import tiny_config, write_tiny_model
 from tokenizers import Tokenizer, decoders, models
 
+from linarite.engines.refusals import EngineFailure
 from linarite.engines.sampling import Structure
 from linarite.engines.structures import Refused, Structures
 
@@ -67,6 +68,53 @@ def test_one_who_goes_away_does_not_take_it_from_the_others(folder):
             return await structures.admit(NUMBER)
 
     assert isinstance(asyncio.run(go()), Structure)
+
+
+def test_an_answer_too_long_to_be_read_is_nobody_elses(folder):
+    long = {"schema": {"properties": {"a" * (17 << 20): {"pattern": "b"}}}}
+
+    async def go():
+        async with opened(folder) as structures:
+            return [await structures.admit(one) for one in (NUMBER, long, {"object": None})]
+
+    number, refused, anything = asyncio.run(go())
+
+    assert isinstance(refused, Refused)
+    assert isinstance(anything, Structure)
+    assert anything != number
+
+
+def test_not_more_than_some_wait_and_none_is_tried_for_those_who_left(folder):
+    async def go():
+        async with opened(folder) as structures:
+            many = [{"schema": {"const": at}} for at in range(65)]
+            asked = [asyncio.create_task(structures.admit(one)) for one in many]
+            await asyncio.sleep(0)
+            with pytest.raises(EngineFailure) as refused:
+                await asked.pop()
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+            before = structures.kept_bytes
+            return refused.value, await structures.admit(NUMBER), structures.kept_bytes - before
+
+    refused, number, kept_bytes = asyncio.run(go())
+
+    assert refused.headers["retry-after"] == "5"
+    assert isinstance(number, Structure)
+    assert kept_bytes < 3 << 20  # of the one that was being tried and of this one
+
+
+def test_a_schema_nested_too_deep_is_refused(folder):
+    schema = {}
+    for _ in range(300):
+        schema = {"items": schema}
+
+    async def go():
+        async with opened(folder) as structures:
+            return await structures.admit({"schema": schema})
+
+    assert isinstance(asyncio.run(go()), Refused)
 
 
 def test_a_schema_is_refused_by_its_place(folder):
