@@ -38,6 +38,8 @@ SEED_OF_NONE = 0
 MOST_MESSAGES = 2048
 MOST_INPUTS = 2048
 MOST_STOPS = 4
+MOST_ANSWERS = 2048
+"""Of one request, for all its prompts together."""
 
 _SHARED = {
     "frequency_penalty",
@@ -192,6 +194,12 @@ def read_completion(
     prompts = _texts_or_tokens(body.get("prompt"), "prompt")
     wanted = _wanted(body, able, "max_tokens", logprobs=body.get("logprobs") is not None)
     best_of = _whole(body, "best_of", wanted.count, wanted.count, able.most_answers)
+    if len(prompts) * best_of > MOST_ANSWERS:
+        raise refusal(
+            f"'prompt' has {len(prompts)} items with {best_of} answers each; at most "
+            f"{MOST_ANSWERS} answers are made for one request.",
+            "prompt",
+        )
     if best_of > wanted.count and wanted.is_stream:
         raise refusal("'best_of' above 'n' cannot be streamed.", "best_of")
     return prompts, replace(wanted, echo=_flag(body, "echo"), best_of=best_of)

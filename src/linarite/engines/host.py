@@ -54,6 +54,8 @@ class HostOptions:
     memory_bytes: int | None = None
     """Budget of all engines together; None: half of the machine's memory."""
     start_seconds: float = 120.0
+    structures_bytes: int = 512 << 20
+    """What an engine may keep of structures before it is renewed, when it is idle."""
 
 
 def options_of(settings: Settings) -> HostOptions:
@@ -155,15 +157,20 @@ class Host:
         ]
 
     async def _end(self, key: EngineKey) -> None:
-        engine = self._engines.pop(key)
-        await engine.end(_END_SECONDS)
+        engine = self._engines.pop(key, None)
+        if engine is not None:  # nobody else is ending it
+            await engine.end(_END_SECONDS)
 
     async def _start(self, key: EngineKey) -> EngineProcess:
         model = read_model(key.folder)
         async with self._room:
             await self._make_room(model.memory_bytes)
             engine = EngineProcess(
-                model, self._run, self._options.slots, is_deterministic=key.is_deterministic
+                model,
+                self._run,
+                self._options.slots,
+                self._options.structures_bytes,
+                is_deterministic=key.is_deterministic,
             )
             self._engines[key] = engine
         try:
@@ -200,11 +207,14 @@ class Host:
             )
 
     async def _replace_when_dead(self, key: EngineKey, engine: EngineProcess) -> None:
-        """When an engine dies unasked, start another, so that it is there when it is wanted."""
+        """When an engine ends unasked, start another, so that it is there when it is wanted."""
         status = await engine.wait()
         if self._engines.get(key) is not engine:
             return
-        log.warning("engine_died", model=engine.model.id, status=status)
+        if status == 0:  # it had grown and was idle
+            log.info("engine_renewed", model=engine.model.id)
+        else:
+            log.warning("engine_died", model=engine.model.id, status=status)
         try:
             await self.reach(key)
         except LinariteError as error:

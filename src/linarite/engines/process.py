@@ -26,9 +26,16 @@ class EngineProcess:
     """An engine's HTTP process; its stepper lives and dies with it."""
 
     def __init__(
-        self, model: InstalledModel, run: Path, slots: int, *, is_deterministic: bool = False
+        self,
+        model: InstalledModel,
+        run: Path,
+        slots: int,
+        structures_bytes: int,
+        *,
+        is_deterministic: bool = False,
     ) -> None:
         self.model = model
+        self._structures_bytes = structures_bytes
         self.slots = 1 if is_deterministic else slots
         self.is_deterministic = is_deterministic
         kind = DETERMINISTIC if is_deterministic else ""
@@ -58,6 +65,7 @@ class EngineProcess:
         self.socket.unlink(missing_ok=True)
         command = [sys.executable, "-m", "linarite.engines.server"]
         command += [str(self.model.folder), str(self.socket), str(self.slots)]
+        command += [str(self._structures_bytes)]
         command += [DETERMINISTIC] if self.is_deterministic else []
         # Its standard input is a pipe that nobody writes to: it closes when the host ends.
         self._process = await asyncio.create_subprocess_exec(

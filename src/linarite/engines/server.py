@@ -1,9 +1,12 @@
 """An embedded engine's HTTP process: one model, the OpenAI dialect, a Unix socket.
 
-    python -m linarite.engines.server FOLDER SOCKET SLOTS [deterministic]
+    python -m linarite.engines.server FOLDER SOCKET SLOTS STRUCTURES_BYTES [deterministic]
 
 The socket appears when the model is loaded. When the stepper ends, whoever waits is answered 503
-with `retry-after`, and this process ends too: the host starts a new pair.
+with `retry-after`, and this process ends too: the host starts a new pair. So it does where this
+process ends itself because more than STRUCTURES_BYTES are kept of structures, which only an end
+gives back. It is idle then or, at twice as much, lets new requests go to the next pair and answers
+those that it has.
 """
 
 import asyncio
@@ -14,9 +17,9 @@ import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import uvloop
@@ -42,10 +45,14 @@ from linarite.errors import InferenceRefused, LinariteError
 from linarite.tool_words import CallForm
 
 _MOST_BODY_BYTES = 64 << 20
+_LONG_TEXT = 1 << 16
+"""In letters: this many are made tokens of in some ten milliseconds."""
 _STALLED_SECONDS = 120.0
 _FAREWELL_SECONDS = 1.0
 _FLUSH_SECONDS = 0.05
+_LOOK_SECONDS = 0.25
 
+T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -73,6 +80,11 @@ class TextEngine:
         self._template = ChatTemplate.find(model.hf_folder)
         self._structures = Structures(model.hf_folder)
 
+    @property
+    def structures_bytes(self) -> int:
+        """What is kept, about, of the structures that it was asked for so far."""
+        return self._structures.kept_bytes
+
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/v1/chat/completions", self.chat),
@@ -90,7 +102,9 @@ class TextEngine:
             raise dialect.refusal("This model has no chat template; use completions.", "messages")
         calling = wanted.calling
         text = template.render(messages, calling.tools if calling else ())
-        prompt = self._tokenizer.encode(text, add_special_tokens=False).ids
+        prompt = await _aside_if_long(
+            [text], lambda: _encoded(self._tokenizer, text, adds_special=False)
+        )
         structure = await self._structure(wanted, template.form)
         readers = []
         if calling is not None:
@@ -99,7 +113,7 @@ class TextEngine:
 
     async def completion(self, request: web.Request) -> web.StreamResponse:
         given, wanted = dialect.read_completion(await _json(request), self._able)
-        prompts = [self._tokens(one) for one in given]
+        prompts = await _aside_if_long(given, lambda: [self._tokens(one) for one in given])
         echoes = [self._text(one) if wanted.echo else "" for one in given]
         return await self._answer(request, prompts, wanted, echoes=echoes, is_chat=False)
 
@@ -107,7 +121,7 @@ class TextEngine:
         return given if isinstance(given, str) else self._tokenizer.decode(given)
 
     def _tokens(self, given: str | list[int]) -> list[int]:
-        tokens = self._tokenizer.encode(given).ids if isinstance(given, str) else given
+        tokens = _encoded(self._tokenizer, given) if isinstance(given, str) else given
         if any(token >= self._tokenizer.get_vocab_size() for token in tokens):
             raise dialect.refusal("'prompt' holds a token that this model does not know.", "prompt")
         return tokens or list(self.model.eos_token_ids[:1])
@@ -240,6 +254,14 @@ def _event(chunk: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(chunk) + b"\n\n"
 
 
+@dataclass
+class _Presence:
+    """Who is being answered, and whether an engine takes leave of them."""
+
+    askers: int = 0
+    is_leaving: bool = False
+
+
 class EmbeddingEngine:
     """Answers embeddings."""
 
@@ -269,7 +291,7 @@ class EmbeddingEngine:
         return _reply(dialect.embedding_answer(self.model.id, vectors, total, in_base64=in_base64))
 
     def _tokens(self, given: str | list[int]) -> list[int]:
-        tokens = self._tokenizer.encode(given).ids if isinstance(given, str) else given
+        tokens = _encoded(self._tokenizer, given) if isinstance(given, str) else given
         context = self.model.context_tokens
         if len(tokens) > context:
             raise dialect.refusal(
@@ -291,10 +313,25 @@ class EmbeddingEngine:
 
 
 def application(
-    engine: TextEngine | EmbeddingEngine, slots: int, stepping: Stepping | None
+    engine: TextEngine | EmbeddingEngine,
+    slots: int,
+    stepping: Stepping | None,
+    presence: _Presence,
 ) -> web.Application:
     """The engine's routes, with what its host asks."""
     model = engine.model
+
+    @web.middleware
+    async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
+        presence.askers += 1
+        try:
+            return await handler(request)
+        finally:
+            presence.askers -= 1
+
+    async def part(request: web.Request, response: web.StreamResponse) -> None:
+        if presence.is_leaving:
+            response.force_close()
 
     async def health(request: web.Request) -> web.Response:
         if stepping is not None and stepping.is_stalled(_STALLED_SECONDS):
@@ -309,7 +346,8 @@ def application(
         counts = stepping.counts if stepping is not None else {}
         return _reply({"total": slots, "in_use": counts})
 
-    app = web.Application(middlewares=[_render_errors], client_max_size=_MOST_BODY_BYTES)
+    app = web.Application(middlewares=[note, _render_errors], client_max_size=_MOST_BODY_BYTES)
+    app.on_response_prepare.append(part)
     app.add_routes(engine.routes())
     app.add_routes(
         [web.get("/health", health), web.get("/v1/models", models), web.get("/slots", in_use)]
@@ -325,10 +363,24 @@ async def _render_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return _reply(dialect.error_body(error), status=error.status, headers=error.headers)
     except LinariteError as error:
         failed = InferenceRefused(error.message, kind="server_error", code="serviceUnavailable")
-        return _reply(dialect.error_body(failed), status=503, headers={"retry-after": "1"})
+        headers = {"retry-after": "1", **error.headers}
+        return _reply(dialect.error_body(failed), status=503, headers=headers)
     except web.HTTPException as error:
         refused = InferenceRefused(error.reason or "The request is not valid.")
         return _reply(dialect.error_body(refused), status=error.status)
+
+
+def _encoded(tokenizer: Tokenizer, text: str, *, adds_special: bool = True) -> list[int]:
+    """The tokens of a text; other threads run meanwhile, which `encode` does not let them."""
+    ids: list[int] = tokenizer.encode_batch([text], add_special_tokens=adds_special)[0].ids
+    return ids
+
+
+async def _aside_if_long(given: Sequence[str | list[int]], make: Callable[[], T]) -> T:
+    """What `make` makes of texts or tokens; long ones do not hold up the answers to others."""
+    if sum(map(len, given)) < _LONG_TEXT:
+        return make()
+    return await asyncio.to_thread(make)
 
 
 async def _json(request: web.Request) -> dict[str, Any]:
@@ -356,9 +408,14 @@ def _reply(
 
 
 async def serve(
-    model: InstalledModel, path: Path, slots: int, *, is_deterministic: bool = False
+    model: InstalledModel,
+    path: Path,
+    slots: int,
+    structures_bytes: int,
+    *,
+    is_deterministic: bool = False,
 ) -> None:
-    """Load the model, then listen until SIGTERM or until the stepper ends."""
+    """Load the model, then listen until SIGTERM, until the stepper ends or has grown too much."""
     stepping: Stepping | None = None
     engine: TextEngine | EmbeddingEngine
     if model.kind == "chat":
@@ -366,23 +423,39 @@ async def serve(
         engine = TextEngine(model, stepping, slots, is_deterministic=is_deterministic)
     else:
         engine = EmbeddingEngine(model, is_deterministic=is_deterministic)
-    app = application(engine, slots, stepping)
+    presence = _Presence()
+    app = application(engine, slots, stepping, presence)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=5)
     await runner.setup()
     await listen_privately(runner, path)
     stopped = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopped.set)
-    if stepping is None:
+    if stepping is None or isinstance(engine, EmbeddingEngine):
         await stopped.wait()
     else:
+        leaving = asyncio.create_task(_leave_when_grown(engine, structures_bytes, presence, path))
+        leaving.add_done_callback(lambda _: stopped.set())
         await _until_either_ends(stepping, stopped, path)
+        leaving.cancel()
     path.unlink(missing_ok=True)
     await runner.cleanup()
     if stepping is not None:
         stepping.kill()
     if isinstance(engine, TextEngine):
         engine.close()
+
+
+async def _leave_when_grown(
+    engine: TextEngine, structures_bytes: int, presence: _Presence, path: Path
+) -> None:
+    """Return when too much is kept of structures and nobody is being answered any more."""
+    while engine.structures_bytes <= structures_bytes * (2 if presence.askers else 1):
+        await asyncio.sleep(_LOOK_SECONDS)
+    path.unlink(missing_ok=True)  # the host has another one for whoever comes now
+    presence.is_leaving = True
+    while presence.askers:
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _until_either_ends(stepping: Stepping, stopped: asyncio.Event, path: Path) -> None:
@@ -400,12 +473,20 @@ async def _until_either_ends(stepping: Stepping, stopped: asyncio.Event, path: P
 
 
 def main() -> None:
-    """Run one engine; the arguments are its model's folder, its socket, its slots and its kind."""
+    """Run one engine, with the arguments that this file begins with."""
     die_with_parent()
-    folder, path, slots, *more = sys.argv[1:]
+    folder, path, slots, structures_bytes, *more = sys.argv[1:]
     is_deterministic = more == [DETERMINISTIC]
     model = read_model(Path(folder))
-    uvloop.run(serve(model, Path(path), int(slots), is_deterministic=is_deterministic))
+    uvloop.run(
+        serve(
+            model,
+            Path(path),
+            int(slots),
+            int(structures_bytes),
+            is_deterministic=is_deterministic,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -269,6 +269,48 @@ def test_the_least_used_engine_is_evicted_under_a_memory_budget(tmp_path):
         assert asyncio.run(go()) == [[CHAT], [EMBEDDING]]
 
 
+def test_an_engine_that_keeps_much_of_structures_is_renewed_and_nobody_notices(tmp_path):
+    place = pulled(CHAT)
+
+    async def answered(engine, value):
+        form = {"name": "one", "schema": {"const": value}}
+        asked = user("Hello", response_format={"type": "json_schema", "json_schema": form})
+        reply = await engine.post("/chat/completions", json.dumps(asked).encode())
+        assert reply.status == 200, reply.body
+        return json.loads(json.loads(reply.body)["choices"][0]["message"]["content"])
+
+    async def go():
+        async with Engines(host_socket(tmp_path)) as engines:
+            engine = await engines.reach(place)
+            pids, said = set(), []
+            for value in range(3):
+                pids |= {one["pid"] for one in await engines.state()}
+                said.append(await answered(engine, value))
+                await asyncio.sleep(1)
+            at_once = await asyncio.gather(*(answered(engine, value) for value in range(8)))
+            return pids, said, at_once
+
+    with engine_host(tmp_path, structures_bytes=1):
+        pids, said, at_once = asyncio.run(go())
+
+    assert said == [0, 1, 2]
+    assert at_once == list(range(8))
+    assert len(pids) > 1
+
+
+def test_two_who_stop_an_engine_at_once_are_both_answered(tmp_path):
+    place = pulled(CHAT)
+
+    async def go():
+        async with Engines(host_socket(tmp_path)) as engines:
+            await engines.reach(place)
+            await asyncio.gather(*(engines.stop(place) for _ in range(2)))
+            return await engines.state()
+
+    with engine_host(tmp_path):
+        assert asyncio.run(go()) == []
+
+
 def test_a_model_without_files_is_missing(data):
     async def go():
         async with Engines(host_socket(data)) as engines:

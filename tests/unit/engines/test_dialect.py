@@ -206,6 +206,8 @@ def test_the_best_of_several_answers_is_chosen_by_their_logprobs():
         ({"best_of": 1, "n": 2}, "best_of"),
         ({"best_of": 2, "stream": True}, "best_of"),
         ({"best_of": 129}, "best_of"),
+        ({"prompt": ["a"] * 1025, "best_of": 2}, "prompt"),
+        ({"prompt": ["a"] * 17, "n": 128}, "prompt"),
         ({"echo": "yes"}, "echo"),
         ({"echo": True, "logprobs": 0}, "logprobs"),
         ({"suffix": "b"}, "suffix"),
