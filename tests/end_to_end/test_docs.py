@@ -13,6 +13,7 @@ from tests.support.serving import Serving
 PRINTED_ADDRESS, PRINTED_KEY = "http://127.0.0.1:8080", "…"
 TUTORIAL = ("docs/tutorial.md", "README.md", "docs/how-to/stored-completions.md")
 CLIENTS = ("docs/how-to/clients.md",)
+HELD = ("docs/how-to/structured-output.md", "docs/how-to/tools.md")
 
 
 def blocks(page: str, language: str) -> str:
@@ -46,7 +47,7 @@ def run(program: list[str | Path], folder: Path, environment: dict[str, str]) ->
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("pages", [TUTORIAL, CLIENTS], ids=["tutorial", "clients"])
+@pytest.mark.parametrize("pages", [TUTORIAL, CLIENTS, HELD], ids=["tutorial", "clients", "held"])
 def test_what_is_shown_in_python_runs(
     served: Serving, environment: dict[str, str], tmp_path: Path, pages: tuple[str, ...]
 ):
