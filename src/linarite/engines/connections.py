@@ -10,7 +10,8 @@ from linarite.engines.posting import Posts
 CONNECT_SECONDS = 5.0
 _KEPT_UPSTREAM_SECONDS = 4.0
 """Idle connections are dropped before uvicorn's five seconds, after which it would drop them."""
-_KEPT_EMBEDDED_SECONDS = 60.0
+KEPT_EMBEDDED_SECONDS = 60.0
+"""How long an idle connection may be used again; an engine that leaves waits for that."""
 
 
 class Connections:
@@ -33,7 +34,7 @@ class Connections:
         key = str(socket)
         if key not in self._sessions:
             self._sessions[key] = _session(
-                aiohttp.UnixConnector(key, limit=0, keepalive_timeout=_KEPT_EMBEDDED_SECONDS)
+                aiohttp.UnixConnector(key, limit=0, keepalive_timeout=KEPT_EMBEDDED_SECONDS)
             )
         return self._sessions[key]
 
@@ -51,7 +52,7 @@ class Connections:
         """Connections for whole answers of an engine on a Unix socket."""
         key = str(socket)
         if key not in self._posts:
-            self._posts[key] = Posts("http://engine/v1", _KEPT_EMBEDDED_SECONDS, socket)
+            self._posts[key] = Posts("http://engine/v1", KEPT_EMBEDDED_SECONDS, socket)
         return self._posts[key]
 
     def posts_to(self, base_url: str) -> Posts:

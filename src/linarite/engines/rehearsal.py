@@ -42,9 +42,9 @@ BYTES = 1 << 30
 KEPT_BYTES = 128 << 20
 TOKEN_SECONDS = 0.02
 """Of the processor: the step that makes a token has all other answers wait."""
-MOST_LETTERS = 2 << 20
-"""Of a grammar."""
-_WORN_BYTES = 512 << 20
+MOST_BYTES = 1 << 20
+"""Of a grammar's text."""
+_WORN_BYTES = 256 << 20
 _TOKENS = 16
 _TIMES = 4
 """How far and how often a structure is followed once it is compiled."""
@@ -127,7 +127,7 @@ def rehearse(
     before = _memory_bytes(_RESIDENT)
     try:
         grammar = _grammar(asked, writable)
-        if len(grammar) > MOST_LETTERS:
+        if len(grammar.encode()) > MOST_BYTES:
             return _refused(TOO_INVOLVED)
         seconds = _seconds_per_token(rehearsal, Structure("grammar", grammar))
     except SchemaRefused as refused:

@@ -29,6 +29,7 @@ from tokenizers import Tokenizer
 from linarite.engines import dialect, tool_calls
 from linarite.engines.answers import Answers, TextPiece
 from linarite.engines.capabilities import capabilities
+from linarite.engines.connections import KEPT_EMBEDDED_SECONDS
 from linarite.engines.dialect import Wanted
 from linarite.engines.fingerprints import fingerprint
 from linarite.engines.generation import Stepping, exit_now
@@ -261,6 +262,12 @@ class _Presence:
     askers: int = 0
     is_leaving: bool = False
 
+    def leave(self, path: Path) -> None:
+        """Let new connections go to the next engine; its socket may lie there soon."""
+        if not self.is_leaving:
+            path.unlink(missing_ok=True)
+        self.is_leaving = True
+
 
 class EmbeddingEngine:
     """Answers embeddings."""
@@ -332,6 +339,7 @@ def application(
     async def part(request: web.Request, response: web.StreamResponse) -> None:
         if presence.is_leaving:
             response.force_close()
+            response.headers["connection"] = "close"  # the others are made before this is called
 
     async def health(request: web.Request) -> web.Response:
         if stepping is not None and stepping.is_stalled(_STALLED_SECONDS):
@@ -434,11 +442,13 @@ async def serve(
     if stepping is None or isinstance(engine, EmbeddingEngine):
         await stopped.wait()
     else:
-        leaving = asyncio.create_task(_leave_when_grown(engine, structures_bytes, presence, path))
+        leaving = asyncio.create_task(
+            _leave_when_grown(engine, structures_bytes, presence, path, runner)
+        )
         leaving.add_done_callback(lambda _: stopped.set())
-        await _until_either_ends(stepping, stopped, path)
+        await _until_either_ends(stepping, stopped, presence, path)
         leaving.cancel()
-    path.unlink(missing_ok=True)
+    presence.leave(path)
     await runner.cleanup()
     if stepping is not None:
         stepping.kill()
@@ -447,24 +457,33 @@ async def serve(
 
 
 async def _leave_when_grown(
-    engine: TextEngine, structures_bytes: int, presence: _Presence, path: Path
+    engine: TextEngine,
+    structures_bytes: int,
+    presence: _Presence,
+    path: Path,
+    runner: web.AppRunner,
 ) -> None:
-    """Return when too much is kept of structures and nobody is being answered any more."""
+    """Return when too much is kept of structures and nobody can be asking any more."""
     while engine.structures_bytes <= structures_bytes * (2 if presence.askers else 1):
         await asyncio.sleep(_LOOK_SECONDS)
-    path.unlink(missing_ok=True)  # the host has another one for whoever comes now
-    presence.is_leaving = True
-    while presence.askers:
+    presence.leave(path)
+    # A request may come over any connection that was kept, each of which ends with its answer.
+    unused = time.monotonic() + KEPT_EMBEDDED_SECONDS + 1
+    while presence.askers or (
+        runner.server is not None and runner.server.connections and time.monotonic() < unused
+    ):
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _until_either_ends(stepping: Stepping, stopped: asyncio.Event, path: Path) -> None:
+async def _until_either_ends(
+    stepping: Stepping, stopped: asyncio.Event, presence: _Presence, path: Path
+) -> None:
     listening = asyncio.create_task(stepping.listen())
     waiting = asyncio.create_task(stopped.wait())
     await asyncio.wait([listening, waiting], return_when=asyncio.FIRST_COMPLETED)
     if not waiting.done():
         # Nobody new comes; those who were being answered get their 503 before the process goes.
-        path.unlink(missing_ok=True)
+        presence.leave(path)
         ends = time.monotonic() + _FAREWELL_SECONDS
         while stepping.is_wanted() and time.monotonic() < ends:
             await asyncio.sleep(_FLUSH_SECONDS)

@@ -283,7 +283,7 @@ def test_an_engine_that_keeps_much_of_structures_is_renewed_and_nobody_notices(t
         async with Engines(host_socket(tmp_path)) as engines:
             engine = await engines.reach(place)
             pids, said = set(), []
-            for value in range(3):
+            for value in range(2):
                 pids |= {one["pid"] for one in await engines.state()}
                 said.append(await answered(engine, value))
                 await asyncio.sleep(1)
@@ -293,7 +293,7 @@ def test_an_engine_that_keeps_much_of_structures_is_renewed_and_nobody_notices(t
     with engine_host(tmp_path, structures_bytes=1):
         pids, said, at_once = asyncio.run(go())
 
-    assert said == [0, 1, 2]
+    assert said == [0, 1]
     assert at_once == list(range(8))
     assert len(pids) > 1
 
