@@ -4,6 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+DEFAULT_CHAT_TOKENS = 1024
+"""The longest answer of a chat that names no `max_tokens`."""
+DEFAULT_COMPLETION_TOKENS = 16
+
 
 @dataclass(frozen=True)
 class Capabilities:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import orjson
 from pydantic import ValidationError
 
 from linarite.engines.answers import TextPiece
 from linarite.engines.capabilities import (
+    DEFAULT_CHAT_TOKENS,
+    DEFAULT_COMPLETION_TOKENS,
     PARAMETERS,
     WITHOUT_EFFECT,
     Capabilities,
@@ -24,15 +25,13 @@ from linarite.engines.capabilities import (
     unable,
 )
 from linarite.engines.logprobs import TokenTexts
+from linarite.engines.messages import offered_tools, read_message
 from linarite.engines.sampling import Sampling, Structure
 from linarite.engines.structures import Refused
 from linarite.engines.tool_calls import CONTENT, Calling, CallPiece
 from linarite.errors import InferenceRefused
 from linarite.wire import inference
 
-DEFAULT_CHAT_TOKENS = 1024
-"""The longest answer of a chat that names no `max_tokens`."""
-DEFAULT_COMPLETION_TOKENS = 16
 SEED_OF_NONE = 0
 """What a deterministic engine samples by where no `seed` is given."""
 MOST_MESSAGES = 2048
@@ -69,9 +68,6 @@ _MESSAGE_KEYS = {
     "tool_calls",
 }
 _EMBEDDING_KEYS = {"input", "model", "encoding_format", "user"}
-_ROLES = {"developer": "system", "function": "tool"}
-"""What a role is called in templates, where it is not by its own name."""
-_KNOWN_ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 
 
 @dataclass(frozen=True)
@@ -177,7 +173,9 @@ def read_chat(body: Mapping[str, Any], able: Capabilities) -> tuple[list[dict[st
         form=_form(body.get("response_format")),
         calling=_calling(body),
     )
-    return [_message(item, at) for at, item in enumerate(messages)], wanted
+    for at, item in enumerate(messages):
+        _refuse_unread(item, f"messages[{at}]")
+    return [read_message(item, at) for at, item in enumerate(messages)], wanted
 
 
 def read_completion(
@@ -436,17 +434,18 @@ def _wanted(
 
 def _calling(body: Mapping[str, Any]) -> Calling | None:
     """The tools that may be called; the edge has looked at their shape."""
-    functions = body.get("functions") or []
-    is_legacy = bool(functions)
-    tools = [{"type": "function", "function": one} for one in functions] or body.get("tools") or []
-    choice = body.get("function_call" if is_legacy else "tool_choice") or "auto"
-    if not tools or choice == "none":
+    tools = offered_tools(body)
+    if not tools:
         return None
-    names = [tool["function"]["name"] for tool in tools]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        param = "functions" if is_legacy else "tools"
-        raise refusal(f"'{param}' has more than one function named '{twice}'.", param)
+    is_legacy = bool(body.get("functions"))
+    choice = body.get("function_call" if is_legacy else "tool_choice") or "auto"
+    known: set[str] = set()
+    for tool in tools:
+        name = tool["function"]["name"]
+        if name in known:
+            param = "functions" if is_legacy else "tools"
+            raise refusal(f"'{param}' has more than one function named '{name}'.", param)
+        known.add(name)
     named = None if isinstance(choice, str) else choice.get("function", choice)["name"]
     return Calling(
         tools,
@@ -503,67 +502,11 @@ def _form(stated: Any) -> Form | None:
     return None if asked.type == "text" else Form({"object": None})
 
 
-def _message(item: Any, at: int) -> dict[str, Any]:
-    where = f"messages[{at}]"
-    if not isinstance(item, dict):
-        raise refusal(f"'{where}' must be an object with 'role' and 'content'.", where)
-    for key, value in item.items():
+def _refuse_unread(message: Any, where: str) -> None:
+    """Refuse a message with anything in it that nobody here reads."""
+    for key, value in message.items() if isinstance(message, dict) else ():
         if key not in _MESSAGE_KEYS and value not in (None, "", [], {}):
             raise refusal(f"'{where}.{key}' is not known to this engine.", f"{where}.{key}")
-    if item.get("content") is None and isinstance(item.get("refusal"), str):
-        item = {**item, "content": item["refusal"]}
-    role = item.get("role")
-    if role not in _KNOWN_ROLES:
-        known = ", ".join(sorted(_KNOWN_ROLES))
-        raise refusal(f"'{where}.role' is {role!r}; this engine takes {known}.", f"{where}.role")
-    content = _content(item.get("content"), f"{where}.content", may_be_empty=role == "assistant")
-    message: dict[str, Any] = {"role": _ROLES.get(role, role), "content": content}
-    legacy = item.get("function_call")
-    if calls := item.get("tool_calls") or ([{"function": legacy}] if legacy else []):
-        message["tool_calls"] = [_call(call) for call in calls]
-    return message | _names(item, where)
-
-
-def _call(call: Mapping[str, Any]) -> dict[str, Any]:
-    """A call as templates take it, with an object for its arguments; what is no JSON stays text."""
-    function = call["function"]
-    try:
-        arguments = orjson.loads(function["arguments"] or "{}")
-    except orjson.JSONDecodeError:
-        arguments = function["arguments"]
-    plain = {"type": "function", "function": {"name": function["name"], "arguments": arguments}}
-    return plain | ({"id": call["id"]} if "id" in call else {})
-
-
-def _names(item: Mapping[str, Any], where: str) -> dict[str, str]:
-    """Who speaks in a message, and which call it answers, as `templates` takes it."""
-    named = {}
-    for key in ("name", "tool_call_id"):
-        if (name := item.get(key)) is None:
-            continue
-        if not isinstance(name, str):
-            raise refusal(f"'{where}.{key}' must be a string.", f"{where}.{key}")
-        named[key] = name
-    return named
-
-
-def _content(content: Any, where: str, *, may_be_empty: bool) -> str:
-    if isinstance(content, str):
-        return content
-    if content is None and may_be_empty:
-        return ""
-    if not isinstance(content, list):
-        raise refusal(f"'{where}' must be a string or a list of text parts.", where)
-    texts = []
-    for at, part in enumerate(content):
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind not in ("text", "refusal") or not isinstance(part.get(kind), str):
-            raise refusal(
-                f"'{where}[{at}]' is of the type {kind!r}; this engine only reads text.",
-                f"{where}[{at}].type",
-            )
-        texts.append(part[kind])
-    return "".join(texts)
 
 
 def _texts_or_tokens(value: Any, param: str) -> list[str | list[int]]:

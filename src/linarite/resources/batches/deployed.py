@@ -159,6 +159,7 @@ class TokenCounts:
         place = self.place_of(target.model)
 
         def count(body: dict[str, Any]) -> int:
-            return prompt_tokens(self.tokens, place, endpoint, body) + answer_tokens(body)
+            prompt = prompt_tokens(self.tokens, place, endpoint, body)
+            return prompt + answer_tokens(endpoint, body)
 
         return count

@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from linarite.engines.dialect import DEFAULT_CHAT_TOKENS, DEFAULT_COMPLETION_TOKENS
+from linarite.engines.capabilities import DEFAULT_CHAT_TOKENS, DEFAULT_COMPLETION_TOKENS
 from linarite.engines.tokens import Tokens
 from linarite.errors import RateLimited
 from linarite.http.metrics import Metrics
@@ -101,7 +101,7 @@ class RateLimits:
         if full is None and deployment.tokens_per_minute is not None:
             place = self.place_of(target.model)
             tokens = prompt_tokens(self.tokens, place, operation, body)
-            tokens += answer_tokens(body, _UNNAMED[operation])
+            tokens += answer_tokens(operation, body, _UNNAMED[operation])
             full = _full(deployment, seen, tokens)
         if full is not None:  # what the database would say too
             return tokens, seen, full
