@@ -363,7 +363,7 @@ class _Document:
 
 
 def _form(form: Any, at: Context) -> str:
-    if form not in _FORMATS:
+    if not isinstance(form, str) or form not in _FORMATS:
         known = ", ".join(sorted(_FORMATS))
         raise SchemaRefused(at, f"'format' is {form!r}; this engine knows {known}.")
     return f'"\\"" ({_FORMATS[form]}) "\\""'
@@ -464,7 +464,7 @@ def _types(schema: Mapping[str, Any], at: Context) -> list[str]:
         return [kind for kind, keys in kinds.items() if keys & schema.keys()] or sorted(_TYPES)
     listed = stated if isinstance(stated, list) else [stated]
     for one in listed:
-        if one not in _TYPES:
+        if not isinstance(one, str) or one not in _TYPES:
             raise SchemaRefused(at, f"{one!r} is not a type.")
     if not listed:
         raise SchemaRefused(at, "'type' names no type.")
@@ -499,7 +499,8 @@ def _kinds(schema: Any) -> set[str]:
         found = {_kind_of_value(one) for one in named}
     else:
         stated = schema.get("type", [])
-        found = set(stated) if isinstance(stated, list) else {stated}
+        listed = stated if isinstance(stated, list) else [stated]
+        found = {kind for kind in listed if isinstance(kind, str)}
     return {"number" if kind == "integer" else kind for kind in found}
 
 
