@@ -24,7 +24,7 @@ from linarite.http.metadata import check_metadata
 from linarite.resources.deployments.records import Target
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.inference import answers
-from linarite.resources.inference.response_formats import check_response_format
+from linarite.resources.inference.response_formats import check_response_format, size_of
 from linarite.resources.inference.tools import check_tools
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.stored_completions.making import NotStorable, completion_of
@@ -35,6 +35,8 @@ from linarite.wire.shapes import Incoming
 CHAT = "/chat/completions"
 COMPLETIONS = "/completions"
 EMBEDDINGS = "/embeddings"
+MOST_DEPTH = 254
+"""Arrays and objects within each other, in a body; no more are written as JSON."""
 
 _REQUESTS: Mapping[str, type[Incoming]] = {
     CHAT: ChatCompletionRequest,
@@ -108,8 +110,8 @@ class Inference:
         _check_parameters(operation, body, able)
         if isinstance(request, ChatCompletionRequest):
             check_tools(body)
-            check_response_format(request, body)
-        return orjson.dumps({**_for_engine(body), "model": target.model.id})
+            check_response_format(request)
+        return _written({**_for_engine(body), "model": target.model.id})
 
     def finish(
         self, operation: str, target: Target, body: Mapping[str, Any], reply: Reply
@@ -200,6 +202,18 @@ def _for_engine(body: dict[str, Any]) -> dict[str, Any]:
     if body.get("stream"):
         asked["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     return asked
+
+
+def _written(body: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # of what was read from JSON there is only too much within itself
+        deep = next(name for name, value in body.items() if size_of([value]) is None)
+        raise InferenceRefused(
+            f"`{deep}` nests its arrays and objects too deep; at most {MOST_DEPTH} are taken "
+            "within each other, the body among them.",
+            param=deep,
+        ) from None
 
 
 def as_inference(refusal: InvalidPayload) -> InferenceRefused:

@@ -7,7 +7,13 @@ from linarite.engines.capabilities import EMBEDDED_CHAT
 from linarite.engines.place import ModelPlace
 from linarite.errors import InferenceRefused
 from linarite.resources.deployments.records import DeploymentRecord, Target
-from linarite.resources.inference.service import CHAT, COMPLETIONS, EMBEDDINGS, Inference
+from linarite.resources.inference.service import (
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    MOST_DEPTH,
+    Inference,
+)
 from linarite.resources.models.records import ModelRecord
 from linarite.settings import Upstream
 
@@ -198,3 +204,21 @@ def test_so_is_what_it_cannot_do_with_a_text(refusal, param, value):
 
 def test_embeddings_do_not_stream(refusal):
     assert refusal(EMBEDDINGS, FOREIGN_EMBEDDING, INPUT | {"stream": True}).param == "stream"
+
+
+@pytest.mark.parametrize("body", [{"top": 1}, {"messages": 5}], ids=["extra", "in a message"])
+def test_a_body_may_nest_as_deep_as_it_can_be_written(inference, refusal, body):
+    """`body` says where, and within how many others that is."""
+    [(param, around)] = body.items()
+
+    def nesting(levels):
+        deep = orjson.loads("[" * (levels - around) + "]" * (levels - around))
+        if param == "top":
+            return MESSAGES | {"top": deep}
+        part = {"type": "text", "text": "Hello", "odd": deep}
+        return {"messages": [{"role": "user", "content": [part]}]}
+
+    inference.prepare(CHAT, FOREIGN, nesting(MOST_DEPTH))
+    refused = refusal(CHAT, FOREIGN, nesting(MOST_DEPTH + 1))
+    assert refused.param == param
+    assert str(MOST_DEPTH) in refused.message

@@ -1,5 +1,7 @@
 """What is said of tools is held against OpenAI's rules, and refused in OpenAI's words."""
 
+import json
+
 import pytest
 
 from linarite.errors import InferenceRefused
@@ -229,3 +231,34 @@ def test_what_openai_refuses_is_refused_in_its_words(chat, param, told):
 
     assert (refused.value.message, refused.value.param) == (told, param)
     assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("chat", "param"),
+    [
+        (body(functions=[{"name": f"f{at}"} for at in range(129)]), "functions"),
+        (body(tools=[{"type": "function", "function": {"name": f"f{at}"}} for at in range(129)]),
+         "tools"),
+        (body(called(*(call(str(at)) for at in range(129)))), "messages[1].tool_calls"),
+    ],
+)  # fmt: skip
+def test_there_are_128_of_each_at_most(chat, param):
+    with pytest.raises(InferenceRefused) as refused:
+        check_tools(chat)
+
+    assert (refused.value.param, refused.value.openai_code) == (param, "array_above_max_length")
+
+
+def test_all_tools_together_have_a_bound_of_bytes():
+    large = {"name": "f", "description": "x" * 100_000}
+
+    check_tools(body(functions=[large] * 2))
+    with pytest.raises(InferenceRefused, match=r"300[0-9]{3} bytes in all; at most 262144"):
+        check_tools(body(functions=[large] * 3))
+
+
+def test_tools_that_nest_too_deep_are_refused():
+    deep = json.loads('{"a":' * 300 + "{}" + "}" * 300)
+
+    with pytest.raises(InferenceRefused, match="nested too deep"):
+        check_tools(body(functions=[{"name": "f", "parameters": deep}]))
