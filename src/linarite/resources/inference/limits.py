@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from linarite.engines.dialect import DEFAULT_CHAT_TOKENS, DEFAULT_COMPLETION_TOKENS
+from linarite.engines.sampling import DEFAULT_CHAT_TOKENS, DEFAULT_COMPLETION_TOKENS
 from linarite.engines.tokens import Tokens
 from linarite.errors import RateLimited
 from linarite.http.metrics import Metrics
