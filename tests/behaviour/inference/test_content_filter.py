@@ -165,6 +165,9 @@ def test_a_prompt_that_is_filtered_is_refused_in_azures_form(sdk, engine):
                 {"role": "tool", "tool_call_id": "1", "content": "done"},
             ]
         },
+        {"messages": user("Hello"), "chat_template": "sexual!"},
+        {"messages": user("Hello"), "documents": [{"text": "sexual!"}]},
+        {"messages": user("Hello"), "prediction": {"type": "content", "content": "sexual!"}},
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
@@ -216,6 +219,24 @@ def test_completions_are_judged(caller, said, status, reason):
     choice = answer.json()["choices"][0]
     assert (answer.status_code, choice["finish_reason"]) == (status, reason)
     assert choice["text"] == ("fine" if reason == "stop" else "")
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"prompt": "violence=0.9", "messages": []},
+        {"prompt": "violence=0.9", "messages": None},
+        {"prompt": ["Hello", "violence=0.9"]},
+        {"prompt": "Hello", "suffix": "violence=0.9"},
+        {"prompt": "Hello", "messages": user("violence=0.9")},
+        {"prompt": "Hello", "guided_choice": ["yes", "violence=0.9"]},
+    ],
+)
+def test_nothing_beside_a_prompt_keeps_it_from_being_judged(caller, engine, beside):
+    answer = caller.post("/openai/deployments/chat/completions", json=beside)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "content_filter")
+    assert engine.asked()["total"] == 0
 
 
 def test_a_prompt_of_token_ids_cannot_be_judged(caller):

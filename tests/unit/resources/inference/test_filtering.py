@@ -10,6 +10,7 @@ from linarite.engines.client import Engines, Reply
 from linarite.errors import InferenceRefused
 from linarite.http.metrics import Metrics
 from linarite.resources.inference.filtering import ContentFilter, Filtering
+from linarite.resources.inference.service import CHAT
 from linarite.settings import ContentFilterSettings
 
 SAID = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
@@ -27,7 +28,8 @@ def checked(endpoint, folder, *choices, headers=None, body=None):
 
     async def check():
         async with Engines(folder / "no.sock") as engines:
-            filtering = Filtering(ContentFilter(settings, Metrics()), engines, {"messages": []})
+            judge = ContentFilter(settings, Metrics())
+            filtering = Filtering(judge, engines, CHAT, {"messages": []})
             return await filtering.checked(reply)
 
     return asyncio.run(check())
