@@ -377,7 +377,12 @@ def test_what_the_filter_did_is_counted_for_the_operator(caller):
 
 def test_lines_of_batches_are_judged(server, sdk, moderation):
     moderation.steer(every="[[fail 500 x1]]")  # the batch waits until they can be
-    texts = [saying("fine"), user("self-harm/intent!"), saying("violence=0.9")]
+    texts = [
+        saying("fine"),
+        user("self-harm/intent!"),
+        saying("violence=0.9"),
+        user("too long: fail=413"),
+    ]
     lines = [
         {"custom_id": str(number), "method": "POST", "url": "/chat/completions"}
         | {"body": {"model": "chat", "messages": messages}}
@@ -401,11 +406,12 @@ def test_lines_of_batches_are_judged(server, sdk, moderation):
 
     choices = [one["response"]["body"]["choices"][0] for one in told]
     assert [choice["finish_reason"] for choice in choices] == ["stop", "content_filter"]
-    (refused,) = failed
-    assert (refused["custom_id"], refused["response"]["status_code"]) == ("1", 400)
-    assert refused["response"]["body"]["error"]["innererror"]["content_filter_result"][
-        "self_harm"
-    ] == {"filtered": True, "severity": "medium"}
+    answers = {one["custom_id"]: one["response"] for one in failed}
+    assert {name: answer["status_code"] for name, answer in answers.items()} == {"1": 400, "3": 400}
+    refused, unjudgeable = (answers[name]["body"]["error"] for name in ("1", "3"))
+    told = refused["innererror"]["content_filter_result"]["self_harm"]
+    assert told == {"filtered": True, "severity": "medium"}
+    assert unjudgeable["code"] == "content_filter_error"
 
 
 def test_where_the_settings_let_it_what_cannot_be_judged_passes(models, tmp_path):

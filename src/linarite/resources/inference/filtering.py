@@ -22,6 +22,7 @@ from linarite.resources.inference.moderation import (
     SEVERITIES,
     Judgement,
     NoJudgement,
+    TextsRefused,
     judge,
     worst,
 )
@@ -84,10 +85,15 @@ class ContentFilter:
 
         Raises:
             FilterUnavailable: the endpoint does not answer.
+            InferenceRefused: it does not take these texts, so that nobody will ever judge them.
         """
         texts = [text for group in groups for text in group]
         try:
             judged = iter(await judge(engines, self._place, texts, self.settings.seconds))
+        except TextsRefused as reason:
+            log.error("the content filter does not take a text", reason=str(reason))
+            self.metrics.content_filter.labels(subject, "unjudged").inc(len(groups))
+            raise _unjudgeable(subject) from reason
         except NoJudgement as reason:
             log.error("the content filter does not answer", reason=str(reason))
             self.metrics.content_filter.labels(subject, "unjudged").inc(len(groups))
@@ -218,6 +224,15 @@ class Filtering:
 
     async def _judge(self, texts: Sequence[str]) -> list[Results]:
         return await self._filter.check(self._engines, "answer", [[text] for text in texts])
+
+
+def _unjudgeable(subject: str) -> InferenceRefused:
+    return InferenceRefused(
+        f"The content filter of this server cannot judge this {subject}, and nothing passes "
+        "unjudged; it may be too long for it.",
+        param="prompt" if subject == "prompt" else None,
+        code="content_filter_error",
+    )
 
 
 def _prompts(operation: str, body: Mapping[str, Any]) -> list[list[str]]:

@@ -63,6 +63,22 @@ def test_a_choice_without_text_asks_nobody(endpoint, tmp_path):
     assert endpoint.asked()["total"] == 0
 
 
+@pytest.mark.parametrize("when_away", ["refuse", "pass"])
+@pytest.mark.parametrize("subject", ["prompt", "answer"])
+def test_what_the_endpoint_does_not_take_never_passes(endpoint, tmp_path, subject, when_away):
+    settings = ContentFilterSettings(base_url=endpoint.base_url, when_away=when_away)
+
+    async def check():
+        async with Engines(tmp_path / "no.sock") as engines:
+            await ContentFilter(settings, Metrics()).check(engines, subject, [["fail=413"]])
+
+    with pytest.raises(InferenceRefused, match=f"cannot judge this {subject}") as refused:
+        asyncio.run(check())
+
+    assert refused.value.status == 400
+    assert refused.value.openai_code == "content_filter_error"
+
+
 @pytest.mark.parametrize("body", [b"{}", b'{"choices": [{}]}', b'{"choices": 5}'])
 def test_what_is_no_answer_is_none(endpoint, tmp_path, body):
     with pytest.raises(InferenceRefused) as refused:
