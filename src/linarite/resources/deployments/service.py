@@ -301,9 +301,10 @@ class Deployments:
 
     def _deploy_new_models(self) -> None:
         """Deploy the models that came since the start; what went stays until the next one."""
+        models = self.models.everyones()
         with suppress(IntegrityError), self.database.transaction() as tx:  # or another was first
             present = repository.declared(tx)
-            for model in self.models.everyones():
+            for model in models:
                 if model.id not in present:
                     repository.insert(tx, self._new(EVERYONE, model.id, model))
 
