@@ -16,6 +16,9 @@ from pydantic import ValidationError
 
 from linarite.engines.answers import TextPiece
 from linarite.engines.capabilities import (
+    CHAT,
+    COMPLETION,
+    EMBEDDINGS,
     PARAMETERS,
     WITHOUT_EFFECT,
     Capabilities,
@@ -161,7 +164,7 @@ def read_chat(body: Mapping[str, Any], able: Capabilities) -> tuple[list[dict[st
     Raises:
         InferenceRefused: a parameter is wrong or not within this engine's capabilities.
     """
-    _refuse_what_it_cannot(body, able, _CHAT_KEYS)
+    _refuse_what_it_cannot(body, able, CHAT, _CHAT_KEYS)
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise refusal("'messages' must be a list of at least one message.", "messages")
@@ -188,7 +191,7 @@ def read_completion(
     Raises:
         InferenceRefused: a parameter is wrong or not within this engine's capabilities.
     """
-    _refuse_what_it_cannot(body, able, _COMPLETION_KEYS)
+    _refuse_what_it_cannot(body, able, COMPLETION, _COMPLETION_KEYS)
     prompts = _texts_or_tokens(body.get("prompt"), "prompt")
     wanted = _wanted(body, able, "max_tokens", logprobs=body.get("logprobs") is not None)
     best_of = _whole(body, "best_of", wanted.count, wanted.count, able.most_answers)
@@ -210,7 +213,7 @@ def read_embedding(
     Raises:
         InferenceRefused: a parameter is wrong or not within this engine's capabilities.
     """
-    _refuse_what_it_cannot(body, able, _EMBEDDING_KEYS)
+    _refuse_what_it_cannot(body, able, EMBEDDINGS, _EMBEDDING_KEYS)
     wanted = body.get("dimensions")
     if wanted is not None and wanted != dimensions:
         lacking = unable("dimensions", "dimensions", able, f" of {wanted!r}")
@@ -389,13 +392,16 @@ def error_body(error: InferenceRefused) -> dict[str, Any]:
     )
 
 
-def _refuse_what_it_cannot(body: Mapping[str, Any], able: Capabilities, known: set[str]) -> None:
-    lacking = first_unable(body, able)
+def _refuse_what_it_cannot(
+    body: Mapping[str, Any], able: Capabilities, operation: str, keys: set[str]
+) -> None:
+    """Refuse what the engine cannot, and what is neither in the table nor among `keys`."""
+    lacking = first_unable(body, operation, able)
     if lacking is not None:
         raise unsupported(lacking)
-    named = {param for param, _, _ in PARAMETERS}
+    known = keys | {one.name for one in PARAMETERS if operation in one.operations}
     for param, value in body.items():
-        if value is not None and param not in known and param not in named:
+        if value is not None and param not in known:
             raise refusal(f"Unrecognized request argument supplied: {param}", param)
 
 

@@ -95,6 +95,9 @@ def test_a_speakers_name_is_handed_on():
         ({"response_format": {"type": "xml"}}, "response_format"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"wisdom": 5}, "wisdom"),
+        ({"echo": True}, "echo"),
+        ({"suffix": "b"}, "suffix"),
+        ({"dimensions": 5}, "dimensions"),
         ({"verbosity": "low"}, "verbosity"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"stream": True, "stream_options": {"chunks": 5}}, "stream_options.chunks"),
@@ -210,6 +213,10 @@ def test_the_best_of_several_answers_is_chosen_by_their_logprobs():
         ({"echo": True, "logprobs": 0}, "logprobs"),
         ({"suffix": "b"}, "suffix"),
         ({"metadata": {"a": "b"}}, "metadata"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"tools": [TOOL]}, "tools"),
+        ({"functions": [TOOL["function"]], "function_call": "auto"}, "functions"),
+        ({"dimensions": 5}, "dimensions"),
     ],
 )
 def test_what_a_completion_cannot_is_named(change, param):
@@ -217,6 +224,23 @@ def test_what_a_completion_cannot_is_named(change, param):
         dialect.read_completion({"prompt": "a", **change}, EMBEDDED_CHAT)
 
     assert refused.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("read", "body", "able"),
+    [
+        (dialect.read_chat, {"messages": HELLO, "echo": True, "logprobs": True}, EMBEDDED_CHAT),
+        (dialect.read_completion, {"prompt": "a", "reasoning_effort": "high"}, EMBEDDED_CHAT),
+        (dialect.read_embedding, {"input": "a", "logprobs": True}, EMBEDDED_EMBEDDING),
+    ],
+)
+def test_a_parameter_of_another_operation_is_unknown(read, body, able):
+    param = list(body)[1]
+
+    with pytest.raises(InferenceRefused) as refused:
+        read(body, able)
+
+    assert refused.value.message == f"Unrecognized request argument supplied: {param}"
 
 
 def test_vectors_of_another_length_than_the_models_are_refused():
