@@ -321,8 +321,8 @@ def chat_opening(index: int, calling: Calling | None) -> dict[str, Any]:
 def chat_pieces(piece: TextPiece, texts: TokenTexts | None, offset: int) -> list[dict[str, Any]]:
     """The choices of a stream's chunks that tell what is new of a chat's answer."""
     spoken = texts.of_chat(piece.spoken) if texts is not None and piece.spoken else None
-    has_news = piece.text or spoken
-    said = [chat_piece(piece.index, {"content": piece.text}, spoken)] if has_news else []
+    fresh = {"content": piece.text} if piece.text else {}
+    said = [chat_piece(piece.index, fresh, spoken)] if fresh or spoken else []
     said += [chat_piece(piece.index, _call_delta(call)) for call in piece.calls]
     return [*said, chat_piece(piece.index, {}, None, piece.reason)] if piece.reason else said
 
@@ -465,7 +465,7 @@ def _calling(body: Mapping[str, Any]) -> Calling | None:
 
 def refused_tools(calling: Calling, refused: Refused) -> InferenceRefused:
     """The refusal of tools whose calls the engine cannot hold an answer to."""
-    param = "functions" if calling.is_legacy else "tools"
+    param = _param_of_tools(calling)
     if not refused.context:
         return refusal(f"Invalid value for '{param}': {refused.why}", param)
     at, *context = refused.context
@@ -484,7 +484,17 @@ def refused_structure(wanted: Wanted, refused: Refused) -> InferenceRefused:
         return refused_schema(form, refused)
     if form is not None and refused.context[:1] == (CONTENT,):
         return refused_schema(form, Refused(refused.why, refused.context[1:]))
-    return refused_tools(calling or Calling(), refused)
+    calling = calling or Calling()
+    if form is not None and not refused.context:  # it may be the one, the other or both together
+        param = _param_of_tools(calling)
+        return refusal(
+            f"Invalid value for '{param}' together with 'response_format': {refused.why}", param
+        )
+    return refused_tools(calling, refused)
+
+
+def _param_of_tools(calling: Calling) -> str:
+    return "functions" if calling.is_legacy else "tools"
 
 
 def refused_schema(form: Form, refused: Refused) -> InferenceRefused:

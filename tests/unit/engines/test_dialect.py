@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models
 
 from linarite.engines import dialect
+from linarite.engines.answers import TextPiece
 from linarite.engines.capabilities import EMBEDDED_CHAT, EMBEDDED_EMBEDDING
+from linarite.engines.logprobs import TokenTexts
 from linarite.engines.sampling import Sampling, Structure
-from linarite.engines.tool_calls import Calling
+from linarite.engines.structures import Refused
+from linarite.engines.tool_calls import Calling, CallPiece
 from linarite.errors import InferenceRefused
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -184,6 +188,37 @@ def test_calls_and_answers_are_read_as_templates_take_them():
         },
         {"role": "tool", "content": "no", "name": "sun"},
     ]
+
+
+def test_a_stream_that_only_calls_has_no_content_with_logprobs_either():
+    texts = TokenTexts(Tokenizer(models.WordLevel({"sun": 0}, "sun")), [b"sun"])
+    call = CallPiece(0, "", "call_1", "sun")
+    pieces = [TextPiece(0, "", spoken=[(0, -0.5)], calls=[call]), TextPiece(0, "", "tool_calls")]
+
+    choices = [dialect.chat_opening(0, Calling([TOOL], is_forced=True))]
+    choices += [choice for piece in pieces for choice in dialect.chat_pieces(piece, texts, 0)]
+
+    assert [choice["delta"].get("content") for choice in choices] == [None] * len(choices)
+    assert [choice["logprobs"] is not None for choice in choices] == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("tools", "param"),
+    [({"tools": [TOOL]}, "tools"), ({"functions": [TOOL["function"]]}, "functions")],
+)
+def test_what_fails_without_a_place_blames_both_the_tools_and_the_form(tools, param):
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "integer"}}}
+    body = {"messages": HELLO, "response_format": form, **tools}
+    _, wanted = dialect.read_chat(body, EMBEDDED_CHAT)
+
+    together = dialect.refused_structure(wanted, Refused("it is too large."))
+    by_place = dialect.refused_structure(wanted, Refused("it is odd.", ("content", "items")))
+
+    assert (together.message, together.param) == (
+        f"Invalid value for '{param}' together with 'response_format': it is too large.",
+        param,
+    )
+    assert by_place.param == "response_format"
 
 
 @pytest.mark.parametrize(
