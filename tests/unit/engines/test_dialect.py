@@ -56,6 +56,16 @@ def test_an_answer_goes_back_as_it_came_and_a_refusal_is_what_was_said():
     assert messages[1] == {"role": "assistant", "content": "No."}
 
 
+def test_a_refusal_may_be_a_part_of_what_was_said():
+    parts = [{"type": "text", "text": "Hm. "}, {"type": "refusal", "refusal": "No."}]
+
+    messages, _ = dialect.read_chat(
+        {"messages": [*HELLO, {"role": "assistant", "content": parts}]}, EMBEDDED_CHAT
+    )
+
+    assert messages[1] == {"role": "assistant", "content": "Hm. No."}
+
+
 def test_a_speakers_name_is_handed_on():
     messages, _ = dialect.read_chat({"messages": [{**HELLO[0], "name": "Ada"}]}, EMBEDDED_CHAT)
 
