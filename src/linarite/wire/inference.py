@@ -125,7 +125,9 @@ class ChatMessage(Incoming):
 
 
 class JsonSchemaFormat(Incoming):
-    """A schema that an answer is to fit."""
+    """A schema that an answer is to fit; a key that is not known would promise something."""
+
+    model_config = ConfigDict(extra="forbid")
 
     name: Annotated[
         str, Field(min_length=1, max_length=MAX_SCHEMA_NAME, pattern=r"^[a-zA-Z0-9_-]+$")
@@ -136,7 +138,9 @@ class JsonSchemaFormat(Incoming):
 
 
 class ResponseFormat(Incoming):
-    """The form that an answer is to have."""
+    """The form that an answer is to have, whose unknown keys are refused as well."""
+
+    model_config = ConfigDict(extra="forbid")
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: Annotated[JsonSchemaFormat | None, Field(validate_default=True)] = None
