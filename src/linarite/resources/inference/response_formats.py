@@ -74,8 +74,8 @@ def check_response_format(request: ChatCompletionRequest) -> None:
 
 
 def _mentions_json(messages: Sequence[ChatMessage]) -> bool:
-    said = (part.text for message in messages for part in message.content or ())
-    return any("json" in text.lower() for text in said)
+    parts = [part for message in messages for part in message.content or ()]
+    return any("json" in (part.text or part.refusal or "").lower() for part in parts)
 
 
 def size_of(value: Any) -> int | None:

@@ -38,11 +38,12 @@ EMBEDDINGS = "/embeddings"
 MOST_DEPTH = 254
 """Arrays and objects within each other, in a body; no more are written as JSON."""
 
-_REQUESTS: Mapping[str, type[Incoming]] = {
+REQUESTS: Mapping[str, type[Incoming]] = {
     CHAT: ChatCompletionRequest,
     COMPLETIONS: CompletionRequest,
     EMBEDDINGS: EmbeddingRequest,
 }
+"""What the body of each operation declares."""
 _NEEDS: Mapping[str, tuple[str, str]] = {
     CHAT: ("chat", "chatCompletion"),
     COMPLETIONS: ("completion", "completion"),
@@ -102,7 +103,7 @@ class Inference:
         _check_operation(operation, target.model, able)
         try:
             check_metadata(body.get("metadata"))
-            request = _REQUESTS[operation].model_validate(body)
+            request = REQUESTS[operation].model_validate(body)
         except InvalidPayload as refusal:
             raise as_inference(refusal) from None
         except ValidationError as error:
@@ -255,7 +256,7 @@ def _check_operation(operation: str, model: ModelRecord, able: Capabilities) -> 
 
 
 def _check_parameters(operation: str, body: Mapping[str, Any], able: Capabilities) -> None:
-    lacking = first_unable(body, able)
+    lacking = first_unable(body, _NEEDS[operation][0], able)
     if lacking is not None:
         raise InferenceRefused(lacking.text, param=lacking.param, code="unsupported_parameter")
     if body.get("store") and operation != CHAT:

@@ -5,6 +5,9 @@ from typing import Any
 
 from linarite.wire.stored_completions import InputMessage
 
+_SAID = ("text", "refusal")
+"""Types of parts that are text, each under the type's name."""
+
 
 def input_message(message_id: str, given: Mapping[str, Any]) -> InputMessage:
     """The message `given`; the contract's content is a string, so parts stand beside it."""
@@ -24,5 +27,6 @@ def input_message(message_id: str, given: Mapping[str, Any]) -> InputMessage:
 def flattened(parts: Sequence[Mapping[str, Any]]) -> str:
     """The text of all parts, one after the other; what is no text is named in brackets."""
     return "\n".join(
-        part["text"] if part.get("type") == "text" else f"[{part.get('type')}]" for part in parts
+        part[part["type"]] if part.get("type") in _SAID else f"[{part.get('type')}]"
+        for part in parts
     )

@@ -156,5 +156,6 @@ def test_what_is_no_answer_cannot_be_stored(said):
 
 def test_parts_that_are_no_text_are_named():
     parts = [{"type": "text", "text": "This:"}, {"type": "image_url", "image_url": {}}]
+    parts += [{"type": "refusal", "refusal": "No."}]
 
-    assert flattened(parts) == "This:\n[image_url]"
+    assert flattened(parts) == "This:\n[image_url]\nNo."
