@@ -130,6 +130,53 @@ def test_who_gives_up_before_it_is_committed_is_not_stored(database):
     assert stored_in(database) == (["stays"], 1)
 
 
+def test_who_gives_up_in_the_queue_is_not_stored(database):
+    async def work(writer):
+        with database.transaction() as tx:
+            if not database.is_sqlite:
+                tx.execute(sa.text("LOCK TABLE stored_completion_usage IN EXCLUSIVE MODE"))
+            at_work = writer.submit("me", new("at work"))
+            waiting = [writer.submit("me", new(f"{n}")) for n in range(120)]
+            waiting[7].cancel()
+            for one in waiting[10:]:
+                one.cancel()
+        await asyncio.gather(at_work, *waiting[:7], *waiting[8:10])
+
+    run(database, work)
+
+    assert stored_in(database) == (["9", "8", "6", "5", "4", "3", "2", "1", "0", "at work"], 10)
+
+
+def test_a_long_queue_does_not_hold_up_the_loop(sqlite):
+    async def work(writer):
+        with sqlite.transaction():
+            futures = [writer.submit("me", new(f"{n}")) for n in range(2_000)]
+        await futures[150]
+        assert not futures[-1].done()
+        await futures[-1]
+
+    run(sqlite, work)
+
+    assert stored_in(sqlite)[1] == 2_000
+
+
+def test_what_nobody_foresaw_and_what_comes_too_late_fails_in_its_future(database):
+    strange = NewCompletion("strange", "model", "deployment", 5, {"a": object()}, b"{}", b"[]")
+
+    async def work(writer):
+        with pytest.raises(NotStored):
+            await writer.submit("me", strange)
+        await writer.submit("me", new("in time"))
+        await writer.close()
+        late = writer.submit("me", new("late"))
+        with pytest.raises(NotStored, match="stops"):
+            await late
+
+    run(database, work)
+
+    assert stored_in(database) == (["in time"], 1)
+
+
 def test_the_log_of_sqlite_stays_small_however_many_are_stored(sqlite):
     async def work(writer):
         for number in range(700):
