@@ -118,6 +118,32 @@ def test_what_is_no_example_is_left_out_and_told_by_its_reason(caller, server):
     )
 
 
+def test_a_call_of_any_depth_spoils_no_export(caller, server):
+    deep = '{"a":' + "[" * 5_000 + "]" * 5_000 + "}"
+    call = {**CALL, "function": {"name": "f", "arguments": deep}}
+    put(server.built, caller.resource, made({"tool_calls": [call]}), made("kept"))
+
+    file, lines = export(server, caller.http)
+
+    assert lines == [turns("A question", "kept")]
+    assert "Left out: 1 invalid." in file["status_details"]
+    assert "it is nested too deeply." in file["status_details"]
+
+
+@pytest.mark.parametrize("kind", ["chats", "preferences"])
+def test_tools_are_learned_as_the_model_saw_them(caller, server, kind):
+    properties = {name: {"type": "string"} for name in ("street", "city", "number")}
+    schema = {"type": "object", "properties": properties}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    put(server.built, caller.resource, *(made(one, tools=[tool], model=one) for one in "ab"))
+    pair = {"preferred": {"model": "a"}, "non_preferred": {"model": "b"}}
+
+    _, [line] = export(server, caller.http, **({"model": "a"} if kind == "chats" else pair))
+
+    [shown] = (line if kind == "chats" else line["input"])["tools"]
+    assert list(shown["function"]["parameters"]["properties"]) == list(properties)
+
+
 def test_an_export_is_filtered_ordered_and_limited_as_a_list_is(caller, server):
     put(
         server.built,
