@@ -44,6 +44,8 @@ _INSERT = (
     "metadata, completion, messages) VALUES "
 )
 _ONE_ROW = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_MOST_ROWS = 1_000
+"""Of one statement, which may have 32,766 values on SQLite and 65,535 on PostgreSQL."""
 _INSERTED = " RETURNING resource, id, seq"
 _INSERT_LABEL = (
     "INSERT INTO stored_completion_labels (mark, created, completion) VALUES (%s, %s, %s)"
@@ -128,10 +130,13 @@ def add(tx: Transaction, rows: Sequence[NewRow]) -> None:
     Raises:
         sqlalchemy.exc.IntegrityError: a resource has one of that id.
     """
-    statement = _INSERT + ", ".join([_ONE_ROW] * len(rows)) + _INSERTED
-    values = itertools.chain.from_iterable(row.values() for row in rows)
-    inserted = _returned(tx, statement, tuple(values))
-    seqs = {(resource, name): seq for resource, name, seq in inserted}
+    seqs: dict[tuple[str, str], int] = {}
+    for start in range(0, len(rows), _MOST_ROWS):
+        some = rows[start : start + _MOST_ROWS]
+        statement = _INSERT + ", ".join([_ONE_ROW] * len(some)) + _INSERTED
+        values = itertools.chain.from_iterable(row.values() for row in some)
+        inserted = _returned(tx, statement, tuple(values))
+        seqs |= {(resource, name): seq for resource, name, seq in inserted}
     marks: Counter[bytes] = Counter()
     labels: list[Label] = []
     for row in rows:

@@ -70,6 +70,14 @@ def test_all_that_is_submitted_at_once_is_committed_when_its_future_is_done(data
     assert total == 150
 
 
+def test_thousands_are_stored_in_one_transaction(database):
+    stored = StoredCompletions(database, SystemClock(), StoredCompletionSettings())
+    with database.transaction() as tx:
+        stored.add(tx, "me", [new(f"{n}") for n in range(7_300)])
+
+    assert stored_in(database)[1] == 7_300
+
+
 def test_one_that_clashes_fails_alone(database):
     async def work(writer):
         futures = [writer.submit("me", new(name)) for name in ("a", "b", "c", "b", "d")]
