@@ -284,6 +284,38 @@ def test_a_pair_of_which_one_was_deleted_meanwhile_is_told(caller, server):
     assert "Pairs left out: 1 deleted." in file["status_details"]
 
 
+def test_the_place_of_what_was_deleted_is_nobody_elses(caller, server):
+    """Between the steps that find the pairs and the one that reads them, the newest goes."""
+    put(server.built, caller.resource, made("a", model="a"))
+    newest = made("b", model="b")
+    put(server.built, caller.resource, newest)
+    file_id = start(caller.http, preferred={"model": "a"}, non_preferred={"model": "b"})
+
+    class Replacing(TickTicket):
+        steps = 0
+
+        def check(self):
+            self.steps += 1
+            if self.steps == 3:
+                caller.sdk.chat.completions.delete(newest.id)
+                put(server.built, "stranger", made("theirs"))
+
+    server.built.parts[Exports].perform(file_id, Replacing())
+
+    assert "Pairs left out: 1 deleted." in read(caller.http, file_id)[0]["status_details"]
+
+
+def test_what_came_later_is_not_exported_in_the_place_of_what_was_deleted(caller, server):
+    put(server.built, caller.resource, made("before"), newest := made("newest"))
+    file_id = start(caller.http)
+    caller.sdk.chat.completions.delete(newest.id)
+    put(server.built, caller.resource, made("after"))
+
+    perform(server, file_id)
+
+    assert read(caller.http, file_id)[1] == [turns("A question", "before")]
+
+
 def test_an_export_of_nothing_is_an_error_that_says_so(caller, server):
     put(server.built, caller.resource, made("cut", finish="length"))
 

@@ -237,7 +237,7 @@ def walk(
     place = None if after is None else (after.created, after.seq)
     if marks:
         seqs = _bearing(connection, marks, wanted, place, newest)[:limit]
-        found = at(connection, seqs)
+        found = at(connection, resource, seqs)
         return [found[seq] for seq in seqs]
     query = sa.select(*_COLUMNS, stored_completions.c.messages)
     query = query.where(
@@ -247,15 +247,19 @@ def walk(
     return [_whole(row) for row in rows][:limit]
 
 
-def at(connection: sa.Connection, seqs: Sequence[int]) -> dict[int, Whole]:
-    """The completions that are at these places."""
-    query = sa.select(*_COLUMNS, stored_completions.c.messages)
-    query = query.where(stored_completions.c.seq.in_(seqs))
-    return {row["seq"]: _whole(row) for row in connection.execute(query).mappings()}
+def at(connection: sa.Connection, resource: str, seqs: Sequence[int]) -> dict[int, Whole]:
+    """The completions of a resource that are at these places."""
+    query = _AT.add_columns(stored_completions.c.messages)
+    rows = connection.execute(query, {"resource": resource, "seqs": seqs}).mappings()
+    return {row["seq"]: _whole(row) for row in rows}
 
 
 def last_seq(connection: sa.Connection) -> int:
-    """The place of what was stored last, by anybody."""
+    """The place of what was stored last, by anybody.
+
+    On PostgreSQL places are given before the commit: what is being stored at this moment may be at
+    an earlier place and come in sight later.
+    """
     return connection.execute(sa.select(sa.func.max(stored_completions.c.seq))).scalar() or 0
 
 
