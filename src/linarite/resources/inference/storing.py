@@ -51,7 +51,7 @@ class Storing:
     asked: Mapping[str, Any]
     request_id: str
 
-    async def keep(self, answer: Mapping[str, Any]) -> bool:
+    async def keep(self, answer: Mapping[str, Any] | StreamedAnswer) -> bool:
         """Store a whole answer; whether it is committed.
 
         It is stored, too, where the caller goes away meanwhile.
@@ -64,7 +64,7 @@ class Storing:
             storing.cancel()  # in vain where it is done; else it will not be committed
         return not storing.cancelled() and storing.exception() is None
 
-    def _submit(self, answer: Mapping[str, Any]) -> "asyncio.Future[None] | None":
+    def _submit(self, answer: Mapping[str, Any] | StreamedAnswer) -> "asyncio.Future[None] | None":
         """Have a whole answer stored, and the outcome told; None where it cannot be."""
         try:
             new = completion_of(
@@ -124,14 +124,14 @@ class Storing:
         except (asyncio.CancelledError, GeneratorExit):
             # Many callers leave once they have the last word, and do not wait for the end.
             if not is_kept and seen.has_all(self.asked.get("n") or 1):
-                self._submit(seen.answer.whole())
+                self._submit(seen.answer)
             raise
 
     async def _keep_seen(self, seen: "_Seen") -> None:
         if seen.is_strange:
             self._has_failed("its stream has an event that nobody understands")
         elif not seen.is_broken:
-            await self.keep(seen.answer.whole())
+            await self.keep(seen.answer)
 
 
 class _Seen:

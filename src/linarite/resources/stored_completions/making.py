@@ -26,6 +26,8 @@ from linarite.wire.stored_completions import (
 )
 
 _NUMBERS = ("top_p", "temperature", "presence_penalty", "frequency_penalty")
+_FUNCTION = "function"
+"""The one type of tools and calls that the contract knows."""
 
 
 class NotStorable(Exception):
@@ -34,7 +36,7 @@ class NotStorable(Exception):
 
 def completion_of(
     asked: Mapping[str, Any],
-    answer: Mapping[str, Any],
+    answer: "Mapping[str, Any] | StreamedAnswer",
     *,
     model: str,
     deployment: str,
@@ -44,7 +46,7 @@ def completion_of(
 
     Args:
         asked: the request, which was found valid.
-        answer: the whole answer.
+        answer: the whole answer, or the one that a stream came to.
         model: id of the model that answered.
         deployment: the name that was asked.
         request_id: of the HTTP request.
@@ -53,19 +55,14 @@ def completion_of(
         NotStorable: the answer lacks what a stored completion must have.
     """
     try:
-        made = _stored(asked, answer, model, request_id)
+        whole = answer.whole() if isinstance(answer, StreamedAnswer) else answer
+        made = _stored(asked, whole, model, request_id)
+        # unset: numbers that nobody gave
+        completion = made.model_dump(mode="json", exclude={"metadata"}, exclude_unset=True)
+        as_json = orjson.dumps(completion), orjson.dumps(asked["messages"])
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         raise NotStorable(str(error)) from error
-    return NewCompletion(
-        made.id,
-        model,
-        deployment,
-        made.created,
-        made.metadata,
-        # unset: what a kind of tool does not have, and numbers that nobody gave
-        orjson.dumps(made.model_dump(mode="json", exclude={"metadata"}, exclude_unset=True)),
-        orjson.dumps(asked["messages"]),
-    )
+    return NewCompletion(made.id, model, deployment, made.created, made.metadata, *as_json)
 
 
 def _stored(
@@ -105,11 +102,9 @@ def _usage(said: Mapping[str, Any] | None) -> Usage | None:
 
 
 def _tool(given: Mapping[str, Any]) -> Tool:
-    if given["type"] == "custom":
-        return Tool(type="custom", custom=given["custom"])
     function = given["function"]
     return Tool(
-        type=given["type"],
+        type=_FUNCTION,
         function=FunctionDefinition(
             name=function["name"],
             description=function.get("description"),
@@ -136,12 +131,11 @@ def _choice(said: Mapping[str, Any]) -> Choice:
 
 
 def _tool_call(said: Mapping[str, Any]) -> ToolCall:
-    if said["type"] == "custom":
-        custom = {name: said["custom"][name] for name in ("name", "input")}
-        return ToolCall(id=said["id"], type="custom", custom=custom)
+    if said["type"] != _FUNCTION:
+        raise NotStorable(f"a call is of the type {said['type']!r}")
     function = said["function"]
     called = FunctionCallFunction(name=function["name"], arguments=function["arguments"])
-    return ToolCall(id=said["id"], type=said["type"], function=called)
+    return ToolCall(id=said["id"], type=_FUNCTION, function=called)
 
 
 def _logprobs(said: Mapping[str, Any] | None) -> dict[str, list[Logprob] | None] | None:
@@ -226,22 +220,20 @@ class StreamedAnswer:
 
 
 def _add_call(calls: dict[int, dict[str, Any]], said: Mapping[str, Any]) -> None:
-    new: dict[str, Any] = {"type": "function", "name": None, "text": []}
+    new: dict[str, Any] = {"id": None, "type": _FUNCTION, "name": None, "arguments": []}
     # where a server numbers none, each piece is a whole call
     index = len(calls) if said.get("index") is None else said["index"]
     call = calls.setdefault(index, new)
     for name in ("id", "type"):
         if said.get(name):
             call[name] = said[name]
-    for called, text in (("function", "arguments"), ("custom", "input")):
-        given = said.get(called) or {}
-        if given.get("name"):
-            call["name"] = given["name"]
-        if given.get(text):
-            call["text"].append(given[text])
+    function = said.get("function") or {}
+    if function.get("name"):
+        call["name"] = function["name"]
+    if function.get("arguments"):
+        call["arguments"].append(function["arguments"])
 
 
 def _whole_call(call: Mapping[str, Any]) -> dict[str, Any]:
-    text = "input" if call["type"] == "custom" else "arguments"
-    said = {"name": call["name"], text: "".join(call["text"])}
-    return {"id": call["id"], "type": call["type"], call["type"]: said}
+    function = {"name": call["name"], "arguments": "".join(call["arguments"])}
+    return {"id": call["id"], "type": call["type"], "function": function}
