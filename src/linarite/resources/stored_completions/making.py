@@ -5,12 +5,13 @@ cannot be stored, and is told by `NotStorable`.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 from pydantic import ValidationError
 
+from linarite.resources.stored_completions.messages import FUNCTION, tool_calls
 from linarite.resources.stored_completions.records import NewCompletion
 from linarite.wire.shapes import INT64_MAX
 from linarite.wire.stored_completions import (
@@ -26,8 +27,6 @@ from linarite.wire.stored_completions import (
 )
 
 _NUMBERS = ("top_p", "temperature", "presence_penalty", "frequency_penalty")
-_FUNCTION = "function"
-"""The one type of tools and calls that the contract knows."""
 
 
 class NotStorable(Exception):
@@ -68,14 +67,13 @@ def completion_of(
 def _stored(
     asked: Mapping[str, Any], answer: Mapping[str, Any], model: str, request_id: str
 ) -> StoredCompletion:
-    given, seed = asked.get("tool_choice"), asked.get("seed")
-    is_text = given is None or isinstance(given, str)
+    choice, seed = _tool_choice(asked), asked.get("seed")
     return StoredCompletion(
         id=answer["id"],
         model=model,
         created=answer["created"],
         request_id=request_id,
-        tool_choice=given if is_text else orjson.dumps(given).decode(),
+        tool_choice=orjson.dumps(choice).decode() if isinstance(choice, dict) else choice,
         usage=_usage(answer.get("usage")),
         # as the service does: a number of the record, by which nobody has sampled
         seed=random.randint(-INT64_MAX - 1, INT64_MAX) if seed is None else seed,
@@ -83,8 +81,8 @@ def _stored(
         input_user=asked.get("user"),
         service_tier=answer.get("service_tier") or asked.get("service_tier"),
         metadata=asked.get("metadata") or {},
-        tools=[_tool(tool) for tool in asked.get("tools") or ()] or None,
-        choices=[_choice(choice) for choice in answer["choices"]],
+        tools=[_tool(function) for function in _functions(asked)] or None,
+        choices=[_choice(choice, answer["id"]) for choice in answer["choices"]],
         **{name: asked[name] for name in _NUMBERS if asked.get(name) is not None},
     )
 
@@ -101,10 +99,24 @@ def _usage(said: Mapping[str, Any] | None) -> Usage | None:
     )
 
 
-def _tool(given: Mapping[str, Any]) -> Tool:
-    function = given["function"]
+def _functions(asked: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """What the model was offered, whether as tools or in the older way as functions."""
+    if asked.get("tools"):
+        return (tool["function"] for tool in asked["tools"])
+    return asked.get("functions") or ()
+
+
+def _tool_choice(asked: Mapping[str, Any]) -> Any:
+    """The choice among tools, in whose words one among functions is told too."""
+    older = asked.get("function_call")
+    if isinstance(older, dict):
+        return {"type": FUNCTION, "function": older}
+    return older or asked.get("tool_choice")
+
+
+def _tool(function: Mapping[str, Any]) -> Tool:
     return Tool(
-        type=_FUNCTION,
+        type=FUNCTION,
         function=FunctionDefinition(
             name=function["name"],
             description=function.get("description"),
@@ -114,9 +126,9 @@ def _tool(given: Mapping[str, Any]) -> Tool:
     )
 
 
-def _choice(said: Mapping[str, Any]) -> Choice:
+def _choice(said: Mapping[str, Any], answer_id: str) -> Choice:
     message = said["message"]
-    calls = [_tool_call(call) for call in message.get("tool_calls") or ()]
+    calls = [_tool_call(call) for call in tool_calls(message, answer_id) or ()]
     return Choice(
         index=said["index"],
         message=ChoiceMessage(
@@ -131,11 +143,11 @@ def _choice(said: Mapping[str, Any]) -> Choice:
 
 
 def _tool_call(said: Mapping[str, Any]) -> ToolCall:
-    if said["type"] != _FUNCTION:
+    if said["type"] != FUNCTION:
         raise NotStorable(f"a call is of the type {said['type']!r}")
     function = said["function"]
     called = FunctionCallFunction(name=function["name"], arguments=function["arguments"])
-    return ToolCall(id=said["id"], type=_FUNCTION, function=called)
+    return ToolCall(id=said["id"], type=FUNCTION, function=called)
 
 
 def _logprobs(said: Mapping[str, Any] | None) -> dict[str, list[Logprob] | None] | None:
@@ -186,7 +198,15 @@ class StreamedAnswer:
     def _add_choice(self, said: Mapping[str, Any]) -> None:
         index = said["index"]
         choice = self._choices.setdefault(
-            index, {"role": "assistant", "content": [], "refusal": [], "calls": {}, "logprobs": {}}
+            index,
+            {
+                "role": "assistant",
+                "content": [],
+                "refusal": [],
+                "calls": {},
+                "older_calls": {},
+                "logprobs": {},
+            },
         )
         delta = said.get("delta") or {}
         choice["role"] = delta.get("role") or choice["role"]
@@ -198,18 +218,22 @@ class StreamedAnswer:
                 choice["logprobs"].setdefault(name, []).extend(tokens)
         for call in delta.get("tool_calls") or ():
             _add_call(choice["calls"], call)
+        if older := delta.get("function_call"):
+            _add_call(choice["older_calls"], {"index": 0, FUNCTION: older})
         if said.get("finish_reason") is not None:
             choice["finish_reason"] = said["finish_reason"]
 
     def _whole_choice(self, index: int) -> dict[str, Any]:
         choice = self._choices[index]
         calls = [_whole_call(call) for _, call in sorted(choice["calls"].items())]
+        older = choice["older_calls"].get(0)
         text, refusal = "".join(choice["content"]), "".join(choice["refusal"])
         message = {
             "role": choice["role"],
-            "content": text or (None if calls or refusal else ""),
+            "content": text or (None if calls or older or refusal else ""),
             "refusal": refusal or None,
             "tool_calls": calls or None,
+            "function_call": older and _whole_call(older)[FUNCTION],
         }
         return {
             "index": index,
@@ -220,7 +244,7 @@ class StreamedAnswer:
 
 
 def _add_call(calls: dict[int, dict[str, Any]], said: Mapping[str, Any]) -> None:
-    new: dict[str, Any] = {"id": None, "type": _FUNCTION, "name": None, "arguments": []}
+    new: dict[str, Any] = {"id": None, "type": FUNCTION, "name": None, "arguments": []}
     # where a server numbers none, each piece is a whole call
     index = len(calls) if said.get("index") is None else said["index"]
     call = calls.setdefault(index, new)

@@ -70,6 +70,39 @@ def test_a_choice_of_tools_is_text(given):
     assert kept == given or json.loads(kept) == given
 
 
+OLDER_CALL = {"name": "f", "arguments": '{"a":1}'}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        answer(content=None, function_call=OLDER_CALL),
+        streamed(
+            {"delta": {"role": "assistant", "content": ""}},
+            {"delta": {"function_call": {"name": "f", "arguments": ""}}},
+            {"delta": {"function_call": {"arguments": '{"a"'}}},
+            {"delta": {"function_call": {"arguments": ":1}"}}},
+            {"delta": {}, "finish_reason": "function_call"},
+        ),
+    ],
+    ids=["whole", "streamed"],
+)
+def test_older_functions_and_their_calls_are_stored_as_tools_and_theirs(said):
+    function = {"name": "f", "parameters": {"type": "object"}}
+    asked = ASKED | {"functions": [function], "function_call": {"name": "f"}}
+
+    kept = stored(asked, said)
+
+    assert kept["tools"] == [
+        {"type": "function", "function": function | {"description": None, "strict": None}}
+    ]
+    assert json.loads(kept["tool_choice"]) == {"type": "function", "function": {"name": "f"}}
+    message = kept["choices"][0]["message"]
+    assert message["content"] is None
+    assert message["tool_calls"] == [CALL | {"id": "call_chatcmpl-1"}]
+    assert stored(ASKED | {"function_call": "none"}, said)["tool_choice"] == "none"
+
+
 def test_the_pieces_of_a_stream_make_the_answer_that_would_have_come_whole():
     whole = streamed(
         {"delta": {"role": "assistant", "content": "H"}, "logprobs": {"content": [TOKEN]}},
