@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import structlog
 
+from linarite.engines.dialect import SEED_OF_NONE
 from linarite.http.metrics import Metrics
 from linarite.resources.deployments.records import Target
 from linarite.resources.stored_completions.making import (
@@ -19,6 +20,7 @@ from linarite.resources.stored_completions.making import (
     StreamedAnswer,
     completion_of,
 )
+from linarite.resources.stored_completions.records import NewCompletion
 from linarite.resources.stored_completions.writing import GroupWriter, NotStored
 
 STORED = "x-linarite-stored"
@@ -29,6 +31,23 @@ _DATA = b"data:"
 _DONE = b"[DONE]"
 
 _log = structlog.get_logger("linarite.stored_completions")
+
+
+def to_store(
+    target: Target,
+    asked: Mapping[str, Any],
+    answer: Mapping[str, Any] | StreamedAnswer,
+    request_id: str,
+) -> NewCompletion:
+    """What is to be stored of a chat with `target`; raises NotStorable."""
+    return completion_of(
+        asked,
+        answer,
+        model=target.model.id,
+        deployment=target.deployment.id,
+        request_id=request_id,
+        default_seed=SEED_OF_NONE if target.deployment.deterministic else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -67,13 +86,7 @@ class Storing:
     def _submit(self, answer: Mapping[str, Any] | StreamedAnswer) -> "asyncio.Future[None] | None":
         """Have a whole answer stored, and the outcome told; None where it cannot be."""
         try:
-            new = completion_of(
-                self.asked,
-                answer,
-                model=self.target.model.id,
-                deployment=self.target.deployment.id,
-                request_id=self.request_id,
-            )
+            new = to_store(self.target, self.asked, answer, self.request_id)
         except NotStorable as error:
             self._has_failed(str(error))
             return None

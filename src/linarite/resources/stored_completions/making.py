@@ -40,6 +40,7 @@ def completion_of(
     model: str,
     deployment: str,
     request_id: str,
+    default_seed: int | None = None,
 ) -> NewCompletion:
     """What is to be stored of a chat.
 
@@ -49,13 +50,15 @@ def completion_of(
         model: id of the model that answered.
         deployment: the name that was asked.
         request_id: of the HTTP request.
+        default_seed: by which it was sampled where the request names none; None: nobody knows.
 
     Raises:
         NotStorable: the answer lacks what a stored completion must have.
     """
     try:
         whole = answer.whole() if isinstance(answer, StreamedAnswer) else answer
-        made = _stored(asked, whole, model, request_id)
+        seed = default_seed if asked.get("seed") is None else asked["seed"]
+        made = _stored(asked, whole, model, request_id, seed)
         # unset: numbers that nobody gave
         completion = made.model_dump(mode="json", exclude={"metadata"}, exclude_unset=True)
         as_json = orjson.dumps(completion), orjson.dumps(asked["messages"])
@@ -65,9 +68,13 @@ def completion_of(
 
 
 def _stored(
-    asked: Mapping[str, Any], answer: Mapping[str, Any], model: str, request_id: str
+    asked: Mapping[str, Any],
+    answer: Mapping[str, Any],
+    model: str,
+    request_id: str,
+    seed: int | None,
 ) -> StoredCompletion:
-    choice, seed = _tool_choice(asked), asked.get("seed")
+    choice = _tool_choice(asked)
     return StoredCompletion(
         id=answer["id"],
         model=model,
