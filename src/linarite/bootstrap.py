@@ -105,7 +105,7 @@ def build(settings: Settings) -> Built:
     rates = RateLimits(deployments, place, metrics, tokens)
     content_filter = _content_filter(settings, metrics)
     stored = StoredCompletions(database, clock, settings.stored_completions, models.meant)
-    exports = Exports(database, files, queue)
+    exports = Exports(database, files, queue, models.meant)
     batches = Batches(
         database,
         blobs,

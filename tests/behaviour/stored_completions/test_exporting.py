@@ -163,6 +163,20 @@ def test_an_export_is_filtered_ordered_and_limited_as_a_list_is(caller, server):
     assert len(said()) == 8
 
 
+def test_an_alias_is_exported_as_it_is_listed(caller, server):
+    for model in ("gpt-4o", "chat", "other"):
+        caller.store(model, model=model)
+
+    _, lines = export(server, caller.http, model="gpt-4o", order="asc")
+    file, _ = export(
+        server, caller.http, preferred={"model": "gpt-4o"}, non_preferred={"model": "other"}
+    )
+
+    assert [line["messages"][0]["content"] for line in lines] == ["gpt-4o", "chat"]
+    assert len(caller.ids(model="gpt-4o")) == 2
+    assert "from 2 preferred and 1 non-preferred stored completions" in file["status_details"]
+
+
 def test_a_limit_that_was_reached_is_told(caller, server):
     put(server.built, caller.resource, *(made(f"{n}") for n in range(3)))
 
