@@ -177,6 +177,18 @@ def test_an_alias_is_exported_as_it_is_listed(caller, server):
     assert "from 2 preferred and 1 non-preferred stored completions" in file["status_details"]
 
 
+def test_a_deployment_that_has_the_name_of_an_alias_goes_before_it(caller, server):
+    body = {"id": "gpt-4o", "model": "org/other-model"}
+    caller.store("of the alias", model="gpt-4o")
+    assert caller.http.post("/openai/deployments", json=body).status_code == 201
+    caller.store("of the deployment", model="gpt-4o")
+
+    _, lines = export(server, caller.http, model="gpt-4o")
+
+    assert [line["messages"][0]["content"] for line in lines] == ["of the deployment"]
+    assert len(caller.ids(model="gpt-4o")) == 1
+
+
 def test_a_limit_that_was_reached_is_told(caller, server):
     put(server.built, caller.resource, *(made(f"{n}") for n in range(3)))
 

@@ -8,6 +8,7 @@ same file, but for what was deleted meanwhile. Beyond the contract.
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 from linarite.errors import Fault, InvalidPayload, LinariteError, PayloadTooLarge, QuotaExceeded
@@ -41,13 +42,14 @@ class Exports:
         database: where completions lie, and what is to be made of them.
         files: where they go.
         queue: where their task is put down.
-        meant: what the name of a model or deployment stands for, which may be an alias.
+        meant: what the name of a model or deployment, which may be an alias, stands for to a
+            resource.
     """
 
     database: Database
     files: Files
     queue: Queue
-    meant: Callable[[str], str] = str
+    meant: Callable[[str, str], str]
 
     def start(self, resource: str, request: StoredCompletionExport) -> FileRecord:
         """Note a training file that a task will make of what is stored now.
@@ -93,19 +95,20 @@ class Exports:
 
     def _lines(self, walk: Walk, request: StoredCompletionExport, report: Report) -> Lines:
         is_descending = request.order == "desc"
+        wanted = partial(self._wanted, walk.resource)
         if request.preferred is None or request.non_preferred is None:
-            return _chats(walk, self._wanted(request), report, descending=is_descending)
+            return _chats(walk, wanted(request), report, descending=is_descending)
         return preferences(
             walk,
-            self._wanted(request.preferred),
-            self._wanted(request.non_preferred),
+            wanted(request.preferred),
+            wanted(request.non_preferred),
             request.join,
             report,
             descending=is_descending,
         )
 
-    def _wanted(self, filters: CompletionFilters) -> Wanted:
-        name = filters.model and self.meant(filters.model)
+    def _wanted(self, resource: str, filters: CompletionFilters) -> Wanted:
+        name = filters.model and self.meant(resource, filters.model)
         return Wanted(_pairs(filters), name)
 
     def _pieces(self, lines: Iterator[bytes], limit: int | None, report: Report) -> Iterator[bytes]:
