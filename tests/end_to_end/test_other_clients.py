@@ -121,7 +121,7 @@ def test_langchain_asks_stores_embeds_and_wants_structure_and_tools(
     assert seen["embedding"] == 384
     city = {"name": "Paris", "country": "France"}
     assert seen["structured"] == {"json_schema": city, "json_mode": city}
-    assert seen["with tools"] == "3"
+    assert seen["with tools"] == [{"name": "add", "args": {"one": 1, "other": 2}}]
     asked = upstream.logged()[-1]["body"]
     assert asked["tools"][0]["function"]["name"] == "add"
     assert asked["tool_choice"] == {"type": "function", "function": {"name": "add"}}

@@ -24,15 +24,17 @@ from linarite.engines.capabilities import (
     unable,
 )
 from linarite.engines.logprobs import TokenTexts
-from linarite.engines.sampling import Sampling, Structure
+from linarite.engines.sampling import (
+    DEFAULT_CHAT_TOKENS,
+    DEFAULT_COMPLETION_TOKENS,
+    Sampling,
+    Structure,
+)
 from linarite.engines.structures import Refused
 from linarite.engines.tool_calls import CONTENT, Calling, CallPiece
 from linarite.errors import InferenceRefused
 from linarite.wire import inference
 
-DEFAULT_CHAT_TOKENS = 1024
-"""The longest answer of a chat that names no `max_tokens`."""
-DEFAULT_COMPLETION_TOKENS = 16
 SEED_OF_NONE = 0
 """What a deterministic engine samples by where no `seed` is given."""
 MOST_MESSAGES = 2048

@@ -359,7 +359,7 @@ def test_an_export_of_nothing_is_an_error_that_says_so(caller, server):
     ("body", "target"),
     [
         ({"metadata": {"a": 1}}, "$.metadata"),
-        ({"metadata": "nothing"}, "metadata"),
+        ({"metadata": "nothing"}, "$.metadata"),
         ({"metadata": {"k" * 65: "v"}}, "$.metadata.k"),
         ({"modell": "a"}, "$.modell"),
         ({"limit": 0}, "$.limit"),
@@ -371,6 +371,11 @@ def test_an_export_of_nothing_is_an_error_that_says_so(caller, server):
         ({"preferred": {"model": "a"}, "non_preferred": {"model": "a"}}, "$.non_preferred"),
         ({"preferred": {"model": "a"}, "non_preferred": {}, "model": "b"}, "$.model"),
         ({"preferred": {"modell": "a"}, "non_preferred": {}}, "$.preferred.modell"),
+        ({"preferred": {"metadata": "no"}, "non_preferred": {}}, "$.preferred.metadata"),
+        (
+            {"preferred": {}, "non_preferred": {"metadata": {"k" * 65: "v"}}},
+            "$.non_preferred.metadata.k",
+        ),
     ],
     ids=str,
 )

@@ -75,7 +75,7 @@ class DeployedEngines:
             def filtering(body: Mapping[str, Any]) -> Filtering | None:
                 if self.content_filter is None or endpoint == "/embeddings":
                     return None
-                return Filtering(self.content_filter, engines, body)
+                return Filtering(self.content_filter, engines, endpoint, body)
 
             yield _Deployed(engines, place, endpoint, prepare, settle, to_store, filtering)
 

@@ -312,9 +312,10 @@ class Deployments:
 
     def _deploy_new_models(self) -> None:
         """Deploy the models that came since the start; what went stays until the next one."""
+        models = self.models.everyones()
         with suppress(IntegrityError), self.database.transaction() as tx:  # or another was first
             present = repository.declared(tx)
-            for model in self.models.everyones():
+            for model in models:
                 if model.id not in present:
                     repository.insert(tx, self._new(EVERYONE, model.id, model))
 
@@ -369,6 +370,10 @@ class Deployments:
     ) -> Deployed:
         """Change a deployment; `model` is its new one and `tags` its new ones, if it gets any."""
         values = {**changes, "updated_at": self.clock.now()}
+        present = model
+        if model is None and changes.get("deterministic"):  # looked for before a writer waits
+            former = self._find(resource, name)
+            present = None if former is None else self._model_of(former)
         with self.database.transaction() as tx:
             if model is not None:
                 self._hold(tx, model)
@@ -378,8 +383,7 @@ class Deployments:
                 _refuse_change(tx, name)
             record = repository.find(tx, resource, name)
             assert record is not None  # it was updated in this very transaction
-            if record.deterministic:
-                _check_determinism(record, self._model_of(record))
+            _check_determinism(record, present)
         self._known.clear()
         return Deployed(record, self._model_of(record))
 

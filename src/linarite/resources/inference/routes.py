@@ -196,7 +196,7 @@ def _filtering(request: Request, operation: str, body: dict[str, Any]) -> Filter
     content_filter: ContentFilter | None = request.app.state.parts.get(ContentFilter)
     if content_filter is None or operation == EMBEDDINGS:
         return None
-    return Filtering(content_filter, _engines(request), body)
+    return Filtering(content_filter, _engines(request), operation, body)
 
 
 def _storing(request: Request, resource: str, target: Target, body: dict[str, Any]) -> Storing:

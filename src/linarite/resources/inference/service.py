@@ -37,11 +37,12 @@ CHAT = "/chat/completions"
 COMPLETIONS = "/completions"
 EMBEDDINGS = "/embeddings"
 
-_REQUESTS: Mapping[str, type[Incoming]] = {
+REQUESTS: Mapping[str, type[Incoming]] = {
     CHAT: ChatCompletionRequest,
     COMPLETIONS: CompletionRequest,
     EMBEDDINGS: EmbeddingRequest,
 }
+"""What the body of each operation declares."""
 _NEEDS: Mapping[str, tuple[str, str]] = {
     CHAT: ("chat", "chatCompletion"),
     COMPLETIONS: ("completion", "completion"),
@@ -101,7 +102,7 @@ class Inference:
         _check_operation(operation, target.model, able)
         try:
             check_metadata(body.get("metadata"))
-            request = _REQUESTS[operation].model_validate(body)
+            request = REQUESTS[operation].model_validate(body)
         except InvalidPayload as refusal:
             raise as_inference(refusal) from None
         except ValidationError as error:

@@ -171,11 +171,11 @@ def _chats(walk: Walk, wanted: Wanted, report: Report, *, descending: bool) -> L
 def _check(request: StoredCompletionExport) -> None:
     """Raise InvalidPayload, with every fault, unless a file can be made of what is asked for."""
     faults = list(_faults(request))
+    faults += _metadata_faults(request, "$")
+    faults += _metadata_faults(request.preferred, "$.preferred")
+    faults += _metadata_faults(request.non_preferred, "$.non_preferred")
     if faults:
         raise InvalidPayload(faults[0].message, target=faults[0].target, faults=faults)
-    for filters in (request, request.preferred, request.non_preferred):
-        if filters is not None:
-            _pairs(filters)
 
 
 def _faults(request: StoredCompletionExport) -> Iterator[Fault]:
@@ -195,6 +195,17 @@ def _faults(request: StoredCompletionExport) -> Iterator[Fault]:
     if preferred == non_preferred:
         message = "`non_preferred` is the same as `preferred`; nothing is better than itself."
         yield Fault("$.non_preferred", message)
+
+
+def _metadata_faults(filters: CompletionFilters | None, place: str) -> Iterator[Fault]:
+    """What is wrong with the metadata of the filters that stand at `place` of the body."""
+    if filters is None:
+        return
+    try:
+        _pairs(filters)
+    except InvalidPayload as refusal:
+        for fault in refusal.faults or (Fault(refusal.target or "metadata", refusal.message),):
+            yield Fault(f"{place}.{fault.target.removeprefix('$.')}", fault.message)
 
 
 def _pairs(filters: CompletionFilters) -> list[tuple[str, str]]:

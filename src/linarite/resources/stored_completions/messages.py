@@ -38,7 +38,10 @@ def tool_calls(message: Mapping[str, Any], of: str) -> list[dict[str, Any]] | No
 
 
 def flattened(parts: Sequence[Mapping[str, Any]]) -> str:
-    """The text of all parts, one after the other; what is no text is named in brackets."""
-    return "\n".join(
-        part["text"] if part.get("type") == "text" else f"[{part.get('type')}]" for part in parts
-    )
+    """The text of all parts, a refusal's too, a line each; what is no text is named in brackets."""
+    return "\n".join(map(_text, parts))
+
+
+def _text(part: Mapping[str, Any]) -> str:
+    kind = part.get("type")
+    return str(part[kind]) if kind in {"text", "refusal"} else f"[{kind}]"

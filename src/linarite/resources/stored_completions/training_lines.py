@@ -31,7 +31,7 @@ class Reason(StrEnum):
     FINISH_REASON = "finish_reason"  # ... or by something else
     REFUSAL = "refusal"
     NO_CONTENT = "no_content"  # neither text nor a tool call
-    NOT_TEXT = "not_text"  # the messages hold images or the like, which nothing is tuned on
+    NOT_TEXT = "not_text"  # a message has a part that is no text
     INVALID = "invalid"  # in another way no example
     NO_KEY = "no_key"  # its metadata lacks the key that joins
     REPEATED = "repeated"  # there is a newer one with the same key or input
