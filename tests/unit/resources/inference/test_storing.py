@@ -163,6 +163,18 @@ def test_an_event_that_nobody_understands_passes_and_the_failure_is_counted(stre
     assert streaming.counted("failed") == 1
 
 
+def test_an_answer_that_cannot_be_stored_goes_out_to_its_end(streaming):
+    call = {"index": 0, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    choice = {"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}
+    without_id = b"data: " + orjson.dumps({"choices": [choice]}) + b"\n\n"
+
+    got = streaming.passed(without_id, DONE)
+
+    assert got.endswith(DONE)
+    assert streaming.stored() == []
+    assert streaming.counted("failed") == 1
+
+
 def test_each_of_several_answers_is_put_together(streaming):
     pieces = [piece("a", index=1), piece("b", index=0), piece("A", index=1)]
 
