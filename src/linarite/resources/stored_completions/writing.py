@@ -84,8 +84,7 @@ class GroupWriter:
     def _write_waiting(self) -> None:
         """Write what waits here and now, and have the thread write what cannot be."""
         self._is_at_work = False
-        while self._waiting and not self._is_at_work:
-            group = self._next_group()
+        while not self._is_at_work and (group := self._next_group()):
             is_written = False
             try:
                 is_written = self._is_quick(group) and self._write_here(group)
@@ -97,7 +96,13 @@ class GroupWriter:
                 self._checkpoint_if_due()
 
     def _next_group(self) -> list[_Waiting]:
-        return [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE))]
+        """The next who still want to be stored; none where nobody does."""
+        group: list[_Waiting] = []
+        while self._waiting and len(group) < _MOST_AT_ONCE:
+            one = self._waiting.popleft()
+            if not one.done.cancelled():
+                group.append(one)
+        return group
 
     def _is_quick(self, group: Sequence[_Waiting]) -> bool:
         longest = max(len(one.new.completion) + len(one.new.messages) for one in group)

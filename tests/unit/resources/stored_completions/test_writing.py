@@ -115,19 +115,20 @@ def test_the_loop_goes_on_while_another_writes_and_then_it_is_stored(sqlite):
     assert stored_in(sqlite) == (["meanwhile", "before"], 2)
 
 
-def test_who_gives_up_before_it_is_committed_is_not_stored(database):
+@pytest.mark.parametrize("leaves", [0, 1], ids=["being written", "waiting behind it"])
+def test_who_gives_up_before_it_is_committed_is_not_stored(database, leaves):
     async def work(writer):
         with database.transaction() as tx:  # holds up whoever counts
             if not database.is_sqlite:
                 tx.execute(sa.text("LOCK TABLE stored_completion_usage IN EXCLUSIVE MODE"))
-            futures = [writer.submit("me", new(name)) for name in ("gives up", "stays")]
+            futures = [writer.submit("me", new(f"{number}")) for number in range(2)]
             await asyncio.sleep(0.3)
-            futures[0].cancel()
-        await futures[1]
+            futures[leaves].cancel()
+        await futures[1 - leaves]
 
     run(database, work)
 
-    assert stored_in(database) == (["stays"], 1)
+    assert stored_in(database) == ([f"{1 - leaves}"], 1)
 
 
 def test_the_log_of_sqlite_stays_small_however_many_are_stored(sqlite):
