@@ -16,6 +16,9 @@ from pydantic import ValidationError
 
 from linarite.engines.answers import TextPiece
 from linarite.engines.capabilities import (
+    CHAT,
+    COMPLETION,
+    EMBEDDINGS,
     PARAMETERS,
     WITHOUT_EFFECT,
     Capabilities,
@@ -27,6 +30,7 @@ from linarite.engines.logprobs import TokenTexts
 from linarite.engines.sampling import (
     DEFAULT_CHAT_TOKENS,
     DEFAULT_COMPLETION_TOKENS,
+    SEED_OF_NONE,
     Sampling,
     Structure,
 )
@@ -35,8 +39,6 @@ from linarite.engines.tool_calls import CONTENT, Calling, CallPiece
 from linarite.errors import InferenceRefused
 from linarite.wire import inference
 
-SEED_OF_NONE = 0
-"""What a deterministic engine samples by where no `seed` is given."""
 MOST_MESSAGES = 2048
 MOST_INPUTS = 2048
 MOST_STOPS = 4
@@ -163,7 +165,7 @@ def read_chat(body: Mapping[str, Any], able: Capabilities) -> tuple[list[dict[st
     Raises:
         InferenceRefused: a parameter is wrong or not within this engine's capabilities.
     """
-    _refuse_what_it_cannot(body, able, _CHAT_KEYS)
+    _refuse_what_it_cannot(body, able, CHAT, _CHAT_KEYS)
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise refusal("'messages' must be a list of at least one message.", "messages")
@@ -190,7 +192,7 @@ def read_completion(
     Raises:
         InferenceRefused: a parameter is wrong or not within this engine's capabilities.
     """
-    _refuse_what_it_cannot(body, able, _COMPLETION_KEYS)
+    _refuse_what_it_cannot(body, able, COMPLETION, _COMPLETION_KEYS)
     prompts = _texts_or_tokens(body.get("prompt"), "prompt")
     wanted = _wanted(body, able, "max_tokens", logprobs=body.get("logprobs") is not None)
     best_of = _whole(body, "best_of", wanted.count, wanted.count, able.most_answers)
@@ -212,7 +214,7 @@ def read_embedding(
     Raises:
         InferenceRefused: a parameter is wrong or not within this engine's capabilities.
     """
-    _refuse_what_it_cannot(body, able, _EMBEDDING_KEYS)
+    _refuse_what_it_cannot(body, able, EMBEDDINGS, _EMBEDDING_KEYS)
     wanted = body.get("dimensions")
     if wanted is not None and wanted != dimensions:
         lacking = unable("dimensions", "dimensions", able, f" of {wanted!r}")
@@ -320,8 +322,8 @@ def chat_opening(index: int, calling: Calling | None) -> dict[str, Any]:
 def chat_pieces(piece: TextPiece, texts: TokenTexts | None, offset: int) -> list[dict[str, Any]]:
     """The choices of a stream's chunks that tell what is new of a chat's answer."""
     spoken = texts.of_chat(piece.spoken) if texts is not None and piece.spoken else None
-    has_news = piece.text or spoken
-    said = [chat_piece(piece.index, {"content": piece.text}, spoken)] if has_news else []
+    fresh = {"content": piece.text} if piece.text else {}
+    said = [chat_piece(piece.index, fresh, spoken)] if fresh or spoken else []
     said += [chat_piece(piece.index, _call_delta(call)) for call in piece.calls]
     return [*said, chat_piece(piece.index, {}, None, piece.reason)] if piece.reason else said
 
@@ -391,13 +393,16 @@ def error_body(error: InferenceRefused) -> dict[str, Any]:
     )
 
 
-def _refuse_what_it_cannot(body: Mapping[str, Any], able: Capabilities, known: set[str]) -> None:
-    lacking = first_unable(body, able)
+def _refuse_what_it_cannot(
+    body: Mapping[str, Any], able: Capabilities, operation: str, keys: set[str]
+) -> None:
+    """Refuse what the engine cannot, and what is neither in the table nor among `keys`."""
+    lacking = first_unable(body, operation, able)
     if lacking is not None:
         raise unsupported(lacking)
-    named = {param for param, _, _ in PARAMETERS}
+    known = keys | {one.name for one in PARAMETERS if operation in one.operations}
     for param, value in body.items():
-        if value is not None and param not in known and param not in named:
+        if value is not None and param not in known:
             raise refusal(f"Unrecognized request argument supplied: {param}", param)
 
 
@@ -461,7 +466,7 @@ def _calling(body: Mapping[str, Any]) -> Calling | None:
 
 def refused_tools(calling: Calling, refused: Refused) -> InferenceRefused:
     """The refusal of tools whose calls the engine cannot hold an answer to."""
-    param = "functions" if calling.is_legacy else "tools"
+    param = _param_of_tools(calling)
     if not refused.context:
         return refusal(f"Invalid value for '{param}': {refused.why}", param)
     at, *context = refused.context
@@ -480,7 +485,17 @@ def refused_structure(wanted: Wanted, refused: Refused) -> InferenceRefused:
         return refused_schema(form, refused)
     if form is not None and refused.context[:1] == (CONTENT,):
         return refused_schema(form, Refused(refused.why, refused.context[1:]))
-    return refused_tools(calling or Calling(), refused)
+    calling = calling or Calling()
+    if form is not None and not refused.context:  # it may be the one, the other or both together
+        param = _param_of_tools(calling)
+        return refusal(
+            f"Invalid value for '{param}' together with 'response_format': {refused.why}", param
+        )
+    return refused_tools(calling, refused)
+
+
+def _param_of_tools(calling: Calling) -> str:
+    return "functions" if calling.is_legacy else "tools"
 
 
 def refused_schema(form: Form, refused: Refused) -> InferenceRefused:

@@ -112,13 +112,23 @@ class Rules:
             self._bodies[name] = " | ".join([*end, *more])
         return name
 
-    def add_schema(self, schema: Any) -> str:
+    def add_schema(self, schema: Any, *, is_tight: bool = False) -> str:
         """The name of a rule that writes what fits a schema.
+
+        Args:
+            schema: what is to be fitted.
+            is_tight: whether no blank may stand after the commas of its objects.
 
         Raises:
             SchemaRefused: it cannot be followed to the letter.
         """
-        return _Document(self, schema).rule(schema, ())
+        return _Document(self, schema, is_tight=is_tight).rule(schema, ())
+
+    def add_tight_object(self) -> str:
+        """The name of a rule for any object, no blank after its commas, those within left aside."""
+        member, rest = 'string ":" " "? value', self.add("")
+        self.replace(rest, f'"}}" | "," {member} {rest}')
+        return self.add(f'"{{" ("}}" | {member} {rest})')
 
     def text(self, root: str) -> str:
         """The whole grammar, which begins with the expression `root`."""
@@ -150,16 +160,18 @@ def literal(text: str) -> str:
 class _Document:
     """One schema on its way into rules; its references point within it."""
 
-    def __init__(self, rules: Rules, document: Any) -> None:
+    def __init__(self, rules: Rules, document: Any, *, is_tight: bool) -> None:
         self._rules = rules
         self._document = document
+        self._comma = '","' if is_tight else '"," " "?'
+        self._is_tight = is_tight
         self._named: dict[str, str] = {}
         self._ending: set[int] = set()
 
     def rule(self, schema: Any, at: Context) -> str:
         """The name of the rule that writes what fits `schema`, which is at `at`."""
         if schema is True or schema == {}:
-            return "value"
+            return self._anything()
         if not isinstance(schema, dict):
             raise SchemaRefused(
                 at, f"{json.dumps(schema)[:40]} is not a schema that anything fits."
@@ -179,11 +191,17 @@ class _Document:
                 return write(_schemas(schema[key], (*at, key)), (*at, key))
         if said & {"enum", "const"}:
             _refuse_more(said, {"type", "enum", "const"}, at)
-            return self._rules.add(_values(schema, at))
+            return self._rules.add(_values(schema, at, "," if self._is_tight else ", "))
         _refuse_more(said, {"type", *_OF_STRINGS, *_OF_NUMBERS, *_OF_ARRAYS, *_OF_OBJECTS}, at)
         return self._rules.add(
             " | ".join(self._typed(schema, one, at) for one in _types(schema, at))
         )
+
+    def _anything(self) -> str:
+        if not self._is_tight:
+            return "value"
+        others = 'array | string | number | "true" | "false" | "null"'
+        return self._rules.add(f"{self._rules.add_tight_object()} | {others}")
 
     def _typed(self, schema: Mapping[str, Any], kind: str, at: Context) -> str:
         write: dict[str, Callable[[Mapping[str, Any], Context], str]] = {
@@ -252,11 +270,11 @@ class _Document:
         """
         first = after = '""'
         if more is not None:
-            after = self._rules.add(f'("," " "? {more})*')
+            after = self._rules.add(f"({self._comma} {more})*")
             first = self._rules.add(f"({more} {after})?")
         for pair, is_required in reversed(pairs):
             begun = f"{pair} {after}"
-            going_on = f'"," " "? {pair} {after}'
+            going_on = f"{self._comma} {pair} {after}"
             first = self._rules.add(begun if is_required else f"{begun} | {first}")
             after = self._rules.add(going_on if is_required else f"{going_on} | {after}")
         return first
@@ -440,7 +458,7 @@ def _bounds(
     return least, None if most is None else min(most, limit)
 
 
-def _values(schema: Mapping[str, Any], at: Context) -> str:
+def _values(schema: Mapping[str, Any], at: Context, comma: str) -> str:
     """The values that 'enum' or 'const' name, as far as they are of the stated type."""
     named = schema.get("enum", [schema.get("const")])
     if not isinstance(named, list):
@@ -452,7 +470,10 @@ def _values(schema: Mapping[str, Any], at: Context) -> str:
     fitting = [one for one in named if _kind_of_value(one) in kinds]
     if not fitting:
         raise SchemaRefused(at, "no value of 'enum' or 'const' is of the stated type.")
-    return " | ".join(literal(json.dumps(one, ensure_ascii=False)) for one in fitting)
+    signs = (comma, ": ")
+    return " | ".join(
+        literal(json.dumps(one, ensure_ascii=False, separators=signs)) for one in fitting
+    )
 
 
 def _types(schema: Mapping[str, Any], at: Context) -> list[str]:

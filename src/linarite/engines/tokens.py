@@ -98,6 +98,6 @@ class _Counter:
 
 def _text_of(content: Any) -> str:
     if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        parts = [part.get(str(part.get("type"))) for part in content if isinstance(part, dict)]
         return "".join(part for part in parts if isinstance(part, str))
     return content if isinstance(content, str) else ""

@@ -269,6 +269,18 @@ def test_the_best_of_several_has_the_likeliest_tokens(client):
     assert best.usage == every.usage
 
 
+@pytest.mark.parametrize("penalty", ["presence_penalty", "frequency_penalty"])
+def test_a_penalty_keeps_the_model_from_repeating_itself(client, penalty):
+    asked: Any = {"model": CHAT, "prompt": "la la la la la la la la", "max_tokens": 16}
+    asked |= {"temperature": 0, "logprobs": 0}
+
+    def most_repeated(**more: float) -> int:
+        tokens = client.completions.create(**asked, **more).choices[0].logprobs.tokens
+        return max(map(tokens.count, tokens))
+
+    assert most_repeated(**{penalty: 2}) < most_repeated()
+
+
 def test_token_lists_are_the_models_own(client):
     words = Tokenizer.from_file(str(folder_of(models_folder(), EMBEDDING) / "hf/tokenizer.json"))
     texts = ["eating food", "the orbit of Mars"]

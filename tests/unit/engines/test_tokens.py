@@ -24,8 +24,11 @@ def test_a_chat_is_counted_as_it_is_asked(place):
 
 def test_text_parts_count_as_their_text(place):
     parts = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
+    upstream = ModelPlace("u", upstream=UPSTREAM)
+    refused = [{"role": "assistant", "content": [{"type": "refusal", "refusal": "hello"}]}]
 
     assert Tokens().count_chat(place, parts) == Count(23, is_exact=True)
+    assert Tokens().count_chat(upstream, refused) == Tokens().count_chat(upstream, parts)
 
 
 @pytest.mark.parametrize(

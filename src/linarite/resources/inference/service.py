@@ -237,7 +237,7 @@ def _check_operation(operation: str, model: ModelRecord, able: Capabilities) -> 
 
 
 def _check_parameters(operation: str, body: Mapping[str, Any], able: Capabilities) -> None:
-    lacking = first_unable(body, able)
+    lacking = first_unable(body, _NEEDS[operation][0], able)
     if lacking is not None:
         raise InferenceRefused(lacking.text, param=lacking.param, code="unsupported_parameter")
     if body.get("store") and operation != CHAT:

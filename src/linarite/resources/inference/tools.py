@@ -138,6 +138,15 @@ def _check_message(message: Mapping[str, Any], where: str) -> None:
                 f"Invalid value for '{key}': only messages with role 'assistant' may have it.",
                 f"{where}.{key}",
             )
+    if message.get("tool_call_id") is not None and role != "tool":
+        raise _refusal(
+            "Invalid value for 'tool_call_id': only messages with role 'tool' may have it.",
+            f"{where}.tool_call_id",
+        )
+    if message.get("tool_calls") is not None and message.get("function_call") is not None:
+        raise _refusal(
+            "Only one of 'tool_calls' and 'function_call' is allowed.", f"{where}.function_call"
+        )
     if (calls := message.get("tool_calls")) is not None:
         if not isinstance(calls, list):
             raise _wrong_type(f"{where}.tool_calls", "an array", calls)

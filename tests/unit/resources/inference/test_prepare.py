@@ -14,6 +14,10 @@ from linarite.settings import Upstream
 UPSTREAM = Upstream(base_url="http://127.0.0.1:1/v1", model="theirs")
 MESSAGES = {"messages": [{"role": "user", "content": "Hello"}]}
 PROMPT, INPUT = {"prompt": "Hello"}, {"input": "Hello"}
+DESCRIBED = {
+    "type": "json_schema",
+    "json_schema": {"name": "a", "description": "One", "schema": {"type": "object"}},
+}
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 
 
@@ -49,6 +53,9 @@ def refusal(inference):
     ("operation", "to", "body"),
     [
         (CHAT, EMBEDDED, MESSAGES | {"temperature": 0, "stop": ["a"], "seed": 3}),
+        (CHAT, FOREIGN, MESSAGES | {"logprobs": True, "top_logprobs": 3}),
+        (COMPLETIONS, FOREIGN, PROMPT | {"logprobs": 3}),
+        (CHAT, FOREIGN, MESSAGES | {"response_format": DESCRIBED}),
         (CHAT, FOREIGN, MESSAGES | {"top_k": 40, "tools": TOOLS, "tool_choice": "required"}),
         (COMPLETIONS, EMBEDDED, PROMPT | {"best_of": 1, "n": 1}),
         (EMBEDDINGS, EMBEDDED_EMBEDDING, INPUT | {"encoding_format": "base64"}),
@@ -100,6 +107,20 @@ def test_a_fault_inside_a_message_is_named_by_its_place(refusal):
     messages = [{"role": "user", "content": "Hello"}, {"role": "wizard", "content": "Hello"}]
 
     assert refusal(CHAT, EMBEDDED, {"messages": messages}).param == "messages[1].role"
+
+
+@pytest.mark.parametrize(
+    ("form", "param"),
+    [
+        ({"type": "text", "strict": True}, "response_format.strict"),
+        (
+            {"type": "json_schema", "json_schema": {"name": "a", "schema": {}, "stirct": True}},
+            "response_format.json_schema.stirct",
+        ),
+    ],
+)
+def test_an_unknown_key_of_a_form_is_named_by_its_place(refusal, form, param):
+    assert refusal(CHAT, FOREIGN, MESSAGES | {"response_format": form}).param == param
 
 
 @pytest.mark.parametrize(

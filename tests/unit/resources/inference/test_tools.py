@@ -185,6 +185,16 @@ def test_what_openai_takes_is_taken(chat):
             "Invalid value for 'tool_calls': only messages with role 'assistant' may have it.",
         ),
         (
+            {"messages": [USER | {"tool_call_id": "call_1"}]},
+            "messages[0].tool_call_id",
+            "Invalid value for 'tool_call_id': only messages with role 'tool' may have it.",
+        ),
+        (
+            body(called(call(), function_call={"name": "sun", "arguments": "{}"}), answered()),
+            "messages[1].function_call",
+            "Only one of 'tool_calls' and 'function_call' is allowed.",
+        ),
+        (
             body(answered()),
             "messages.[1].role",
             "Invalid parameter: messages with role 'tool' must be a response to a preceeding "
