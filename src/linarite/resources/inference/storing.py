@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import structlog
 
-from linarite.engines.dialect import SEED_OF_NONE
+from linarite.engines.sampling import SEED_OF_NONE
 from linarite.http.metrics import Metrics
 from linarite.resources.deployments.records import Target
 from linarite.resources.stored_completions.making import (

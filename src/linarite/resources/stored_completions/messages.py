@@ -7,6 +7,8 @@ from linarite.wire.stored_completions import InputMessage
 
 FUNCTION = "function"
 """The one type of tools and calls that the contract knows."""
+_SAID = ("text", "refusal")
+"""Types of parts that are text, each under the type's name."""
 
 
 def input_message(message_id: str, given: Mapping[str, Any]) -> InputMessage:
@@ -38,10 +40,8 @@ def tool_calls(message: Mapping[str, Any], of: str) -> list[dict[str, Any]] | No
 
 
 def flattened(parts: Sequence[Mapping[str, Any]]) -> str:
-    """The text of all parts, a refusal's too, a line each; what is no text is named in brackets."""
-    return "\n".join(map(_text, parts))
-
-
-def _text(part: Mapping[str, Any]) -> str:
-    kind = part.get("type")
-    return str(part[kind]) if kind in {"text", "refusal"} else f"[{kind}]"
+    """The text of all parts, one after the other; what is no text is named in brackets."""
+    return "\n".join(
+        part[part["type"]] if part.get("type") in _SAID else f"[{part.get('type')}]"
+        for part in parts
+    )

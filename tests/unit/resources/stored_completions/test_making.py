@@ -183,11 +183,8 @@ def test_what_is_no_answer_cannot_be_stored(said):
         stored(ASKED, said)
 
 
-def test_parts_are_told_by_their_text_and_those_without_are_named():
-    parts = [
-        {"type": "text", "text": "This:"},
-        {"type": "refusal", "refusal": "No."},
-        {"type": "image_url", "image_url": {}},
-    ]
+def test_parts_that_are_no_text_are_named():
+    parts = [{"type": "text", "text": "This:"}, {"type": "image_url", "image_url": {}}]
+    parts += [{"type": "refusal", "refusal": "No."}]
 
-    assert flattened(parts) == "This:\nNo.\n[image_url]"
+    assert flattened(parts) == "This:\n[image_url]\nNo."
