@@ -91,7 +91,7 @@ def test_the_package_for_node_does_the_main_job(ready_file: Path, variant: str):
     assert seen["upload"] == {"status": "completed", "content": "helloworld"}
     assert seen["batch"] == {"status": "completed", "answered": "one", "newest first": True}
     assert_inference(seen["inference"])
-    assert seen["stored"] == SEEN
+    assert seen["stored"] == SEEN | {"found by a client of the deployment": True}
     assert seen["refusals"] == {"not found": True, "request_id": True}
 
 

@@ -30,6 +30,7 @@ from linarite.engines.messages import offered_tools, read_message
 from linarite.engines.sampling import (
     DEFAULT_CHAT_TOKENS,
     DEFAULT_COMPLETION_TOKENS,
+    SEED_OF_NONE,
     Sampling,
     Structure,
 )
@@ -38,8 +39,6 @@ from linarite.engines.tool_calls import CONTENT, Calling, CallPiece
 from linarite.errors import InferenceRefused
 from linarite.wire import inference
 
-SEED_OF_NONE = 0
-"""What a deterministic engine samples by where no `seed` is given."""
 MOST_MESSAGES = 2048
 MOST_INPUTS = 2048
 MOST_STOPS = 4

@@ -189,6 +189,14 @@ def test_a_deterministic_deployment_without_a_seed_takes_always_the_same(client)
     assert said_by(client, seed=5) != said_by(client)
 
 
+def test_a_stored_chat_of_a_deterministic_deployment_has_the_seed_that_it_took(client):
+    chats = client.chat.completions
+
+    answer = chats.create(model="exact", messages=CAPITAL, max_tokens=1, store=True)
+
+    assert chats.retrieve(answer.id).seed == 0
+
+
 def test_a_deterministic_deployments_vectors_do_not_depend_on_what_stands_beside_them(client):
     texts = ["a", "the orbit of Mars " * 30, "eating food"]
 

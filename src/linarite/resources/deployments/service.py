@@ -244,6 +244,17 @@ class Deployments:
             raise DeploymentNotFound
         return Target(record, model)
 
+    def meant(self, resource: str, name: str) -> str:
+        """What `name` stands for to `resource`: itself, unless it is but an alias.
+
+        A deployment or model that has the name goes before the alias, as requests go.
+        """
+        meant = self.models.meant(name)
+        if meant == name or self._find(resource, name) is not None:
+            return name
+        model = self.models.find(resource, name)
+        return name if model is not None and model.id == name else meant
+
     def spend(self, deployment: DeploymentRecord, tokens: int) -> tuple[RateWindow, bool]:
         """Count a request that may come to so many tokens, if the deployment's limits let it.
 
@@ -347,6 +358,7 @@ class Deployments:
                 repository.insert(tx, record)
         except IntegrityError:  # another transaction was first
             _taken(record.id)
+        self._known.clear()  # it may have the name of an alias
 
     def _change(
         self,

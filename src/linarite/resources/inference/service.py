@@ -25,9 +25,10 @@ from linarite.resources.deployments.records import Target
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.inference import answers
 from linarite.resources.inference.response_formats import check_response_format, size_of
+from linarite.resources.inference.storing import to_store
 from linarite.resources.inference.tools import check_tools
 from linarite.resources.models.records import ModelRecord
-from linarite.resources.stored_completions.making import NotStorable, completion_of
+from linarite.resources.stored_completions.making import NotStorable
 from linarite.resources.stored_completions.records import NewCompletion
 from linarite.wire.inference import ChatCompletionRequest, CompletionRequest, EmbeddingRequest
 from linarite.wire.shapes import Incoming
@@ -157,13 +158,7 @@ class Inference:
         if operation != CHAT or not body.get("store"):
             return None
         try:
-            return completion_of(
-                body,
-                orjson.loads(answer),
-                model=target.model.id,
-                deployment=target.deployment.id,
-                request_id=request_id,
-            )
+            return to_store(target, body, orjson.loads(answer), request_id)
         except NotStorable as error:
             log.error("an answer of a batch is not stored", reason=str(error))
             return None

@@ -509,6 +509,16 @@ def test_a_deployment_whose_model_an_upstream_answers_cannot_be_deterministic(sy
     assert not deployments.look_up(OURS, "far").deployment.deterministic
 
 
+def test_an_alias_means_another_name_unless_a_deployment_or_model_has_it(system):
+    deployments = system.deployments(**{"gpt-4o": CHAT.id, OTHER.id: CHAT.id})
+    deployments.create(THEIRS, chat("gpt-4o"))
+
+    assert deployments.meant(OURS, "gpt-4o") == CHAT.id
+    assert deployments.meant(THEIRS, "gpt-4o") == "gpt-4o"
+    assert deployments.meant(OURS, OTHER.id) == OTHER.id
+    assert deployments.meant(OURS, "nothing") == "nothing"
+
+
 def test_models_are_looked_for_while_others_can_write(tmp_path):
     path = tmp_path / "linarite.db"
     database = Database(f"sqlite:///{path}")
