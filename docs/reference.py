@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from linarite.cli.main import app
-from linarite.engines.capabilities import PARAMETERS, TABLE, WITHOUT_EFFECT, Capabilities
+from linarite.engines.capabilities import PARAMETERS, TABLE, WITHOUT_EFFECT, Capabilities, Parameter
 from linarite.settings import Settings
 
 HERE = Path(__file__).parent
@@ -48,8 +48,9 @@ _PARAMETERS_HEAD = """\
 A request whose parameter needs what its engine cannot do is refused with 400; the answer names the
 parameter and the kind of engine that has it. A value that asks for nothing (`logprobs: false`, no
 tools) is no such request. `logprobs` needs `top logprobs` where it is a number above 0, as in
-completions. What is in neither of these tables the embedded engine honours, or refuses as unknown;
-an upstream is sent it as it came.
+completions. `dimensions` that are the model's own number pass on the embedded embedding engine.
+What is in neither of these tables the embedded engine honours, or refuses as unknown, and so it
+does with a parameter of another operation; an upstream is sent it as it came.
 """
 _NO_EFFECT_HEAD = """\
 These change no answer, and the embedded engine lets them by:
@@ -96,11 +97,19 @@ def engines_page() -> str:
 
 
 def _parameters() -> Iterator[str]:
-    yield "| parameter | needs | " + " | ".join(able.name for able in TABLE) + " |"
-    yield "|---|---" + "|---" * len(TABLE) + "|"
-    for param, needs, _ in PARAMETERS:
-        cells = ["yes" if getattr(able, needs) else "400" for able in TABLE]
-        yield f"| `{param}` | {needs.replace('_', ' ')} | {' | '.join(cells)} |"
+    yield "| parameter | of | needs | " + " | ".join(able.name for able in TABLE) + " |"
+    yield "|---|---|---" + "|---" * len(TABLE) + "|"
+    for one in PARAMETERS:
+        about = [f"`{one.name}`", ", ".join(one.operations), one.needs.replace("_", " ")]
+        cells = [_said_of(one, able) for able in TABLE]
+        yield f"| {' | '.join([*about, *cells])} |"
+
+
+def _said_of(parameter: Parameter, able: Capabilities) -> str:
+    """Nothing of an engine that has none of the parameter's operations."""
+    if not any(getattr(able, operation) for operation in parameter.operations):
+        return ""
+    return "yes" if getattr(able, parameter.needs) else "400"
 
 
 def _cell(value: bool | int) -> str:

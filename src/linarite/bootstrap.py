@@ -104,8 +104,8 @@ def build(settings: Settings) -> Built:
     inference = Inference(deployments, place)
     rates = RateLimits(deployments, place, metrics, tokens)
     content_filter = _content_filter(settings, metrics)
-    stored = StoredCompletions(database, clock, settings.stored_completions, models.meant)
-    exports = Exports(database, files, queue)
+    stored = StoredCompletions(database, clock, settings.stored_completions, deployments.meant)
+    exports = Exports(database, files, queue, deployments.meant)
     batches = Batches(
         database,
         blobs,

@@ -1,16 +1,20 @@
-"""How tools, calls of them and what they answered are written down for a model.
+"""How tools, calls of them, their answers and speakers' names are written down for a model.
 
-A chat template that knows tools writes them itself; for another one they are put in words. What a
+A chat template that knows these writes them itself; for another one they are put in words. What a
 model learns in training and what an engine shows it are the same text: both take it from here.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 Message = dict[str, Any]
 
+_SPEAKERS = ("system", "user", "assistant")
+_NAME = "Zebulon42"
+"""Of a speaker whom no template mentions by itself."""
 _TOLD = """You may call these functions:
 <tools>
 {tools}
@@ -69,35 +73,59 @@ def form_of(template: str) -> CallForm:
     return LLAMA3 if '"parameters": ' in template else WORDS
 
 
-def in_words(
-    messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
-) -> tuple[list[Message], bool]:
+def writes_names(render: Callable[[list[Message]], str]) -> bool:
+    """Whether a template writes down who speaks.
+
+    Args:
+        render: writes a chat down by the template; what it raises is raised here.
+    """
+    return _NAME in render([{"role": "user", "name": _NAME, "content": "hello"}])
+
+
+def with_names(messages: Sequence[Message]) -> list[Message]:
+    """A chat for a template that does not write names: they stand before what is said."""
+    return [_with_name(message) for message in messages]
+
+
+def _with_name(message: Message) -> Message:
+    name, content = message.get("name"), message["content"]
+    if not name or not content or message["role"] not in _SPEAKERS:
+        return message
+    return {**message, "content": f"{name}: {content}"}
+
+
+def in_words(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> list[Message]:
     """A chat for a template that knows no tools.
+
+    Tools are told in the system message, which is put first where there is none. Answers of tools
+    are the user's words; those that follow one another are one turn, for many templates want the
+    turns to alternate.
 
     Args:
         messages: with their content as text and the arguments of calls as objects.
         tools: in OpenAI's form.
-
-    Returns:
-        The messages, and whether a system message that was not there precedes them.
     """
-    written = [_in_words(message) for message in messages]
+    written: list[Message] = []
+    for are_answers, turns in groupby(messages, lambda message: message["role"] == "tool"):
+        if are_answers:
+            said = [f"<tool_response>{turn['content']}</tool_response>" for turn in turns]
+            written.append({"role": "user", "content": "\n".join(said)})
+        else:
+            written += [_in_words(turn) for turn in turns]
     if not tools:
-        return written, False
+        return written
     told = _TOLD.format(tools="\n".join(json.dumps(one, ensure_ascii=False) for one in tools))
     if written[0]["role"] == "system":
         written[0]["content"] += f"\n\n{told}"
-        return written, False
-    return [{"role": "system", "content": told}, *written], True
+        return written
+    return [{"role": "system", "content": told}, *written]
 
 
 def _in_words(message: Message) -> Message:
     role, content = message["role"], message["content"]
-    if role == "tool":
-        return {"role": "user", "content": f"<tool_response>{content}</tool_response>"}
     calls = [
         f"<tool_call>{json.dumps(call['function'], ensure_ascii=False)}</tool_call>"
-        for call in message.get("tool_calls", ())
+        for call in message.get("tool_calls") or ()
     ]
     said = "\n".join([*([content] if content else []), *calls])
     return {"role": role, "content": said} | (

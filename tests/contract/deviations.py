@@ -69,13 +69,6 @@ ADDED: dict[tuple[str, str], Change] = {
     ("FunctionDefinition", "strict"): Change(
         {"type": ["boolean", "null"]}, "a part of the function as it was given"
     ),
-    ("Tool", "custom"): Change(
-        {"type": ["object", "null"]}, "a tool of OpenAI's other kind, as it was given"
-    ),
-    ("ToolCall", "custom"): Change(
-        {"type": ["object", "null"], "additionalProperties": {"type": "string"}},
-        "a call of OpenAI's other kind of tool",
-    ),
     ("Logprob", "bytes"): Change(
         {"type": ["array", "null"], "items": {"type": "integer"}}, "a part of OpenAI's form"
     ),
@@ -162,8 +155,6 @@ NULLABLE: dict[str, tuple[frozenset[str], str]] = {
     "StoredCompletionResponse": (_OF_STORED, _WHY_OF_STORED),
     "Choice": (frozenset({"logprobs"}), "null where nobody asked for them"),
     "ChoiceMessage": (frozenset({"content", "tool_calls"}), "one of the two is what was said"),
-    "Tool": (frozenset({"function"}), "null of a custom tool"),
-    "ToolCall": (frozenset({"function"}), "null of a custom tool's call"),
     "FunctionDefinition": (frozenset({"description"}), "null where none was given"),
     "InputMessage": (frozenset({"content", "name"}), "null where none was given"),
     "StoredCompletionList": (

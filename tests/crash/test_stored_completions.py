@@ -24,14 +24,19 @@ def ask(client, number, *, stream):
     return json.loads(text.partition("\n")[0].removeprefix("data: "))["id"]
 
 
-def test_what_was_answered_is_stored_though_the_api_is_killed_that_moment(tmp_path):
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_what_was_answered_is_stored_though_the_api_is_killed_that_moment(tmp_path, request, kind):
+    """On SQLite the loop's own thread stores, on PostgreSQL another one."""
+    environment = {}
+    if kind == "postgres":
+        environment["LINARITE_DATABASE_URL"] = request.getfixturevalue("postgres_url")
     with scripted_engine(tmp_path / "engine") as engine:
         config = tmp_path / "linarite.toml"
         config.write_text(
             f'[[models]]\nid = "m"\nupstream = {{ base_url = "{engine.base_url}" }}\n'
             '[[deployments]]\nname = "chat"\nmodel = "m"\n'
         )
-        with serving(tmp_path / "served", "--config", str(config)) as running:
+        with serving(tmp_path / "served", "--config", str(config), **environment) as running:
             crashing = Crashing(running)
             for number in range(6):
                 with client_of(running) as client:

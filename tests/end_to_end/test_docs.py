@@ -18,7 +18,7 @@ HELD = ("docs/how-to/structured-output.md", "docs/how-to/tools.md")
 
 def blocks(page: str, language: str) -> str:
     """All that a page shows in one language, as one program."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text, *_ = (ROOT / page).read_text(encoding="utf-8").split("\n## Distil")  # it wants many chats
     return "\n".join(re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
 
 

@@ -91,7 +91,7 @@ def test_the_package_for_node_does_the_main_job(ready_file: Path, variant: str):
     assert seen["upload"] == {"status": "completed", "content": "helloworld"}
     assert seen["batch"] == {"status": "completed", "answered": "one", "newest first": True}
     assert_inference(seen["inference"])
-    assert seen["stored"] == SEEN
+    assert seen["stored"] == SEEN | {"found by a client of the deployment": True}
     assert seen["refusals"] == {"not found": True, "request_id": True}
 
 
@@ -121,7 +121,7 @@ def test_langchain_asks_stores_embeds_and_wants_structure_and_tools(
     assert seen["embedding"] == 384
     city = {"name": "Paris", "country": "France"}
     assert seen["structured"] == {"json_schema": city, "json_mode": city}
-    assert seen["with tools"] == "3"
+    assert seen["with tools"] == [{"name": "add", "args": {"one": 1, "other": 2}}]
     asked = upstream.logged()[-1]["body"]
     assert asked["tools"][0]["function"]["name"] == "add"
     assert asked["tool_choice"] == {"type": "function", "function": {"name": "add"}}

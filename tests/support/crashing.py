@@ -69,7 +69,10 @@ def told_of_success(steps: Sequence[int]) -> list[str]:
 
 @dataclass
 class Crashing:
-    """A running server on SQLite whose processes a test kills; `fell` counts where."""
+    """A running server whose processes a test kills; `fell` counts where.
+
+    What looks into the database takes it for SQLite in the data folder.
+    """
 
     serving: Serving
     fell: Counter[str] = field(default_factory=Counter)

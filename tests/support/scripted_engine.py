@@ -18,7 +18,8 @@ steer one answer; several may stand together:
     [[say some words]]      the text of the answer
     [[backwards sdrow]]     the same, from its end: the request does not have it in so many words
     [[tokens 40]]           an answer of 40 words
-    [[call f {"a": 1}]]     the answer of a chat is a call of the tool `f`
+    [[call f {"a": 1}]]     the answer of a chat is a call of the tool `f`, in the older form where
+                            the chat has `functions`
     [[garbage]]             answer 200 with a body that is not JSON
 
 Asked for moderations it judges each input by what it says: ``violence=0.6`` gives that category
@@ -147,12 +148,13 @@ def _usage(text: str, answer: str) -> dict[str, int]:
 
 
 def _chat_answer(
-    script: Script, text: str, answer: str, call: dict[str, Any] | None
+    script: Script, text: str, answer: str, call: dict[str, Any] | None, *, is_older: bool
 ) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": answer, "refusal": None}
+    reason = "stop"
     if call is not None:
-        message |= {"content": None, "tool_calls": [call]}
-    reason = "stop" if call is None else "tool_calls"
+        reason = "function_call" if is_older else "tool_calls"
+        message |= {"content": None, reason: call["function"] if is_older else [call]}
     choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
     return {
         "id": "chatcmpl-scripted",
@@ -171,11 +173,21 @@ def _call(told: str) -> dict[str, Any]:
     return {"id": "call_scripted", "type": "function", "function": function}
 
 
-def _call_deltas(call: dict[str, Any]) -> list[dict[str, Any]]:
-    """The call as a stream tells it: its name, then its arguments a letter a piece."""
-    begun = {**call, "function": {**call["function"], "arguments": ""}}
-    pieces = [{"function": {"arguments": letter}} for letter in call["function"]["arguments"]]
-    return [{"tool_calls": [{"index": 0, **piece}]} for piece in (begun, *pieces)]
+def _call_deltas(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """The call of a message as a stream tells it: its name, its arguments a letter a piece."""
+    if older := message.get("function_call"):
+        return [{"function_call": piece} for piece in _pieces(older)]
+    deltas = []
+    for call in message.get("tool_calls") or ():
+        begun, *more = _pieces(call["function"])
+        pieces = [{**call, "function": begun}, *({"function": piece} for piece in more)]
+        deltas += [{"tool_calls": [{"index": 0, **piece}]} for piece in pieces]
+    return deltas
+
+
+def _pieces(function: dict[str, Any]) -> list[dict[str, Any]]:
+    begun = {**function, "arguments": ""}
+    return [begun, *({"arguments": letter} for letter in function["arguments"])]
 
 
 def _completion_answer(script: Script, text: str, answer: str) -> dict[str, Any]:
@@ -265,7 +277,7 @@ async def _say(
         chat = request.path.endswith("/chat/completions")
         call = _call(words["call"]) if chat and "call" in words else None
         if chat:
-            answer = _chat_answer(script, text, said, call)
+            answer = _chat_answer(script, text, said, call, is_older="functions" in body)
         else:
             answer = _completion_answer(script, text, said)
         if body.get("stream"):
@@ -306,9 +318,8 @@ async def _stream(
         if "stall" in words:
             await asyncio.Event().wait()
     choice = answer["choices"][0]
-    for call in (choice["message"].get("tool_calls") or ()) if chat else ():
-        for delta in _call_deltas(call):
-            await send([{"index": 0, "delta": delta, "finish_reason": None}])
+    for delta in _call_deltas(choice["message"]) if chat else ():
+        await send([{"index": 0, "delta": delta, "finish_reason": None}])
     end: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
     await send([{"index": 0, **end, "finish_reason": choice["finish_reason"]}])
     if (body.get("stream_options") or {}).get("include_usage"):

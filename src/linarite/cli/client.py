@@ -20,7 +20,7 @@ class Client:
     """What calls the server.
 
     The one that the environment names, in the words that ``linarite env`` prints; or the one on a
-    data folder, where that is given or the environment names none.
+    data folder, where that or a settings file is given or the environment names none.
 
     Args:
         data: the folder, if it was given.
@@ -33,7 +33,7 @@ class Client:
     def __init__(self, data: Path | None, config: Path | None) -> None:
         endpoint, key = (os.environ.get(f"AZURE_OPENAI_{name}") for name in ("ENDPOINT", "API_KEY"))
         verify: ssl.SSLContext | bool = True
-        if data is None and endpoint and key:
+        if data is None and config is None and endpoint and key:
             version = os.environ.get("OPENAI_API_VERSION", API_VERSION)
         else:
             folder = DataFolder(load_settings(config, data=data).data)

@@ -58,7 +58,8 @@ def export(
 ) -> None:
     """Make a training file of stored completions; print its id, and what was left out of it.
 
-    Asks the server that AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_KEY name, or the one on --data.
+    Asks the server on --data, or on the folder that --config names; without these the one that
+    AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_KEY name.
     Ctrl-C ends the waiting, not the export.
     """
     from linarite.cli.client import Client  # late: it loads for a while

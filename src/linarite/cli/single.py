@@ -33,7 +33,7 @@ def api(
 
 
 def worker(data: Data = None, config: Config = None) -> None:
-    """Perform durable work alone: batches, imports, validations, sweeps."""
+    """Perform durable work alone: batches, imports, checks, exports, tuning jobs, sweeps."""
     from linarite.cli.kinds import run_worker
 
     run_worker(load_settings(config, data=data))

@@ -60,7 +60,7 @@ class Answers:
         self._is_batch = is_batch
         self._readers = readers
         self._streams = [
-            TextStream(tokenizer, stops, readers[index].trigger if readers else None)
+            TextStream(tokenizer, stops, readers[index].shield if readers else None)
             for index in range(len(samplings))
         ]
         self._logprobs: list[list[float]] = [[] for _ in samplings]

@@ -99,28 +99,48 @@ def capabilities(*, is_embedded: bool, is_embedding: bool) -> Capabilities:
     return UPSTREAM_EMBEDDING if is_embedding else UPSTREAM_CHAT
 
 
-PARAMETERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
-    ("tools", "tools", lambda value: value == []),
-    ("functions", "tools", lambda value: value == []),
-    ("function_call", "tools", lambda value: value == "none"),
-    ("response_format", "structured_output", lambda value: value == {"type": "text"}),
-    ("logprobs", "logprobs", lambda value: value is False),
-    ("logprobs", "top_logprobs", lambda value: isinstance(value, bool) or value == 0),
-    ("top_logprobs", "top_logprobs", lambda value: value == 0),
-    ("logit_bias", "logit_bias", lambda value: value == {}),
-    ("reasoning_effort", "reasoning", lambda value: value == "none"),
-    ("verbosity", "reasoning", lambda value: value == "medium"),
-    ("modalities", "audio", lambda value: value == ["text"]),
-    ("audio", "audio", lambda value: False),
-    ("web_search_options", "web_search", lambda value: False),
-    ("data_sources", "data_sources", lambda value: value == []),
-    ("service_tier", "service_tiers", lambda value: value in ("auto", "default")),
-    ("echo", "echo", lambda value: value is False),
-    ("suffix", "suffix", lambda value: value == ""),
+CHAT, COMPLETION, EMBEDDINGS = "chat", "completion", "embeddings"
+"""The operations: each is a capability by itself."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of some operations that asks for a capability."""
+
+    name: str
+    needs: str
+    asks_nothing: Callable[[Any], bool]
+    """Of a value: whether it asks for nothing."""
+    operations: tuple[str, ...] = (CHAT,)
+
+
+PARAMETERS = (
+    Parameter("tools", "tools", lambda value: value == []),
+    Parameter("functions", "tools", lambda value: value == []),
+    Parameter("function_call", "tools", lambda value: value == "none"),
+    Parameter("response_format", "structured_output", lambda value: value == {"type": "text"}),
+    Parameter("logprobs", "logprobs", lambda value: value is False, (CHAT, COMPLETION)),
+    Parameter(
+        "logprobs",
+        "top_logprobs",
+        lambda value: isinstance(value, bool) or value == 0,
+        (CHAT, COMPLETION),
+    ),
+    Parameter("top_logprobs", "top_logprobs", lambda value: value == 0),
+    Parameter("logit_bias", "logit_bias", lambda value: value == {}, (CHAT, COMPLETION)),
+    Parameter("reasoning_effort", "reasoning", lambda value: value == "none"),
+    Parameter("verbosity", "reasoning", lambda value: value == "medium"),
+    Parameter("modalities", "audio", lambda value: value == ["text"]),
+    Parameter("audio", "audio", lambda value: False),
+    Parameter("web_search_options", "web_search", lambda value: False),
+    Parameter("data_sources", "data_sources", lambda value: value == []),
+    Parameter("service_tier", "service_tiers", lambda value: value in ("auto", "default")),
+    Parameter("echo", "echo", lambda value: value is False, (COMPLETION,)),
+    Parameter("suffix", "suffix", lambda value: value == "", (COMPLETION,)),
     # Only its engine knows whether it is the model's own number, of which nothing is asked.
-    ("dimensions", "dimensions", lambda value: True),
+    Parameter("dimensions", "dimensions", lambda value: True, (EMBEDDINGS,)),
 )
-"""Parameter, the capability behind it, and the values that ask for nothing."""
+"""What is not in the operation that is asked is to that operation like any unknown parameter."""
 
 
 WITHOUT_EFFECT: Mapping[str, str] = {
@@ -142,15 +162,24 @@ class Unable:
     text: str
 
 
-def first_unable(body: Mapping[str, Any], able: Capabilities) -> Unable | None:
-    """The first parameter of a request that asks for what the engine cannot, if any."""
-    for param, capability, asks_nothing in PARAMETERS:
-        value = body.get(param)
-        if value is not None and not getattr(able, capability) and not asks_nothing(value):
+def first_unable(body: Mapping[str, Any], operation: str, able: Capabilities) -> Unable | None:
+    """The first parameter of a request that asks for what the engine cannot, if any.
+
+    Args:
+        body: the request.
+        operation: `CHAT`, `COMPLETION` or `EMBEDDINGS`.
+        able: what the engine can.
+    """
+    for one in PARAMETERS:
+        value = body.get(one.name)
+        if value is None or operation not in one.operations or getattr(able, one.needs):
+            continue
+        if not one.asks_nothing(value):
             # A word or a number is named, for another one may do.
             is_named = isinstance(value, str | int) and value is not True
-            return unable(param, capability, able, f" of {value!r}" if is_named else "")
-    if body.get("echo") and body.get("logprobs") is not None and not able.prompt_logprobs:
+            return unable(one.name, one.needs, able, f" of {value!r}" if is_named else "")
+    echoes_logprobs = body.get("echo") and body.get("logprobs") is not None
+    if operation == COMPLETION and echoes_logprobs and not able.prompt_logprobs:
         return unable("logprobs", "prompt_logprobs", able, " with `echo`")
     return None
 

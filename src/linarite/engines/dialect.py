@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import orjson
 from pydantic import ValidationError
 
 from linarite.engines.answers import TextPiece
 from linarite.engines.capabilities import (
+    CHAT,
+    COMPLETION,
+    EMBEDDINGS,
     PARAMETERS,
     WITHOUT_EFFECT,
     Capabilities,
@@ -24,17 +26,19 @@ from linarite.engines.capabilities import (
     unable,
 )
 from linarite.engines.logprobs import TokenTexts
-from linarite.engines.sampling import Sampling, Structure
+from linarite.engines.messages import offered_tools, read_message
+from linarite.engines.sampling import (
+    DEFAULT_CHAT_TOKENS,
+    DEFAULT_COMPLETION_TOKENS,
+    SEED_OF_NONE,
+    Sampling,
+    Structure,
+)
 from linarite.engines.structures import Refused
 from linarite.engines.tool_calls import CONTENT, Calling, CallPiece
 from linarite.errors import InferenceRefused
 from linarite.wire import inference
 
-DEFAULT_CHAT_TOKENS = 1024
-"""The longest answer of a chat that names no `max_tokens`."""
-DEFAULT_COMPLETION_TOKENS = 16
-SEED_OF_NONE = 0
-"""What a deterministic engine samples by where no `seed` is given."""
 MOST_MESSAGES = 2048
 MOST_INPUTS = 2048
 MOST_STOPS = 4
@@ -71,9 +75,6 @@ _MESSAGE_KEYS = {
     "tool_calls",
 }
 _EMBEDDING_KEYS = {"input", "model", "encoding_format", "user"}
-_ROLES = {"developer": "system", "function": "tool"}
-"""What a role is called in templates, where it is not by its own name."""
-_KNOWN_ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def read_chat(body: Mapping[str, Any], able: Capabilities) -> tuple[list[dict[st
     Raises:
         InferenceRefused: a parameter is wrong or not within this engine's capabilities.
     """
-    _refuse_what_it_cannot(body, able, _CHAT_KEYS)
+    _refuse_what_it_cannot(body, able, CHAT, _CHAT_KEYS)
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise refusal("'messages' must be a list of at least one message.", "messages")
@@ -179,7 +180,9 @@ def read_chat(body: Mapping[str, Any], able: Capabilities) -> tuple[list[dict[st
         form=_form(body.get("response_format")),
         calling=_calling(body),
     )
-    return [_message(item, at) for at, item in enumerate(messages)], wanted
+    for at, item in enumerate(messages):
+        _refuse_unread(item, f"messages[{at}]")
+    return [read_message(item, at) for at, item in enumerate(messages)], wanted
 
 
 def read_completion(
@@ -190,7 +193,7 @@ def read_completion(
     Raises:
         InferenceRefused: a parameter is wrong or not within this engine's capabilities.
     """
-    _refuse_what_it_cannot(body, able, _COMPLETION_KEYS)
+    _refuse_what_it_cannot(body, able, COMPLETION, _COMPLETION_KEYS)
     prompts = _texts_or_tokens(body.get("prompt"), "prompt")
     wanted = _wanted(body, able, "max_tokens", logprobs=body.get("logprobs") is not None)
     best_of = _whole(body, "best_of", wanted.count, wanted.count, able.most_answers)
@@ -218,7 +221,7 @@ def read_embedding(
     Raises:
         InferenceRefused: a parameter is wrong or not within this engine's capabilities.
     """
-    _refuse_what_it_cannot(body, able, _EMBEDDING_KEYS)
+    _refuse_what_it_cannot(body, able, EMBEDDINGS, _EMBEDDING_KEYS)
     wanted = body.get("dimensions")
     if wanted is not None and wanted != dimensions:
         lacking = unable("dimensions", "dimensions", able, f" of {wanted!r}")
@@ -326,8 +329,8 @@ def chat_opening(index: int, calling: Calling | None) -> dict[str, Any]:
 def chat_pieces(piece: TextPiece, texts: TokenTexts | None, offset: int) -> list[dict[str, Any]]:
     """The choices of a stream's chunks that tell what is new of a chat's answer."""
     spoken = texts.of_chat(piece.spoken) if texts is not None and piece.spoken else None
-    has_news = piece.text or spoken
-    said = [chat_piece(piece.index, {"content": piece.text}, spoken)] if has_news else []
+    fresh = {"content": piece.text} if piece.text else {}
+    said = [chat_piece(piece.index, fresh, spoken)] if fresh or spoken else []
     said += [chat_piece(piece.index, _call_delta(call)) for call in piece.calls]
     return [*said, chat_piece(piece.index, {}, None, piece.reason)] if piece.reason else said
 
@@ -397,13 +400,16 @@ def error_body(error: InferenceRefused) -> dict[str, Any]:
     )
 
 
-def _refuse_what_it_cannot(body: Mapping[str, Any], able: Capabilities, known: set[str]) -> None:
-    lacking = first_unable(body, able)
+def _refuse_what_it_cannot(
+    body: Mapping[str, Any], able: Capabilities, operation: str, keys: set[str]
+) -> None:
+    """Refuse what the engine cannot, and what is neither in the table nor among `keys`."""
+    lacking = first_unable(body, operation, able)
     if lacking is not None:
         raise unsupported(lacking)
-    named = {param for param, _, _ in PARAMETERS}
+    known = keys | {one.name for one in PARAMETERS if operation in one.operations}
     for param, value in body.items():
-        if value is not None and param not in known and param not in named:
+        if value is not None and param not in known:
             raise refusal(f"Unrecognized request argument supplied: {param}", param)
 
 
@@ -444,17 +450,18 @@ def _wanted(
 
 def _calling(body: Mapping[str, Any]) -> Calling | None:
     """The tools that may be called; the edge has looked at their shape."""
-    functions = body.get("functions") or []
-    is_legacy = bool(functions)
-    tools = [{"type": "function", "function": one} for one in functions] or body.get("tools") or []
-    choice = body.get("function_call" if is_legacy else "tool_choice") or "auto"
-    if not tools or choice == "none":
+    tools = offered_tools(body)
+    if not tools:
         return None
-    names = [tool["function"]["name"] for tool in tools]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        param = "functions" if is_legacy else "tools"
-        raise refusal(f"'{param}' has more than one function named '{twice}'.", param)
+    is_legacy = bool(body.get("functions"))
+    choice = body.get("function_call" if is_legacy else "tool_choice") or "auto"
+    known: set[str] = set()
+    for tool in tools:
+        name = tool["function"]["name"]
+        if name in known:
+            param = "functions" if is_legacy else "tools"
+            raise refusal(f"'{param}' has more than one function named '{name}'.", param)
+        known.add(name)
     named = None if isinstance(choice, str) else choice.get("function", choice)["name"]
     return Calling(
         tools,
@@ -467,7 +474,7 @@ def _calling(body: Mapping[str, Any]) -> Calling | None:
 
 def refused_tools(calling: Calling, refused: Refused) -> InferenceRefused:
     """The refusal of tools whose calls the engine cannot hold an answer to."""
-    param = "functions" if calling.is_legacy else "tools"
+    param = _param_of_tools(calling)
     if not refused.context:
         return refusal(f"Invalid value for '{param}': {refused.why}", param)
     at, *context = refused.context
@@ -486,7 +493,17 @@ def refused_structure(wanted: Wanted, refused: Refused) -> InferenceRefused:
         return refused_schema(form, refused)
     if form is not None and refused.context[:1] == (CONTENT,):
         return refused_schema(form, Refused(refused.why, refused.context[1:]))
-    return refused_tools(calling or Calling(), refused)
+    calling = calling or Calling()
+    if form is not None and not refused.context:  # it may be the one, the other or both together
+        param = _param_of_tools(calling)
+        return refusal(
+            f"Invalid value for '{param}' together with 'response_format': {refused.why}", param
+        )
+    return refused_tools(calling, refused)
+
+
+def _param_of_tools(calling: Calling) -> str:
+    return "functions" if calling.is_legacy else "tools"
 
 
 def refused_schema(form: Form, refused: Refused) -> InferenceRefused:
@@ -511,67 +528,11 @@ def _form(stated: Any) -> Form | None:
     return None if asked.type == "text" else Form({"object": None})
 
 
-def _message(item: Any, at: int) -> dict[str, Any]:
-    where = f"messages[{at}]"
-    if not isinstance(item, dict):
-        raise refusal(f"'{where}' must be an object with 'role' and 'content'.", where)
-    for key, value in item.items():
+def _refuse_unread(message: Any, where: str) -> None:
+    """Refuse a message with anything in it that nobody here reads."""
+    for key, value in message.items() if isinstance(message, dict) else ():
         if key not in _MESSAGE_KEYS and value not in (None, "", [], {}):
             raise refusal(f"'{where}.{key}' is not known to this engine.", f"{where}.{key}")
-    if item.get("content") is None and isinstance(item.get("refusal"), str):
-        item = {**item, "content": item["refusal"]}
-    role = item.get("role")
-    if role not in _KNOWN_ROLES:
-        known = ", ".join(sorted(_KNOWN_ROLES))
-        raise refusal(f"'{where}.role' is {role!r}; this engine takes {known}.", f"{where}.role")
-    content = _content(item.get("content"), f"{where}.content", may_be_empty=role == "assistant")
-    message: dict[str, Any] = {"role": _ROLES.get(role, role), "content": content}
-    legacy = item.get("function_call")
-    if calls := item.get("tool_calls") or ([{"function": legacy}] if legacy else []):
-        message["tool_calls"] = [_call(call) for call in calls]
-    return message | _names(item, where)
-
-
-def _call(call: Mapping[str, Any]) -> dict[str, Any]:
-    """A call as templates take it, with an object for its arguments; what is no JSON stays text."""
-    function = call["function"]
-    try:
-        arguments = orjson.loads(function["arguments"] or "{}")
-    except orjson.JSONDecodeError:
-        arguments = function["arguments"]
-    plain = {"type": "function", "function": {"name": function["name"], "arguments": arguments}}
-    return plain | ({"id": call["id"]} if "id" in call else {})
-
-
-def _names(item: Mapping[str, Any], where: str) -> dict[str, str]:
-    """Who speaks in a message, and which call it answers, as `templates` takes it."""
-    named = {}
-    for key in ("name", "tool_call_id"):
-        if (name := item.get(key)) is None:
-            continue
-        if not isinstance(name, str):
-            raise refusal(f"'{where}.{key}' must be a string.", f"{where}.{key}")
-        named[key] = name
-    return named
-
-
-def _content(content: Any, where: str, *, may_be_empty: bool) -> str:
-    if isinstance(content, str):
-        return content
-    if content is None and may_be_empty:
-        return ""
-    if not isinstance(content, list):
-        raise refusal(f"'{where}' must be a string or a list of text parts.", where)
-    texts = []
-    for at, part in enumerate(content):
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind not in ("text", "refusal") or not isinstance(part.get(kind), str):
-            raise refusal(
-                f"'{where}[{at}]' is of the type {kind!r}; this engine only reads text.",
-                f"{where}[{at}].type",
-            )
-        texts.append(part[kind])
-    return "".join(texts)
 
 
 def _texts_or_tokens(value: Any, param: str) -> list[str | list[int]]:

@@ -87,10 +87,13 @@ class Rules:
         self._bodies: dict[str, str] = {}
         self._writable = frozenset(writable)
 
-    def json(self, value: Any) -> str:
+    def json(self, value: Any, comma: str = ", ") -> str:
         """A value as JSON that can be written."""
-        text = json.dumps(value, ensure_ascii=False)
-        return text if self._writable.issuperset(text.encode()) else json.dumps(value)
+        signs = (comma, ": ")
+        text = json.dumps(value, ensure_ascii=False, separators=signs)
+        if self._writable.issuperset(text.encode()):
+            return text
+        return json.dumps(value, separators=signs)
 
     def add(self, body: str) -> str:
         """Give an expression a name."""
@@ -123,19 +126,29 @@ class Rules:
             self._bodies[name] = " | ".join([*end, *more])
         return name
 
-    def add_schema(self, schema: Any) -> str:
+    def add_schema(self, schema: Any, *, is_tight: bool = False) -> str:
         """The name of a rule that writes what fits a schema.
+
+        Args:
+            schema: what is to be fitted.
+            is_tight: whether no blank may stand after the commas of its objects.
 
         Raises:
             SchemaRefused: it cannot be followed to the letter; no rule is left of it.
         """
         before = len(self._bodies)
         try:
-            return _Document(self, schema).rule(schema, ())
+            return _Document(self, schema, is_tight=is_tight).rule(schema, ())
         except SchemaRefused:
             for name in list(self._bodies)[before:]:
                 del self._bodies[name]
             raise
+
+    def add_tight_object(self) -> str:
+        """The name of a rule for any object, no blank after its commas, those within left aside."""
+        member, rest = 'string ":" " "? value', self.add("")
+        self.replace(rest, f'"}}" | "," {member} {rest}')
+        return self.add(f'"{{" ("}}" | {member} {rest})')
 
     def text(self, root: str) -> str:
         """The whole grammar, which begins with the expression `root`."""
@@ -171,9 +184,11 @@ def literal(text: str) -> str:
 class _Document:
     """One schema on its way into rules; its references point within it."""
 
-    def __init__(self, rules: Rules, document: Any) -> None:
+    def __init__(self, rules: Rules, document: Any, *, is_tight: bool) -> None:
         self._rules = rules
         self._document = document
+        self._comma = '","' if is_tight else '"," " "?'
+        self._is_tight = is_tight
         self._named: dict[str, str] = {}
         self._beginning: set[int] = set()
         self._ending: set[int] = set()
@@ -181,7 +196,7 @@ class _Document:
     def rule(self, schema: Any, at: Context) -> str:
         """The name of the rule that writes what fits `schema`, which is at `at`."""
         if schema is True or schema == {}:
-            return "value"
+            return self._anything()
         if not isinstance(schema, dict):
             raise SchemaRefused(
                 at, f"{json.dumps(schema)[:40]} is not a schema that anything fits."
@@ -219,7 +234,14 @@ class _Document:
         fitting = [one for one in named if _kind_of_value(one) in kinds]
         if not fitting:
             raise SchemaRefused(at, "no value of 'enum' or 'const' is of the stated type.")
-        return " | ".join(literal(self._rules.json(one)) for one in fitting)
+        comma = "," if self._is_tight else ", "
+        return " | ".join(literal(self._rules.json(one, comma)) for one in fitting)
+
+    def _anything(self) -> str:
+        if not self._is_tight:
+            return "value"
+        others = 'array | string | number | "true" | "false" | "null"'
+        return self._rules.add(f"{self._rules.add_tight_object()} | {others}")
 
     def _typed(self, schema: Mapping[str, Any], kind: str, at: Context) -> str:
         write: dict[str, Callable[[Mapping[str, Any], Context], str]] = {
@@ -288,11 +310,11 @@ class _Document:
         """
         first = after = '""'
         if more is not None:
-            after = self._rules.add(f'("," " "? {more})*')
+            after = self._rules.add(f"({self._comma} {more})*")
             first = self._rules.add(f"({more} {after})?")
         for pair, is_required in reversed(pairs):
             begun = f"{pair} {after}"
-            going_on = f'"," " "? {pair} {after}'
+            going_on = f"{self._comma} {pair} {after}"
             first = self._rules.add(begun if is_required else f"{begun} | {first}")
             after = self._rules.add(going_on if is_required else f"{going_on} | {after}")
         return first
@@ -408,7 +430,7 @@ class _Document:
 
 
 def _form(form: Any, at: Context) -> str:
-    if form not in _FORMATS:
+    if not isinstance(form, str) or form not in _FORMATS:
         known = ", ".join(sorted(_FORMATS))
         raise SchemaRefused(at, f"'format' is {form!r}; this engine knows {known}.")
     return f'"\\"" ({_FORMATS[form]}) "\\""'
@@ -494,7 +516,7 @@ def _types(schema: Mapping[str, Any], at: Context) -> list[str]:
         return [kind for kind, keys in kinds.items() if keys & schema.keys()] or sorted(_TYPES)
     listed = stated if isinstance(stated, list) else [stated]
     for one in listed:
-        if one not in _TYPES:
+        if not isinstance(one, str) or one not in _TYPES:
             raise SchemaRefused(at, f"{one!r} is not a type.")
     if not listed:
         raise SchemaRefused(at, "'type' names no type.")
@@ -529,7 +551,8 @@ def _kinds(schema: Any) -> set[str]:
         found = {_kind_of_value(one) for one in named}
     else:
         stated = schema.get("type", [])
-        found = set(stated) if isinstance(stated, list) else {stated}
+        listed = stated if isinstance(stated, list) else [stated]
+        found = {kind for kind in listed if isinstance(kind, str)}
     return {"number" if kind == "integer" else kind for kind in found}
 
 

@@ -4,6 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+DEFAULT_CHAT_TOKENS = 1024
+"""The longest answer of a chat that names no `max_tokens`."""
+DEFAULT_COMPLETION_TOKENS = 16
+"""The longest of a completion."""
+SEED_OF_NONE = 0
+"""What a deterministic engine samples by where no `seed` is given."""
+
 Ended = Literal["stop", "length", "ignored", "refused"]
 """OpenAI's finish reasons; `ignored`: the cache is full, `refused`: the library objects."""
 

@@ -109,7 +109,10 @@ class TextEngine:
         structure = await self._structure(wanted, template.form)
         readers = []
         if calling is not None:
-            readers = [CallReader(template.form, calling) for _ in range(wanted.count)]
+            has_form = wanted.form is not None
+            readers = [
+                CallReader(template.form, calling, has_form=has_form) for _ in range(wanted.count)
+            ]
         return await self._answer(request, [prompt], wanted, structure, readers, is_chat=True)
 
     async def completion(self, request: web.Request) -> web.StreamResponse:

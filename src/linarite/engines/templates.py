@@ -21,9 +21,6 @@ from linarite.errors import InferenceRefused
 
 _LIMIT_SECONDS = 2.0
 _LOOK_SECONDS = 0.5
-_NAME = "Zebulon42"
-"""Of a speaker whom no template mentions by itself."""
-_SPEAKERS = ("system", "developer", "user", "assistant")
 _TEMPLATE_FAULTS = (
     jinja2.TemplateError,
     TypeError,
@@ -74,18 +71,12 @@ class ChatTemplate:
         Raises:
             InferenceRefused: the template refuses these messages or takes too long (400).
         """
-        messages = [self._named(message) for message in messages]
-        if self.form == tool_words.WORDS:
-            messages, _ = tool_words.in_words(messages, tools)
-            tools = ()
+        if any(message.get("name") for message in messages) and not self._writes_names:
+            messages = tool_words.with_names(messages)
         try:
-            with _Deadline(self._limit_seconds):
-                return self._template.render(
-                    messages=list(messages),
-                    add_generation_prompt=True,
-                    tools=list(tools) or None,
-                    **self._special,
-                )
+            if self.form == tool_words.WORDS:
+                messages, tools = tool_words.in_words(messages, tools), ()
+            return self._written(messages, tools)
         except _TEMPLATE_FAULTS as error:
             raise InferenceRefused(
                 f"This model's chat template refuses these messages: {error}", param="messages"
@@ -96,23 +87,23 @@ class ChatTemplate:
                 param="messages",
             ) from error
 
-    def _named(self, message: dict[str, Any]) -> dict[str, Any]:
-        """A message with its speaker's name before the text, unless the template writes it."""
-        name = message.get("name")
-        if not name or message["role"] not in _SPEAKERS or self._writes_names:
-            return message
-        return {**message, "content": f"{name}: {message['content']}"}
-
     @cached_property
     def _writes_names(self) -> bool:
-        asked = [{"role": "user", "name": _NAME, "content": "hello"}]
         try:
-            with _Deadline(self._limit_seconds):
-                return _NAME in self._template.render(
-                    messages=asked, add_generation_prompt=True, tools=None, **self._special
-                )
+            return tool_words.writes_names(self._written)
         except (*_TEMPLATE_FAULTS, TimeoutError):
             return False
+
+    def _written(
+        self, messages: Sequence[dict[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
+        with _Deadline(self._limit_seconds):
+            return self._template.render(
+                messages=list(messages),
+                add_generation_prompt=True,
+                tools=list(tools) or None,
+                **self._special,
+            )
 
 
 def template_source(hf_folder: Path) -> str | None:

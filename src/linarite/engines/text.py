@@ -2,11 +2,38 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
 _BROKEN = "\N{REPLACEMENT CHARACTER}"
 _CONTEXT_TOKENS = 6
+
+
+@dataclass(frozen=True)
+class Shield:
+    """From where on nothing ends a text, not even a stop string within these signs."""
+
+    signs: Sequence[str]
+    at_start: bool = False
+    """Whether it is only there if the text begins with one of them."""
+
+    def begins(self, text: str, *, is_whole: bool, is_last: bool) -> int:
+        """Where in `text` it begins or, if it may still come, may begin; else the end.
+
+        Args:
+            text: what the shield is looked for in.
+            is_whole: whether nothing of the text comes before.
+            is_last: whether nothing comes after.
+        """
+        if self.at_start:
+            may_come = not is_last and any(sign.startswith(text) for sign in self.signs)
+            is_here = is_whole and (may_come or text.startswith(tuple(self.signs)))
+            return 0 if is_here else len(text)
+        places = [place for sign in self.signs if (place := text.find(sign)) >= 0]
+        if places or is_last:
+            return min(places, default=len(text))
+        return len(text) - max(beginning_of(sign, text) for sign in self.signs)
 
 
 class TextStream:
@@ -15,11 +42,11 @@ class TextStream:
     Args:
         tokenizer: the model's.
         stops: strings that end the text and are not part of it.
-        shield: a string from which on nothing ends it, not even a stop string within this one.
+        shield: from where on none of them ends it.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, stops: Sequence[str] = (), shield: str | None = None
+        self, tokenizer: Tokenizer, stops: Sequence[str] = (), shield: Shield | None = None
     ) -> None:
         self._tokenizer = tokenizer
         self._stops = tuple(stops)
@@ -91,26 +118,19 @@ class TextStream:
         text = self._held + fresh
         self._held = ""
         found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
-        shielded = self._shielded_from(text, is_last=is_last)
+        shielded = len(text)
+        if self._shield is not None:
+            shielded = self._shield.begins(text, is_whole=not self._given, is_last=is_last)
         if found and min(found) < shielded:
             self.is_stopped = True
             return text[: min(found)]
-        if self._shield is not None and text.startswith(self._shield, shielded):
+        if self._shield is not None and text.startswith(tuple(self._shield.signs), shielded):
             self._stops = ()
             return text
         keep = 0 if is_last else max(beginning_of(stop, text) for stop in self._stops)
         kept_from = min(len(text) - keep, shielded)
         self._held = text[kept_from:]
         return text[:kept_from]
-
-    def _shielded_from(self, text: str, *, is_last: bool) -> int:
-        """Where the shield begins or, if it may still come, may begin; else the end."""
-        if self._shield is None:
-            return len(text)
-        place = text.find(self._shield)
-        if place >= 0 or is_last:
-            return place if place >= 0 else len(text)
-        return len(text) - beginning_of(self._shield, text)
 
 
 def beginning_of(word: str, text: str) -> int:

@@ -1,13 +1,17 @@
 """How many tokens a prompt has: by the model's own tokenizer and template, or an honest guess."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
+from linarite.engines.messages import offered_tools, read_message
 from linarite.engines.place import ModelPlace
 from linarite.engines.refusals import ExtraMissing
+from linarite.errors import InferenceRefused
 
 _LETTERS_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4
@@ -28,21 +32,27 @@ class Tokens:
         self._counters: dict[Path, _Counter | None] = {}
         self._lock = threading.Lock()
 
-    def count_chat(self, place: ModelPlace, messages: Sequence[Mapping[str, Any]]) -> Count:
+    def count_chat(self, place: ModelPlace, body: Mapping[str, Any]) -> Count:
         """Tokens of a chat as its model is asked it, up to where the assistant speaks.
 
-        Raises:
-            InferenceRefused: the model's template refuses these messages.
+        Guessed where there is no template, or it refuses the chat: another engine may not.
+
+        Args:
+            place: where the model is.
+            body: the request, well made; its messages and the tools on offer are counted.
         """
-        counter = self._counter(place)
-        if counter is None or counter.template is None:
-            texts = [_text_of(message.get("content")) for message in messages]
-            whole = sum(self._of_text(counter, text) for text in texts)
-            return Count(whole + _TOKENS_PER_MESSAGE * len(messages), is_exact=False)
-        plain = [{**message, "content": _text_of(message.get("content"))} for message in messages]
-        text = counter.template.render(plain)
-        encoded = counter.tokenizer.encode(text, add_special_tokens=False)
-        return Count(len(encoded.ids), is_exact=True)
+        counter, asked = self._counter(place), body["messages"]
+        if counter is not None and counter.template is not None:
+            try:
+                messages = [read_message(item, at) for at, item in enumerate(asked)]
+                text = counter.template.render(messages, offered_tools(body))
+            except InferenceRefused:
+                pass
+            else:
+                encoded = counter.tokenizer.encode(text, add_special_tokens=False)
+                return Count(len(encoded.ids), is_exact=True)
+        whole = sum(self._of_text(counter, text) for text in _texts(body))
+        return Count(whole + _TOKENS_PER_MESSAGE * len(asked), is_exact=False)
 
     def count_text(self, place: ModelPlace, given: str | Sequence[Any]) -> Count:
         """Tokens of a prompt or an input: text, token ids, or a list of either."""
@@ -96,8 +106,19 @@ class _Counter:
         return cls(tokenizer, ChatTemplate.find(folder) if has_config else None)
 
 
+def _texts(body: Mapping[str, Any]) -> Iterator[str]:
+    """What there is to read in a chat, whatever form it is shown in."""
+    for message in body["messages"]:
+        yield _text_of(message.get("content") or message.get("refusal"))
+        for key in ("tool_calls", "function_call"):
+            if message.get(key):
+                yield orjson.dumps(message[key]).decode()
+    if tools := offered_tools(body):
+        yield orjson.dumps(tools).decode()
+
+
 def _text_of(content: Any) -> str:
     if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        parts = [part.get(str(part.get("type"))) for part in content if isinstance(part, dict)]
         return "".join(part for part in parts if isinstance(part, str))
     return content if isinstance(content, str) else ""

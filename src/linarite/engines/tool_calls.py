@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from linarite.engines.json_grammar import Rules, SchemaRefused, literal
-from linarite.engines.text import beginning_of
+from linarite.engines.text import Shield, beginning_of
 from linarite.tool_words import CallForm
 
 CONTENT = "content"
@@ -99,7 +99,8 @@ def grammar_of_calls(stated: Mapping[str, Any], writable: Collection[int] = rang
         again = "" if is_single or calling.named else f" ({_written(form.separator or '')} {call})*"
         return rules.text(call + again)
     if content is not None:
-        return rules.text(f"{call} | {_content(rules, content)}")
+        is_json = form.opening.startswith("{")
+        return rules.text(f"{call} | {_content(rules, content, is_unlike_calls=is_json)}")
     rest = _written(form.opening.removeprefix(form.trigger))
     triggered = rules.add(" | ".join(f"{rest} {one} {end}" for one in begun))
     loops = "false" if is_single else "true"
@@ -123,11 +124,16 @@ def _arguments(rules: Rules, tool: Mapping[str, Any], at: int) -> str:
         return "object"
 
 
-def _content(rules: Rules, content: Mapping[str, Any]) -> str:
+def _content(rules: Rules, content: Mapping[str, Any], *, is_unlike_calls: bool) -> str:
+    """The rule of an answer that calls nothing.
+
+    Where calls are JSON themselves, it is written so that none can begin like one: those have a
+    blank between the name and what follows it.
+    """
     if "schema" not in content:
-        return "object"
+        return rules.add_tight_object() if is_unlike_calls else "object"
     try:
-        return rules.add_schema(content["schema"])
+        return rules.add_schema(content["schema"], is_tight=is_unlike_calls)
     except SchemaRefused as refused:
         raise SchemaRefused((CONTENT, *refused.context), refused.why) from None
 
@@ -137,14 +143,22 @@ class CallReader:
 
     The text was held to `grammar_of_calls`. Blanks around calls are nobody's; a call that is cut
     short before its arguments is dropped, and so is what may have become one.
+
+    Args:
+        form: how the model writes calls.
+        calling: what may be called.
+        has_form: whether an answer that calls nothing has a form: then only its very beginning
+            tells a call, for what it says may hold the signs of one.
     """
 
-    def __init__(self, form: CallForm, calling: Calling) -> None:
-        self.trigger = form.trigger
+    def __init__(self, form: CallForm, calling: Calling, *, has_form: bool = False) -> None:
+        names = [tool["function"]["name"] for tool in calling.tools]
+        self._begun = [form.opening + name + form.middle for name in names]
+        self.shield = Shield(self._begun, at_start=True) if has_form else Shield([form.trigger])
         self._form = form
         self._calling = calling
         self._held = ""  # what may become part of a call, or blanks before one
-        self._state = self._outside
+        self._state = self._opening if has_form else self._outside
         self._json = _JsonEnd()
         self._pieces: list[CallPiece] = []
         self._count = 0
@@ -165,6 +179,8 @@ class CallReader:
         if reason is not None and self._state == self._outside:
             cut = beginning_of(self._form.trigger, self._held) if reason == "length" else 0
             content.append(self._held[: len(self._held) - cut])
+        if reason == "stop" and self._state == self._opening:
+            content.append(self._held)
         pieces, self._pieces = self._pieces, []
         calls_and_stops = reason == "stop" and self._count > 0
         return "".join(content), pieces, self._calling.finish_reason if calls_and_stops else reason
@@ -174,7 +190,7 @@ class CallReader:
             self._held = self._held.lstrip()
         before, found, after = self._held.partition(self._form.trigger)
         if found:
-            self._held = after
+            self._held = found + after
             self._state = self._opening
             return before.rstrip()
         certain = before[: len(before) - beginning_of(self._form.trigger, before)].rstrip()
@@ -183,15 +199,21 @@ class CallReader:
         return certain
 
     def _opening(self) -> str:
-        rest = self._form.opening.removeprefix(self._form.trigger)
-        name, found, after = self._held.partition(self._form.middle)
-        if found:
-            self._held = after
+        begun = next((one for one in self._begun if self._held.startswith(one)), None)
+        if begun is not None:
+            name = begun.removeprefix(self._form.opening).removesuffix(self._form.middle)
+            self._held = self._held.removeprefix(begun)
             self._state = self._arguments
             self._json = _JsonEnd()
             self._count += 1
-            self._add("", f"call_{secrets.token_hex(12)}", name.removeprefix(rest))
+            self._add("", f"call_{secrets.token_hex(12)}", name)
+        elif not any(one.startswith(self._held) for one in self._begun):
+            self._state = self._content
         return ""
+
+    def _content(self) -> str:
+        said, self._held = self._held, ""
+        return said
 
     def _arguments(self) -> str:
         length = self._json.look(self._held)

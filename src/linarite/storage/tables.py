@@ -280,7 +280,8 @@ fine_tuning_checkpoints = sa.Table(
 # index wide. How many completions bear a mark is kept in `stored_completion_counts`, and how many
 # a resource has in `stored_completion_usage`, in the transactions that add and remove them: no
 # `total` is ever counted over a million rows. Labels have no foreign key, for their table has no
-# index by completion: the marks to be removed follow from a completion's own row.
+# index by completion: the marks to be removed follow from a completion's own row. No `seq` is given
+# twice, not even the last one after a deletion: exports remember places.
 stored_completions = sa.Table(
     "stored_completions",
     metadata,
@@ -296,6 +297,7 @@ stored_completions = sa.Table(
     sa.Column("messages", sa.LargeBinary, nullable=False),  # the request's, so too
     sa.UniqueConstraint("resource", "id"),
     sa.Index("ix_stored_completions_resource_created_seq", "resource", "created", "seq"),
+    sqlite_autoincrement=True,
 )
 
 stored_completion_labels = sa.Table(

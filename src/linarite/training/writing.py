@@ -8,7 +8,8 @@ that ends its turn, on nothing else.
 import json
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,22 @@ class Writer:
         """Write a chat down; raises BadLine when the model's template refuses it."""
         if not self._tokenizer.chat_template:
             raise BadLine("it is a chat, but this model has no chat template.")
+        if any(message.get("name") for message in chat.messages) and not self._writes_names:
+            chat = replace(chat, messages=tool_words.with_names(chat.messages))
         chat = chat if self._knows_tools else _without_tools(chat)
         text, spans, left_out = self._spans(chat)
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         targets = _inside(encoded["offset_mapping"], spans)
         return self._cut(encoded["input_ids"], targets, left_out)
+
+    @cached_property
+    def _writes_names(self) -> bool:
+        try:
+            return tool_words.writes_names(
+                lambda messages: self._render(Chat(messages, [False]), 1, for_answer=True)
+            )
+        except BadLine:
+            return False
 
     def _completion(self, example: Completion) -> Tokens:
         prompt = self._tokenizer(example.prompt)["input_ids"]
@@ -174,8 +186,13 @@ def _without_tools(chat: Chat) -> Chat:
     has_calls = any("tool_calls" in one or one["role"] == "tool" for one in chat.messages)
     if not chat.tools and not has_calls:
         return chat
-    messages, is_longer = tool_words.in_words(chat.messages, chat.tools)
-    return Chat(messages, [False, *chat.learned] if is_longer else chat.learned)
+    messages = tool_words.in_words(chat.messages, chat.tools)
+    # the assistant's turns, which alone are learned, are neither more nor fewer
+    turns = zip(chat.messages, chat.learned, strict=True)
+    learned = iter([flag for message, flag in turns if message["role"] == "assistant"])
+    return Chat(
+        messages, [message["role"] == "assistant" and next(learned) for message in messages]
+    )
 
 
 def _template(folder: Path, config: dict[str, Any]) -> str | None:

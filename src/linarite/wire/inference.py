@@ -71,11 +71,22 @@ Prompts = Annotated[list[str] | list[list[int]], PlainValidator(_as_prompts)]
 """A string, strings, token ids or lists of token ids, read as a list of either."""
 
 
-class TextPart(Incoming):
-    """A piece of a message."""
+_PartText = Annotated[str | None, Field(validate_default=True)]
 
-    type: Literal["text"]
-    text: str
+
+class MessagePart(Incoming):
+    """A piece of a message: its text, or how an assistant refused."""
+
+    type: Literal["text", "refusal"]
+    text: _PartText = None
+    refusal: _PartText = None
+
+    @field_validator("text", "refusal")
+    @classmethod
+    def _has_what_it_is(cls, said: str | None, info: ValidationInfo) -> str | None:
+        if said is None and info.data.get("type") == info.field_name:
+            raise PydanticCustomError("missing", "Field required")
+        return said
 
 
 class ChatMessage(Incoming):
@@ -85,7 +96,7 @@ class ChatMessage(Incoming):
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Annotated[
-        list[TextPart] | None,
+        list[MessagePart] | None,
         Field(min_length=1, validate_default=True),
         BeforeValidator(_as_parts),
     ] = None
@@ -94,15 +105,29 @@ class ChatMessage(Incoming):
     @field_validator("content")
     @classmethod
     def _only_assistants_are_silent(
-        cls, content: list[TextPart] | None, info: ValidationInfo
-    ) -> list[TextPart] | None:
+        cls, content: list[MessagePart] | None, info: ValidationInfo
+    ) -> list[MessagePart] | None:
         if content is None and info.data.get("role", "assistant") != "assistant":
             raise PydanticCustomError("content_missing", "A message of this role needs content")
         return content
 
+    @field_validator("content")
+    @classmethod
+    def _only_assistants_refuse(
+        cls, content: list[MessagePart] | None, info: ValidationInfo
+    ) -> list[MessagePart] | None:
+        refuses = any(part.type == "refusal" for part in content or ())
+        if refuses and info.data.get("role", "assistant") != "assistant":
+            raise PydanticCustomError(
+                "refusal_part", "Only a message of an assistant may have parts of type `refusal`"
+            )
+        return content
+
 
 class JsonSchemaFormat(Incoming):
-    """A schema that an answer is to fit."""
+    """A schema that an answer is to fit; a key that is not known would promise something."""
+
+    model_config = ConfigDict(extra="forbid")
 
     name: Annotated[
         str, Field(min_length=1, max_length=MAX_SCHEMA_NAME, pattern=r"^[a-zA-Z0-9_-]+$")
@@ -113,7 +138,9 @@ class JsonSchemaFormat(Incoming):
 
 
 class ResponseFormat(Incoming):
-    """The form that an answer is to have."""
+    """The form that an answer is to have, whose unknown keys are refused as well."""
+
+    model_config = ConfigDict(extra="forbid")
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: Annotated[JsonSchemaFormat | None, Field(validate_default=True)] = None

@@ -37,11 +37,10 @@ class FunctionDefinition(Outgoing):
 
 
 class Tool(Outgoing):
-    """A tool that the model was offered: a function, or one of the caller's own form."""
+    """A tool that the model was offered, which is a function."""
 
     type: str
-    function: FunctionDefinition | None = None
-    custom: dict[str, Any] | None = None
+    function: FunctionDefinition
 
 
 class FunctionCallFunction(Outgoing):
@@ -52,12 +51,11 @@ class FunctionCallFunction(Outgoing):
 
 
 class ToolCall(Outgoing):
-    """A call that the model made: of a function, or of a custom tool by `name` and `input`."""
+    """A call that the model made."""
 
     id: str
     type: str
-    function: FunctionCallFunction | None = None
-    custom: dict[str, str] | None = None
+    function: FunctionCallFunction
 
 
 class ChoiceMessage(Outgoing):

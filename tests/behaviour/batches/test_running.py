@@ -1,5 +1,6 @@
 """What becomes of a good batch: its answers, its counts, its files, its times."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -66,6 +67,21 @@ def test_a_line_that_asks_for_a_stream_goes_to_the_error_file(system):
     [error] = system.content(batch.error_file_id)
     assert error["response"]["body"]["error"]["param"] == "stream"
     assert batch.completed == 1
+
+
+def test_a_line_that_cannot_be_written_or_judged_goes_to_the_error_file(system):
+    schema = {"type": "object", "properties": {}, "additionalProperties": False, "required": [{}]}
+    form = {"name": "f", "strict": True, "schema": schema}
+    odd = {"response_format": {"type": "json_schema", "json_schema": form}}
+    deep = json.dumps(line(2, odd=json.loads("[" * 300 + "]" * 300))).encode()
+
+    batch = system.finish(line(0), line(1, **odd), deep, line(3))
+
+    assert (batch.status, batch.completed, batch.failed) == ("completed", 2, 2)
+    params = [
+        error["response"]["body"]["error"]["param"] for error in system.content(batch.error_file_id)
+    ]
+    assert params == ["response_format", "odd"]
 
 
 @pytest.mark.parametrize("words", ["[[fail 500 x2]]", "[[fail 429 x1]]", "[[drop x1]]"])

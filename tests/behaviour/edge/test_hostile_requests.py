@@ -155,7 +155,16 @@ VALUES = {
     "many": ["x"] * 5_000,
     "object": {},
     "deep": {"a": {"b": {"c": [[[{}]]]}}},
+    "too deep": json.loads("[" * 300 + "]" * 300),
 }
+ODD_SCHEMAS = [
+    {"required": [{}]},
+    {"type": [{}]},
+    {"type": {}},
+    {"properties": {"a": {"enum": [{}], "type": ["object", []]}}},
+    {"properties": {"a": {"format": {}}}},
+    {"items": VALUES["too deep"]},
+]
 IDS = {
     "unknown": NO_ID,
     "blank": "%20",
@@ -242,6 +251,20 @@ def test_an_odd_value_is_refused_or_taken_for_what_it_is(
             headers = {"content-type": "application/json"}
             path = sent.path.format(upload=upload)
             campaign.send(sent.method, path, content=content, headers=headers)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_an_odd_schema_is_refused_or_taken_for_what_it_is(campaign: Campaign, strict: bool):
+    for odd in ODD_SCHEMAS:
+        schema = {"type": "object", "properties": {}, "additionalProperties": False, **odd}
+        function = {"name": "f", "parameters": schema, "strict": strict}
+        form = {"name": "f", "schema": schema, "strict": strict}
+        for asked in (
+            {"tools": [{"type": "function", "function": function}]},
+            {"functions": [function]},
+            {"response_format": {"type": "json_schema", "json_schema": form}},
+        ):
+            campaign.send("POST", "/openai/v1/chat/completions", json=CHAT | asked)
 
 
 @pytest.mark.parametrize("name", JSON_OPERATIONS)

@@ -165,6 +165,9 @@ def test_a_prompt_that_is_filtered_is_refused_in_azures_form(sdk, engine):
                 {"role": "tool", "tool_call_id": "1", "content": "done"},
             ]
         },
+        {"messages": user("Hello"), "chat_template": "sexual!"},
+        {"messages": user("Hello"), "documents": [{"text": "sexual!"}]},
+        {"messages": user("Hello"), "prediction": {"type": "content", "content": "sexual!"}},
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
@@ -216,6 +219,24 @@ def test_completions_are_judged(caller, said, status, reason):
     choice = answer.json()["choices"][0]
     assert (answer.status_code, choice["finish_reason"]) == (status, reason)
     assert choice["text"] == ("fine" if reason == "stop" else "")
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"prompt": "violence=0.9", "messages": []},
+        {"prompt": "violence=0.9", "messages": None},
+        {"prompt": ["Hello", "violence=0.9"]},
+        {"prompt": "Hello", "suffix": "violence=0.9"},
+        {"prompt": "Hello", "messages": user("violence=0.9")},
+        {"prompt": "Hello", "guided_choice": ["yes", "violence=0.9"]},
+    ],
+)
+def test_nothing_beside_a_prompt_keeps_it_from_being_judged(caller, engine, beside):
+    answer = caller.post("/openai/deployments/chat/completions", json=beside)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "content_filter")
+    assert engine.asked()["total"] == 0
 
 
 def test_a_prompt_of_token_ids_cannot_be_judged(caller):
@@ -356,7 +377,12 @@ def test_what_the_filter_did_is_counted_for_the_operator(caller):
 
 def test_lines_of_batches_are_judged(server, sdk, moderation):
     moderation.steer(every="[[fail 500 x1]]")  # the batch waits until they can be
-    texts = [saying("fine"), user("self-harm/intent!"), saying("violence=0.9")]
+    texts = [
+        saying("fine"),
+        user("self-harm/intent!"),
+        saying("violence=0.9"),
+        user("too long: fail=413"),
+    ]
     lines = [
         {"custom_id": str(number), "method": "POST", "url": "/chat/completions"}
         | {"body": {"model": "chat", "messages": messages}}
@@ -380,11 +406,12 @@ def test_lines_of_batches_are_judged(server, sdk, moderation):
 
     choices = [one["response"]["body"]["choices"][0] for one in told]
     assert [choice["finish_reason"] for choice in choices] == ["stop", "content_filter"]
-    (refused,) = failed
-    assert (refused["custom_id"], refused["response"]["status_code"]) == ("1", 400)
-    assert refused["response"]["body"]["error"]["innererror"]["content_filter_result"][
-        "self_harm"
-    ] == {"filtered": True, "severity": "medium"}
+    answers = {one["custom_id"]: one["response"] for one in failed}
+    assert {name: answer["status_code"] for name, answer in answers.items()} == {"1": 400, "3": 400}
+    refused, unjudgeable = (answers[name]["body"]["error"] for name in ("1", "3"))
+    told = refused["innererror"]["content_filter_result"]["self_harm"]
+    assert told == {"filtered": True, "severity": "medium"}
+    assert unjudgeable["code"] == "content_filter_error"
 
 
 def test_where_the_settings_let_it_what_cannot_be_judged_passes(models, tmp_path):

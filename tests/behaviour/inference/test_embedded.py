@@ -189,6 +189,14 @@ def test_a_deterministic_deployment_without_a_seed_takes_always_the_same(client)
     assert said_by(client, seed=5) != said_by(client)
 
 
+def test_a_stored_chat_of_a_deterministic_deployment_has_the_seed_that_it_took(client):
+    chats = client.chat.completions
+
+    answer = chats.create(model="exact", messages=CAPITAL, max_tokens=1, store=True)
+
+    assert chats.retrieve(answer.id).seed == 0
+
+
 def test_a_deterministic_deployments_vectors_do_not_depend_on_what_stands_beside_them(client):
     texts = ["a", "the orbit of Mars " * 30, "eating food"]
 
@@ -259,6 +267,18 @@ def test_the_best_of_several_has_the_likeliest_tokens(client):
     assert [one.text for one in best.choices] == [one.text for one in ranked[:2]]
     assert [one.index for one in best.choices] == [0, 1]
     assert best.usage == every.usage
+
+
+@pytest.mark.parametrize("penalty", ["presence_penalty", "frequency_penalty"])
+def test_a_penalty_keeps_the_model_from_repeating_itself(client, penalty):
+    asked: Any = {"model": CHAT, "prompt": "la la la la la la la la", "max_tokens": 16}
+    asked |= {"temperature": 0, "logprobs": 0}
+
+    def most_repeated(**more: float) -> int:
+        tokens = client.completions.create(**asked, **more).choices[0].logprobs.tokens
+        return max(map(tokens.count, tokens))
+
+    assert most_repeated(**{penalty: 2}) < most_repeated()
 
 
 def test_token_lists_are_the_models_own(client):

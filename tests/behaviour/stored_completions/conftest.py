@@ -26,7 +26,7 @@ def server(
     engine: RunningEngine,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
-    """The deployments `chat` and `other`, of two models."""
+    """The deployments `chat` and `other`, of two models, of which the first has an alias."""
     upstream = {"base_url": engine.base_url, "model": "theirs"}
     names = {"chat": MODEL, "other": "org/other-model"}
     with running_server(
@@ -34,6 +34,7 @@ def server(
         database_url=shared_database_url,
         models=[{"id": model, "upstream": upstream} for model in names.values()],
         deployments=[{"name": name, "model": model} for name, model in names.items()],
+        aliases={"gpt-4o": MODEL},
     ) as running:
         yield running
 

@@ -118,6 +118,32 @@ def test_what_is_no_example_is_left_out_and_told_by_its_reason(caller, server):
     )
 
 
+def test_a_call_of_any_depth_spoils_no_export(caller, server):
+    deep = '{"a":' + "[" * 5_000 + "]" * 5_000 + "}"
+    call = {**CALL, "function": {"name": "f", "arguments": deep}}
+    put(server.built, caller.resource, made({"tool_calls": [call]}), made("kept"))
+
+    file, lines = export(server, caller.http)
+
+    assert lines == [turns("A question", "kept")]
+    assert "Left out: 1 invalid." in file["status_details"]
+    assert "it is nested too deeply." in file["status_details"]
+
+
+@pytest.mark.parametrize("kind", ["chats", "preferences"])
+def test_tools_are_learned_as_the_model_saw_them(caller, server, kind):
+    properties = {name: {"type": "string"} for name in ("street", "city", "number")}
+    schema = {"type": "object", "properties": properties}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    put(server.built, caller.resource, *(made(one, tools=[tool], model=one) for one in "ab"))
+    pair = {"preferred": {"model": "a"}, "non_preferred": {"model": "b"}}
+
+    _, [line] = export(server, caller.http, **({"model": "a"} if kind == "chats" else pair))
+
+    [shown] = (line if kind == "chats" else line["input"])["tools"]
+    assert list(shown["function"]["parameters"]["properties"]) == list(properties)
+
+
 def test_an_export_is_filtered_ordered_and_limited_as_a_list_is(caller, server):
     put(
         server.built,
@@ -135,6 +161,32 @@ def test_an_export_is_filtered_ordered_and_limited_as_a_list_is(caller, server):
     assert said(metadata='{"run": "1"}', model="b") == said(model="the-b") == ["other"]
     assert said(metadata={"run": "1"}, limit=3) == ["other", "5", "4"]
     assert len(said()) == 8
+
+
+def test_an_alias_is_exported_as_it_is_listed(caller, server):
+    for model in ("gpt-4o", "chat", "other"):
+        caller.store(model, model=model)
+
+    _, lines = export(server, caller.http, model="gpt-4o", order="asc")
+    file, _ = export(
+        server, caller.http, preferred={"model": "gpt-4o"}, non_preferred={"model": "other"}
+    )
+
+    assert [line["messages"][0]["content"] for line in lines] == ["gpt-4o", "chat"]
+    assert len(caller.ids(model="gpt-4o")) == 2
+    assert "from 2 preferred and 1 non-preferred stored completions" in file["status_details"]
+
+
+def test_a_deployment_that_has_the_name_of_an_alias_goes_before_it(caller, server):
+    body = {"id": "gpt-4o", "model": "org/other-model"}
+    caller.store("of the alias", model="gpt-4o")
+    assert caller.http.post("/openai/deployments", json=body).status_code == 201
+    caller.store("of the deployment", model="gpt-4o")
+
+    _, lines = export(server, caller.http, model="gpt-4o")
+
+    assert [line["messages"][0]["content"] for line in lines] == ["of the deployment"]
+    assert len(caller.ids(model="gpt-4o")) == 1
 
 
 def test_a_limit_that_was_reached_is_told(caller, server):
@@ -258,6 +310,38 @@ def test_a_pair_of_which_one_was_deleted_meanwhile_is_told(caller, server):
     assert "Pairs left out: 1 deleted." in file["status_details"]
 
 
+def test_the_place_of_what_was_deleted_is_nobody_elses(caller, server):
+    """Between the steps that find the pairs and the one that reads them, the newest goes."""
+    put(server.built, caller.resource, made("a", model="a"))
+    newest = made("b", model="b")
+    put(server.built, caller.resource, newest)
+    file_id = start(caller.http, preferred={"model": "a"}, non_preferred={"model": "b"})
+
+    class Replacing(TickTicket):
+        steps = 0
+
+        def check(self):
+            self.steps += 1
+            if self.steps == 3:
+                caller.sdk.chat.completions.delete(newest.id)
+                put(server.built, "stranger", made("theirs"))
+
+    server.built.parts[Exports].perform(file_id, Replacing())
+
+    assert "Pairs left out: 1 deleted." in read(caller.http, file_id)[0]["status_details"]
+
+
+def test_what_came_later_is_not_exported_in_the_place_of_what_was_deleted(caller, server):
+    put(server.built, caller.resource, made("before"), newest := made("newest"))
+    file_id = start(caller.http)
+    caller.sdk.chat.completions.delete(newest.id)
+    put(server.built, caller.resource, made("after"))
+
+    perform(server, file_id)
+
+    assert read(caller.http, file_id)[1] == [turns("A question", "before")]
+
+
 def test_an_export_of_nothing_is_an_error_that_says_so(caller, server):
     put(server.built, caller.resource, made("cut", finish="length"))
 
@@ -275,7 +359,7 @@ def test_an_export_of_nothing_is_an_error_that_says_so(caller, server):
     ("body", "target"),
     [
         ({"metadata": {"a": 1}}, "$.metadata"),
-        ({"metadata": "nothing"}, "metadata"),
+        ({"metadata": "nothing"}, "$.metadata"),
         ({"metadata": {"k" * 65: "v"}}, "$.metadata.k"),
         ({"modell": "a"}, "$.modell"),
         ({"limit": 0}, "$.limit"),
@@ -287,6 +371,11 @@ def test_an_export_of_nothing_is_an_error_that_says_so(caller, server):
         ({"preferred": {"model": "a"}, "non_preferred": {"model": "a"}}, "$.non_preferred"),
         ({"preferred": {"model": "a"}, "non_preferred": {}, "model": "b"}, "$.model"),
         ({"preferred": {"modell": "a"}, "non_preferred": {}}, "$.preferred.modell"),
+        ({"preferred": {"metadata": "no"}, "non_preferred": {}}, "$.preferred.metadata"),
+        (
+            {"preferred": {}, "non_preferred": {"metadata": {"k" * 65: "v"}}},
+            "$.non_preferred.metadata.k",
+        ),
     ],
     ids=str,
 )

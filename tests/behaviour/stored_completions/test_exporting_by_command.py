@@ -82,6 +82,22 @@ def test_the_command_says_why_it_makes_no_file(working, options, told):
     assert told in run.stderr
 
 
+def test_a_server_that_is_given_goes_before_the_one_that_the_environment_names(
+    working, tmp_path: Path
+):
+    """None runs there; the other one, which has something to export, is not asked."""
+    config = tmp_path / "linarite.toml"
+    config.write_text(f'data = "{tmp_path / "data"}"\n')
+
+    by_config = run_export(working, "--config", str(config))
+    by_data = run_export(working, "--data", str(tmp_path / "data"))
+
+    assert (by_config.returncode, by_data.returncode) == (1, 1)
+    told = f"No server runs on {tmp_path / 'data'}."
+    assert told in by_config.stderr
+    assert told in by_data.stderr
+
+
 def test_the_command_needs_a_server(tmp_path: Path):
     run = run_linarite("completions", "export", "--data", tmp_path)
     away = run_linarite(

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from tests.behaviour.stored_completions.conftest import MODEL
 from tests.support.files import until
+from tests.support.stored import export
 
 from linarite.http.metrics import Metrics
 
@@ -35,6 +36,67 @@ def test_a_stored_chat_is_read_back_with_all_that_was_asked(caller):
     assert (stored.temperature, stored.top_p, stored.presence_penalty) == (0.5, 1, 0)
     assert stored.tools[0]["function"]["name"] == "look_up"
     assert json.loads(stored.tool_choice)["function"] == {"name": "look_up"}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_stored_call_of_a_tool_is_read_back(caller, stream):
+    answer = caller.store('[[call look_up {"a": 1}]]', tools=[TOOL], stream=stream)
+    completion_id = [*answer][-1].id if stream else answer.id
+
+    [choice] = caller.sdk.chat.completions.retrieve(completion_id).choices
+
+    assert (choice.finish_reason, choice.message.content) == ("tool_calls", None)
+    [call] = choice.message.tool_calls
+    assert (call.id, call.type) == ("call_scripted", "function")
+    assert (call.function.name, call.function.arguments) == ("look_up", '{"a": 1}')
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_a_stored_call_of_an_older_function_is_read_back_and_exported(caller, server, stream):
+    """`functions` and `function_call` are told in the words of tools, which the contract has."""
+    earlier = [
+        {"role": "user", "content": "Look it up."},
+        {
+            "role": "assistant",
+            "content": None,
+            "function_call": {"name": "look_up", "arguments": "{}"},
+        },
+        {"role": "function", "name": "look_up", "content": "Nothing."},
+    ]
+    answer = caller.store(
+        messages=[*earlier, {"role": "user", "content": '[[call look_up {"a": 1}]]'}],
+        functions=[TOOL["function"]],
+        function_call={"name": "look_up"},
+        stream=stream,
+    )
+    completion_id = [*answer][-1].id if stream else answer.id
+
+    stored = caller.sdk.chat.completions.retrieve(completion_id)
+    sent = list(caller.sdk.chat.completions.messages.list(completion_id))
+    _, [line] = export(server, caller.http)
+
+    assert stored.tools[0]["function"]["name"] == "look_up"
+    assert json.loads(stored.tool_choice) == {"type": "function", "function": {"name": "look_up"}}
+    [choice] = stored.choices
+    assert (choice.finish_reason, choice.message.content) == ("function_call", None)
+    [call] = choice.message.tool_calls
+    assert (call.function.name, call.function.arguments) == ("look_up", '{"a": 1}')
+    [earlier_call] = sent[1].to_dict()["tool_calls"]
+    assert earlier_call["function"] == {"name": "look_up", "arguments": "{}"}
+    assert (sent[2].role, sent[2].name) == ("function", "look_up")
+    assert line["tools"] == [TOOL]
+    assert line["messages"][-1]["tool_calls"][0]["function"] == call.function.to_dict()
+    assert line["messages"][1] == {
+        "role": "assistant",
+        "function_call": {"name": "look_up", "arguments": "{}"},
+        "weight": 0,
+    }
+
+
+def test_the_tier_that_answered_is_stored(caller):
+    asked = caller.store(service_tier="default")
+
+    assert caller.sdk.chat.completions.retrieve(asked.id).service_tier == "default"
 
 
 def test_a_stored_chat_has_the_id_of_its_http_request_and_a_seed(caller):

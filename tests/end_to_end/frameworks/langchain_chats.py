@@ -73,16 +73,17 @@ def _embedding(server: dict[str, str]) -> int:
 
 def _structured(server: dict[str, str]) -> dict[str, Any]:
     model = AzureChatOpenAI(azure_deployment=UPSTREAM, **server)
-    asked = '[[say {"name": "Paris", "country": "France"}]]'
+    asked = 'Answer in JSON. [[say {"name": "Paris", "country": "France"}]]'
     return {
         method: model.with_structured_output(City, method=method).invoke(asked).model_dump()
         for method in ("json_schema", "json_mode")
     }
 
 
-def _with_tools(server: dict[str, str]) -> str:
+def _with_tools(server: dict[str, str]) -> list[dict[str, Any]]:
     model = AzureChatOpenAI(azure_deployment=UPSTREAM, **server)
-    return str(model.bind_tools([add], tool_choice="add").invoke("[[say 3]]").content)
+    said = model.bind_tools([add], tool_choice="add").invoke('[[call add {"one": 1, "other": 2}]]')
+    return [{"name": call["name"], "args": call["args"]} for call in said.tool_calls]
 
 
 def main(ready_file: str) -> None:

@@ -13,9 +13,10 @@ const OVER = ["completed", "failed", "expired", "cancelled"];
 
 const [readyFile, variant] = process.argv.slice(2);
 const server = JSON.parse(readFileSync(readyFile, "utf8"));
+const azure = { endpoint: server.endpoint, apiKey: server.api_key, apiVersion: server.api_version };
 const client =
   variant === "azure"
-    ? new AzureOpenAI({ endpoint: server.endpoint, apiKey: server.api_key, apiVersion: server.api_version })
+    ? new AzureOpenAI(azure)
     : new OpenAI({ baseURL: `${server.endpoint}/openai/v1/`, apiKey: server.api_key });
 
 async function idsOf(pages) {
@@ -103,6 +104,8 @@ async function stored() {
   const changed = await chats.update(first, { metadata: { kind: "read" } });
   const found = await idsOf(chats.list({ metadata: { run, kind: "read" } }));
   const ofModel = await idsOf(chats.list({ model: changed.model, metadata: { run } }));
+  const underDeployment = new AzureOpenAI({ ...azure, deployment: CHAT }).chat.completions;
+  const ofDeployment = await idsOf(underDeployment.list({ metadata: { run } }));
   const read = (await chats.retrieve(first)).id === first;
   const messages = [];
   for await (const message of chats.messages.list(first)) messages.push(message.content);
@@ -113,6 +116,7 @@ async function stored() {
     changed: isDeepStrictEqual(changed.metadata, { run, kind: "read" }),
     "found by metadata": isDeepStrictEqual(found, [first]),
     "found by model": isDeepStrictEqual(ofModel, [second, first]),
+    "found by a client of the deployment": isDeepStrictEqual(ofDeployment, [second, first]),
     read,
     messages,
     deleted: deleted.every(Boolean),

@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models
 
 from linarite.engines import dialect
+from linarite.engines.answers import TextPiece
 from linarite.engines.capabilities import EMBEDDED_CHAT, EMBEDDED_EMBEDDING
+from linarite.engines.logprobs import TokenTexts
 from linarite.engines.sampling import Sampling, Structure
-from linarite.engines.tool_calls import Calling
+from linarite.engines.structures import Refused
+from linarite.engines.tool_calls import Calling, CallPiece
 from linarite.errors import InferenceRefused
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -50,6 +54,16 @@ def test_an_answer_goes_back_as_it_came_and_a_refusal_is_what_was_said():
     messages, _ = dialect.read_chat({"messages": [*HELLO, said]}, EMBEDDED_CHAT)
 
     assert messages[1] == {"role": "assistant", "content": "No."}
+
+
+def test_a_refusal_may_be_a_part_of_what_was_said():
+    parts = [{"type": "text", "text": "Hm. "}, {"type": "refusal", "refusal": "No."}]
+
+    messages, _ = dialect.read_chat(
+        {"messages": [*HELLO, {"role": "assistant", "content": parts}]}, EMBEDDED_CHAT
+    )
+
+    assert messages[1] == {"role": "assistant", "content": "Hm. No."}
 
 
 def test_a_speakers_name_is_handed_on():
@@ -95,6 +109,9 @@ def test_a_speakers_name_is_handed_on():
         ({"response_format": {"type": "xml"}}, "response_format"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"wisdom": 5}, "wisdom"),
+        ({"echo": True}, "echo"),
+        ({"suffix": "b"}, "suffix"),
+        ({"dimensions": 5}, "dimensions"),
         ({"verbosity": "low"}, "verbosity"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"stream": True, "stream_options": {"chunks": 5}}, "stream_options.chunks"),
@@ -183,6 +200,37 @@ def test_calls_and_answers_are_read_as_templates_take_them():
     ]
 
 
+def test_a_stream_that_only_calls_has_no_content_with_logprobs_either():
+    texts = TokenTexts(Tokenizer(models.WordLevel({"sun": 0}, "sun")), [b"sun"])
+    call = CallPiece(0, "", "call_1", "sun")
+    pieces = [TextPiece(0, "", spoken=[(0, -0.5)], calls=[call]), TextPiece(0, "", "tool_calls")]
+
+    choices = [dialect.chat_opening(0, Calling([TOOL], is_forced=True))]
+    choices += [choice for piece in pieces for choice in dialect.chat_pieces(piece, texts, 0)]
+
+    assert [choice["delta"].get("content") for choice in choices] == [None] * len(choices)
+    assert [choice["logprobs"] is not None for choice in choices] == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("tools", "param"),
+    [({"tools": [TOOL]}, "tools"), ({"functions": [TOOL["function"]]}, "functions")],
+)
+def test_what_fails_without_a_place_blames_both_the_tools_and_the_form(tools, param):
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "integer"}}}
+    body = {"messages": HELLO, "response_format": form, **tools}
+    _, wanted = dialect.read_chat(body, EMBEDDED_CHAT)
+
+    together = dialect.refused_structure(wanted, Refused("it is too large."))
+    by_place = dialect.refused_structure(wanted, Refused("it is odd.", ("content", "items")))
+
+    assert (together.message, together.param) == (
+        f"Invalid value for '{param}' together with 'response_format': it is too large.",
+        param,
+    )
+    assert by_place.param == "response_format"
+
+
 @pytest.mark.parametrize(
     ("prompt", "read"),
     [("a", ["a"]), (["a", "b"], ["a", "b"]), ([1, 2], [[1, 2]]), ([[1], [2]], [[1], [2]])],
@@ -212,6 +260,10 @@ def test_the_best_of_several_answers_is_chosen_by_their_logprobs():
         ({"echo": True, "logprobs": 0}, "logprobs"),
         ({"suffix": "b"}, "suffix"),
         ({"metadata": {"a": "b"}}, "metadata"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"tools": [TOOL]}, "tools"),
+        ({"functions": [TOOL["function"]], "function_call": "auto"}, "functions"),
+        ({"dimensions": 5}, "dimensions"),
     ],
 )
 def test_what_a_completion_cannot_is_named(change, param):
@@ -219,6 +271,23 @@ def test_what_a_completion_cannot_is_named(change, param):
         dialect.read_completion({"prompt": "a", **change}, EMBEDDED_CHAT)
 
     assert refused.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("read", "body", "able"),
+    [
+        (dialect.read_chat, {"messages": HELLO, "echo": True, "logprobs": True}, EMBEDDED_CHAT),
+        (dialect.read_completion, {"prompt": "a", "reasoning_effort": "high"}, EMBEDDED_CHAT),
+        (dialect.read_embedding, {"input": "a", "logprobs": True}, EMBEDDED_EMBEDDING),
+    ],
+)
+def test_a_parameter_of_another_operation_is_unknown(read, body, able):
+    param = list(body)[1]
+
+    with pytest.raises(InferenceRefused) as refused:
+        read(body, able)
+
+    assert refused.value.message == f"Unrecognized request argument supplied: {param}"
 
 
 def test_vectors_of_another_length_than_the_models_are_refused():

@@ -181,6 +181,10 @@ def test_any_object_is_an_object(rehearsal):
 REFUSED = [
     ({"type": "string", "pattern": "^a$"}, (), "'pattern' is not supported"),
     ({"type": "string", "format": "iri"}, (), "'format' is 'iri'"),
+    ({"type": "string", "format": {}}, (), "'format' is {}"),
+    ({"type": [{}]}, (), "{} is not a type"),
+    ({"type": {}}, (), "{} is not a type"),
+    ({"oneOf": [{"type": "null"}, {"type": [[]]}]}, ("oneOf",), "'oneOf' is only supported where"),
     ({"type": "string", "format": "date", "maxLength": 3}, (), "beside a length"),
     ({"type": "string", "minLength": 1000}, (), "at most 256"),
     ({"type": "string", "minLength": 3, "maxLength": 2}, (), "which nothing fits"),

@@ -3,7 +3,7 @@
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from linarite.engines.text import TextStream
+from linarite.engines.text import Shield, TextStream
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +119,27 @@ def test_a_token_that_writes_nothing_is_told_at_the_end(tokenizer):
     ],
 )
 def test_a_stop_string_ends_nothing_from_the_shield_on(tokenizer, text, shown):
-    stream = TextStream(tokenizer, ["stop", "call>"], "<call>")
+    stream = TextStream(tokenizer, ["stop", "call>"], Shield(["<call>"]))
 
     said = "".join(stream.add([token]) for token in tokens(tokenizer, text))
 
     assert said + stream.end() == shown
     assert stream.is_stopped == (shown != text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<call>two stop", "<call>two stop"),
+        ("<cal stop", "<cal "),
+        ("one <call>two stop", "one <call>two "),
+        ("<call> <cast stop", "<call> <cast stop"),
+        ("<cast stop", "<"),
+    ],
+)
+def test_a_shield_may_be_one_only_at_the_start(tokenizer, text, shown):
+    stream = TextStream(tokenizer, ["stop", "cast"], Shield(["<call>", "<cast>"], at_start=True))
+
+    said = "".join(stream.add([token]) for token in tokens(tokenizer, text))
+
+    assert said + stream.end() == shown

@@ -3,11 +3,16 @@
 import pytest
 from tests.support.tiny_models import tiny_config, write_tiny_model
 
+from linarite.engines.capabilities import EMBEDDED_CHAT
+from linarite.engines.dialect import read_chat
 from linarite.engines.place import ModelPlace
+from linarite.engines.templates import ChatTemplate
 from linarite.engines.tokens import Count, Tokens
 from linarite.settings import Upstream
 
-CHAT = [{"role": "user", "content": "hello"}]
+CHAT = {"messages": [{"role": "user", "content": "hello"}]}
+TOOL = {"type": "function", "function": {"name": "sun", "parameters": {"type": "object"}}}
+CALL = {"id": "1", "type": "function", "function": {"name": "sun", "arguments": '{"day": 1}'}}
 UPSTREAM = Upstream(base_url="http://127.0.0.1:1/v1")
 
 
@@ -23,9 +28,13 @@ def test_a_chat_is_counted_as_it_is_asked(place):
 
 
 def test_text_parts_count_as_their_text(place):
-    parts = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
+    parts = {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]}
+    upstream = ModelPlace("u", upstream=UPSTREAM)
+    refusal = {"type": "refusal", "refusal": "hello"}
+    refused = {"messages": [{"role": "assistant", "content": [refusal]}]}
 
     assert Tokens().count_chat(place, parts) == Count(23, is_exact=True)
+    assert Tokens().count_chat(upstream, refused) == Tokens().count_chat(upstream, parts)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +55,49 @@ def test_without_a_tokenizer_four_letters_are_a_token_and_it_is_said():
 
     assert Tokens().count_text(upstream, "x" * 9) == Count(3, is_exact=False)
     assert Tokens().count_chat(upstream, CHAT) == Count(6, is_exact=False)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {
+            "messages": [
+                *CHAT["messages"],
+                {"role": "assistant", "content": "a", "tool_calls": None},
+            ]
+        },
+        CHAT | {"tools": [TOOL]},
+        CHAT | {"functions": [TOOL["function"]]},
+        CHAT | {"tools": [TOOL], "tool_choice": "none"},
+        {"messages": [{"role": "developer", "name": "Ada", "content": "hello"}]},
+        {
+            "messages": [
+                *CHAT["messages"],
+                {"role": "assistant", "tool_calls": [CALL, CALL]},
+                {"role": "tool", "tool_call_id": "1", "content": "yes"},
+                {"role": "function", "name": "sun", "content": "yes"},
+            ]
+        },
+    ],
+    ids=["no calls", "tools", "functions", "tools untold", "developer", "calls"],
+)
+def test_what_is_counted_is_what_the_engine_shows(place, body):
+    messages, wanted = read_chat(body, EMBEDDED_CHAT)
+    template = ChatTemplate.find(place.folder / "hf")
+    shown = template.render(messages, wanted.calling.tools if wanted.calling else ())
+
+    assert Tokens().count_chat(place, body) == Count(len(shown.encode()), is_exact=True)
+
+
+def test_what_no_template_takes_is_guessed(place):
+    odd = {"messages": [{"role": "user", "tool_call_id": 5, "content": "x" * 40}]}
+
+    assert Tokens().count_chat(place, odd) == Count(44, is_exact=False)
+
+
+def test_calls_and_tools_are_part_of_a_guess():
+    upstream = ModelPlace("u", upstream=UPSTREAM)
+    called = {"messages": [{"role": "assistant", "content": None, "tool_calls": [CALL]}]}
+
+    assert Tokens().count_chat(upstream, called).tokens > 15
+    assert Tokens().count_chat(upstream, CHAT | {"tools": [TOOL]}).tokens > 15

@@ -52,6 +52,7 @@ def tool(name, parameters=None, **more):
 
 
 TOOLS = [tool("weather", WEATHER), tool("weather-at", PLACE), tool("now")]
+F_AND_G = [tool("f"), tool("g")]
 SCHEMAS = {"weather": WEATHER, "weather-at": PLACE, "now": {"type": "object", "maxProperties": 0}}
 
 
@@ -63,9 +64,9 @@ def written(form, *calls):
     return (form.separator or "").join(texts)
 
 
-def read(text, form, calling, reason="stop", size=1):
+def read(text, form, calling, reason="stop", size=1, has_form=False):
     """What is read of an answer that comes in pieces of `size` letters."""
-    reader = CallReader(form, calling)
+    reader = CallReader(form, calling, has_form=has_form)
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
     said = [reader.read(piece, None) for piece in pieces] + [reader.read("", reason)]
     content = "".join(content for content, _, _ in said)
@@ -77,7 +78,9 @@ def read(text, form, calling, reason="stop", size=1):
 def test_a_call_is_read_however_it_comes(form, size):
     arguments = '{"a": "}\\" {", "b": [{}, "]"]}'
 
-    content, calls, reason = read(written(form, ("f", arguments)), form, Calling(), size=size)
+    content, calls, reason = read(
+        written(form, ("f", arguments)), form, Calling(F_AND_G), size=size
+    )
 
     assert (content, reason) == ("", "tool_calls")
     assert [(call.name, call.arguments) for call in calls] == [("f", arguments)]
@@ -89,7 +92,9 @@ def test_a_call_is_read_however_it_comes(form, size):
 def test_text_around_calls_is_content_without_the_blanks_between(form, size):
     calls = written(form, ("f", "{}"), ("g", '{"a": 1}'))
 
-    content, read_calls, _ = read(f" So 1 < 2. \n{calls}\n  And so on ", form, Calling(), size=size)
+    content, read_calls, _ = read(
+        f" So 1 < 2. \n{calls}\n  And so on ", form, Calling(F_AND_G), size=size
+    )
 
     assert content == " So 1 < 2.And so on "
     assert [(call.index, call.name) for call in read_calls] == [(0, "f"), (1, "g")]
@@ -99,7 +104,7 @@ def test_text_around_calls_is_content_without_the_blanks_between(form, size):
 def test_what_only_looks_like_a_call_is_text():
     text = "Write <tool_ca or <tool call> \n <tool_"
 
-    assert read(text, tool_words.WORDS, Calling()) == (text, [], "stop")
+    assert read(text, tool_words.WORDS, Calling(F_AND_G)) == (text, [], "stop")
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -107,7 +112,7 @@ def test_wherever_a_call_is_cut_no_half_tag_is_content(form):
     whole = written(form, ("f", '{"a": 1}'))
 
     for length in range(1, len(whole)):
-        content, calls, reason = read(whole[:length], form, Calling(), reason="length")
+        content, calls, reason = read(whole[:length], form, Calling(F_AND_G), reason="length")
         assert (content, reason) == ("", "length")
         assert '{"a": 1}'.startswith("".join(call.arguments for call in calls))
 
@@ -115,16 +120,47 @@ def test_wherever_a_call_is_cut_no_half_tag_is_content(form):
 @pytest.mark.parametrize(
     ("calling", "reason"),
     [
-        (Calling(is_forced=True), "tool_calls"),
-        (Calling(is_forced=True, named="f"), "stop"),
-        (Calling(is_legacy=True), "function_call"),
-        (Calling(is_forced=True, named="f", is_legacy=True), "stop"),
+        (Calling(F_AND_G, is_forced=True), "tool_calls"),
+        (Calling(F_AND_G, is_forced=True, named="f"), "stop"),
+        (Calling(F_AND_G, is_legacy=True), "function_call"),
+        (Calling(F_AND_G, is_forced=True, named="f", is_legacy=True), "stop"),
     ],
 )
 def test_an_answer_that_calls_ends_for_openais_reasons(calling, reason):
     form = tool_words.WORDS
 
     assert read(written(form, ("f", "{}")), form, calling)[2] == reason
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "Bob", "age": 3}',
+        '{"name": "f", "age": 3}',
+        '{"name": "f","parameters": {}}',
+        '{"name": "", "parameters": {}}',
+        '{"told": "<tool_call>{\\"name\\": and on"}',
+        '{"told": [{"name": "f", "parameters": {}}]}',
+        "{}",
+    ],
+)
+def test_beside_a_form_what_begins_or_looks_like_a_call_is_content(text, form, size):
+    said = read(text, form, Calling(F_AND_G), size=size, has_form=True)
+
+    assert said == (text, [], "stop")
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_beside_a_form_a_call_is_read_at_the_very_start(form, size):
+    text = written(form, ("g", '{"a": 1}'))
+
+    content, [call], reason = read(text, form, Calling(F_AND_G), size=size, has_form=True)
+
+    assert (content, call.name, call.arguments) == ("", "g", '{"a": 1}')
+    assert reason == "tool_calls"
 
 
 @pytest.fixture(scope="module")
@@ -194,17 +230,46 @@ def test_an_answer_that_need_not_call_is_held_to_the_form_once_it_does(rehearsal
         jsonschema.validate(json.loads(call.arguments), SCHEMAS[call.name])
 
 
+BOOLEAN = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}
+CALL_LIKE = {
+    "type": "object",
+    "properties": {
+        "name": {"enum": ["now", "then"]},
+        "parameters": {"type": "integer", "minimum": 0, "maximum": 9},
+    },
+    "required": ["name", "parameters"],
+    "additionalProperties": False,
+}
+
+
 @pytest.mark.model
-def test_beside_a_form_for_its_text_an_answer_has_the_one_or_the_other(rehearsal):
-    schema = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}
-    calling, form = Calling(TOOLS), tool_words.WORDS
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("schema", [BOOLEAN, CALL_LIKE], ids=["unlike", "like a call"])
+def test_beside_a_form_for_its_text_an_answer_has_the_one_or_the_other(rehearsal, schema, form):
+    calling = Calling(TOOLS)
     grammar = grammar_of_calls(asked(calling, form, {"schema": schema})["calls"])
 
-    answers = [read(one, form, calling) for one in by_chance(rehearsal, grammar, 12)]
+    said = by_chance(rehearsal, grammar, 12)
+    answers = [read(one, form, calling, has_form=True) for one in said]
 
     assert {bool(content) != bool(calls) for content, calls, _ in answers} == {True}
     for content in (content for content, _, _ in answers if content):
         jsonschema.validate(json.loads(content), schema)
+    for call in (call for _, calls, _ in answers for call in calls):
+        jsonschema.validate(json.loads(call.arguments), SCHEMAS[call.name])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"object": None}, {"schema": {}}, {"schema": {"anyOf": [CALL_LIKE, True]}}],
+    ids=["object", "anything", "either"],
+)
+def test_where_calls_are_json_no_content_begins_like_one(content):
+    grammar = grammar_of_calls(asked(Calling([tool("f")]), tool_words.LLAMA3, content)["calls"])
+
+    own = [line for line in grammar.splitlines() if re.match(r"r\d+ ::=", line)]
+    assert any('"," string' in line or '"," "\\"parameters' in line for line in own)
+    assert not any('"," " "? ' in line for line in own)
 
 
 def test_a_strict_tool_whose_schema_cannot_be_followed_is_refused_with_its_place():

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from linarite.resources.stored_completions import repository
+from linarite.resources.stored_completions.records import NewCompletion
 from linarite.storage import database as storage
 from linarite.storage import tables
 from linarite.storage.database import Database, WrongSchema
@@ -60,3 +63,27 @@ def test_the_migrations_make_the_tables_that_the_code_speaks_of(database: Databa
         differences = compare_metadata(context, tables.metadata)
 
     assert differences == []
+
+
+def test_what_is_stored_keeps_its_place_when_places_come_to_be_given_once(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'linarite.sqlite3'}")
+    with database.engine.begin() as connection:
+        command.upgrade(storage._alembic(connection), "0006")
+    new = [
+        repository.new_row("me", NewCompletion(f"{n}", "model", "chat", 5, {}, b"{}", b"[]"))
+        for n in range(4)
+    ]
+    with database.transaction() as tx:
+        repository.add(tx, new[:3])
+        repository.delete(tx, "me", "0")
+
+    database.migrate()
+
+    with database.transaction() as tx:
+        before = repository.at(tx, "me", range(9))
+        repository.delete(tx, "me", "2")
+        repository.add(tx, new[3:])
+        after = repository.at(tx, "me", range(9))
+    assert {seq: record.id for seq, (record, _) in before.items()} == {2: "1", 3: "2"}
+    assert {seq: record.id for seq, (record, _) in after.items()} == {2: "1", 4: "3"}
+    database.close()

@@ -83,7 +83,7 @@ def test_preferences_are_learned_and_hold_for_unseen_questions(base, tmp_path):
     assert start_trainer(folder).wait(300) == 0
 
     last = log_of(folder, "step")[-1]["metrics"]
-    assert curve(folder)[0] == pytest.approx(0.693147, abs=1e-4)
+    assert curve(folder)[0] == pytest.approx(0.693147, abs=5e-3)  # bf16 has no more digits
     assert last["full_valid_reward_margin"] > 0.5
     assert last["full_valid_reward_accuracy"] == 1.0
     assert last["full_valid_reward_chosen"] > 0

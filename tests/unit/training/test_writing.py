@@ -7,12 +7,11 @@ import pytest
 from tests.support.tiny_models import tiny_config, write_tiny_model
 from tests.support.tool_templates import HERMES, LLAMA3, SMOLLM
 
-from linarite import tool_words
 from linarite.engines.capabilities import EMBEDDED_CHAT
 from linarite.engines.dialect import read_chat
 from linarite.engines.templates import ChatTemplate
 from linarite.training.data import BadLine, Chat, Completion, preference, supervised
-from linarite.training.writing import Tokens, Writer, _without_tools
+from linarite.training.writing import Tokens, Writer
 
 MARKED = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>\n{% endfor %}"
@@ -164,23 +163,54 @@ def test_a_chat_with_tools_is_learned_as_an_engine_shows_it(tmp_path, template):
     """Up to where the assistant speaks; what it is to say then is how calls are read."""
     tools = [{"type": "function", "function": {"name": "sun", "parameters": {"type": "object"}}}]
     call = {"name": "sun", "arguments": '{"day": 1}'}
+    calls = "1" if template == LLAMA3 else "12"  # it writes one at a time
     asked = [
-        {"role": "user", "content": "Sun?"},
+        {"role": "user", "name": "Ada", "content": "Sun?"},
         {
             "role": "assistant",
+            "name": "Bot",
             "content": None,
-            "tool_calls": [{"id": "1", "type": "function", "function": call}],
+            "tool_calls": [{"id": id_, "type": "function", "function": call} for id_ in calls],
         },
-        {"role": "tool", "content": "yes", "tool_call_id": "1"},
+        *({"role": "tool", "content": "yes", "tool_call_id": id_} for id_ in calls),
     ]
     line = {"messages": [*asked, {"role": "assistant", "content": "Sunny"}], "tools": tools}
-    writer = _writer(tmp_path, template)
+    writer = _writer(tmp_path, template, longest=4096)
 
-    learned = supervised(line)
+    learned = _text(writer, writer.write(supervised(line)))
     messages, wanted = read_chat({"messages": asked, "tools": tools}, EMBEDDED_CHAT)
     engine = ChatTemplate(template, {"eos_token": "<end>"})
-    chat = _without_tools(learned) if engine.form == tool_words.WORDS else learned
     shown = engine.render(messages, wanted.calling.tools)
-    assert writer._render(chat, len(chat.messages)).startswith(shown + "Sunny")
+    assert learned.startswith(shown + "Sunny")
+    assert "Ada: Sun?" in shown
+    assert "Bot" not in shown
     form = engine.form
     assert form.opening + "sun" + form.middle + '{"day": 1}' + form.closing in shown
+
+
+def test_turns_are_learned_whatever_is_joined_before_them(tmp_path):
+    call = {"type": "function", "function": {"name": "sun", "arguments": {}}}
+    answer = {"role": "tool", "content": "yes"}
+    chat = Chat(
+        [
+            {"role": "user", "content": "Sun?"},
+            {"role": "assistant", "content": "", "tool_calls": [call, call]},
+            answer,
+            answer,
+            {"role": "assistant", "content": "Sunny"},
+        ],
+        [False, False, False, False, True],
+    )
+    writer = _writer(tmp_path, MARKED)
+
+    tokens = writer.write(chat)
+
+    assert _learned(writer, tokens) == "Sunny<end>"
+    assert _text(writer, tokens).count("<user>") == 2
+
+
+def test_a_name_that_the_template_writes_is_not_written_twice(tmp_path):
+    writer = _writer(tmp_path, MARKED.replace("{{ m.content }}", "{{ m.name }}|{{ m.content }}"))
+    named = [{"role": "user", "name": "Ada", "content": "Hi"}, CHAT.messages[1]]
+
+    assert "<user>Ada|Hi<end>" in _text(writer, writer.write(Chat(named, [False, True])))

@@ -109,6 +109,15 @@ def test_a_message_may_come_in_text_parts():
     assert [part.text for part in chat.messages[0].content or ()] == ["Hello", "there"]
 
 
+def test_an_assistant_may_have_refused_in_parts():
+    parts = [{"type": "text", "text": "Hm."}, {"type": "refusal", "refusal": "No."}]
+    said = {"role": "assistant", "content": parts}
+
+    chat = ChatCompletionRequest.model_validate({"messages": [*CHAT["messages"], said]})
+
+    assert [part.type for part in chat.messages[1].content or ()] == ["text", "refusal"]
+
+
 @pytest.mark.parametrize(
     ("message", "where"),
     [
@@ -118,6 +127,12 @@ def test_a_message_may_come_in_text_parts():
         ({"role": "user", "content": 5}, "messages.0.content"),
         ({"role": "wizard", "content": "Hello"}, "messages.0.role"),
         ({"role": "user", "content": [{"type": "text"}]}, "messages.0.content.0.text"),
+        ({"role": "user", "content": [{"type": "image_url"}]}, "messages.0.content.0.type"),
+        ({"role": "user", "content": [{"type": "refusal", "refusal": "No"}]}, "messages.0.content"),
+        (
+            {"role": "assistant", "content": [{"type": "refusal", "text": "No"}]},
+            "messages.0.content.0.refusal",
+        ),
     ],
 )
 def test_a_fault_in_a_message_is_named_by_its_place(message, where):

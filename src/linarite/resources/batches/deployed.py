@@ -75,7 +75,7 @@ class DeployedEngines:
             def filtering(body: Mapping[str, Any]) -> Filtering | None:
                 if self.content_filter is None or endpoint == "/embeddings":
                     return None
-                return Filtering(self.content_filter, engines, body)
+                return Filtering(self.content_filter, engines, endpoint, body)
 
             yield _Deployed(engines, place, endpoint, prepare, settle, to_store, filtering)
 
@@ -159,6 +159,7 @@ class TokenCounts:
         place = self.place_of(target.model)
 
         def count(body: dict[str, Any]) -> int:
-            return prompt_tokens(self.tokens, place, endpoint, body) + answer_tokens(body)
+            prompt = prompt_tokens(self.tokens, place, endpoint, body)
+            return prompt + answer_tokens(endpoint, body)
 
         return count

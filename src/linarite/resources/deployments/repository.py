@@ -88,7 +88,9 @@ def update(tx: Transaction, resource: str, name: str, changes: Mapping[str, Any]
 
 
 def delete(tx: Transaction, resource: str, name: str) -> bool:
-    """Remove the deployment `name` of exactly `resource`; whether there was one."""
+    """Remove the deployment `name` of exactly `resource`, and its minute; whether it was there."""
+    minute = (rate_windows.c.resource == resource) & (rate_windows.c.deployment == name)
+    tx.execute(sa.delete(rate_windows).where(minute))
     return tx.execute(sa.delete(deployments).where(_is(resource, name))).rowcount == 1
 
 

@@ -244,6 +244,17 @@ class Deployments:
             raise DeploymentNotFound
         return Target(record, model)
 
+    def meant(self, resource: str, name: str) -> str:
+        """What `name` stands for to `resource`: itself, unless it is but an alias.
+
+        A deployment or model that has the name goes before the alias, as requests go.
+        """
+        meant = self.models.meant(name)
+        if meant == name or self._find(resource, name) is not None:
+            return name
+        model = self.models.find(resource, name)
+        return name if model is not None and model.id == name else meant
+
     def spend(self, deployment: DeploymentRecord, tokens: int) -> tuple[RateWindow, bool]:
         """Count a request that may come to so many tokens, if the deployment's limits let it.
 
@@ -301,9 +312,10 @@ class Deployments:
 
     def _deploy_new_models(self) -> None:
         """Deploy the models that came since the start; what went stays until the next one."""
+        models = self.models.everyones()
         with suppress(IntegrityError), self.database.transaction() as tx:  # or another was first
             present = repository.declared(tx)
-            for model in self.models.everyones():
+            for model in models:
                 if model.id not in present:
                     repository.insert(tx, self._new(EVERYONE, model.id, model))
 
@@ -346,6 +358,7 @@ class Deployments:
                 repository.insert(tx, record)
         except IntegrityError:  # another transaction was first
             _taken(record.id)
+        self._known.clear()  # it may have the name of an alias
 
     def _change(
         self,
@@ -357,6 +370,10 @@ class Deployments:
     ) -> Deployed:
         """Change a deployment; `model` is its new one and `tags` its new ones, if it gets any."""
         values = {**changes, "updated_at": self.clock.now()}
+        present = model
+        if model is None and changes.get("deterministic"):  # looked for before a writer waits
+            former = self._find(resource, name)
+            present = None if former is None else self._model_of(former)
         with self.database.transaction() as tx:
             if model is not None:
                 self._hold(tx, model)
@@ -366,8 +383,7 @@ class Deployments:
                 _refuse_change(tx, name)
             record = repository.find(tx, resource, name)
             assert record is not None  # it was updated in this very transaction
-            if record.deterministic:
-                _check_determinism(record, self._model_of(record))
+            _check_determinism(record, present)
         self._known.clear()
         return Deployed(record, self._model_of(record))
 

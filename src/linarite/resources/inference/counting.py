@@ -5,37 +5,34 @@ from typing import Any
 
 from linarite.engines.place import ModelPlace
 from linarite.engines.tokens import Tokens
-from linarite.errors import InferenceRefused
 from linarite.resources.models.records import ModelRecord
 
 PlaceOf = Callable[[ModelRecord], ModelPlace]
 """Tells where a model is."""
-_MOST_TOKENS = 10_000_000
-_MOST_ANSWERS = 128
+_MOST_TOKENS = 10**12
+"""Of one request, so that those of a whole batch fit into one number."""
 
 
 def prompt_tokens(
     tokens: Tokens, place: ModelPlace, operation: str, body: Mapping[str, Any]
 ) -> int:
-    """Tokens of a request's prompt; none of one that cannot be read, which its engine refuses."""
+    """Tokens of a request's prompt; none of one that is ill made, which reaches no engine."""
     try:
         if operation == "/chat/completions":
-            messages = body.get("messages")
-            turns = messages if isinstance(messages, list) else []
-            whole = [turn for turn in turns if isinstance(turn, dict)]
-            return tokens.count_chat(place, whole).tokens
+            return tokens.count_chat(place, body).tokens
         given = body.get("input" if operation == "/embeddings" else "prompt")
         if not isinstance(given, str | list):
             return 0
         return tokens.count_text(place, given).tokens
-    except (InferenceRefused, TypeError, RecursionError):
+    except (TypeError, AttributeError, LookupError, RecursionError):
         return 0
 
 
-def answer_tokens(body: Mapping[str, Any], unnamed: int = 0) -> int:
+def answer_tokens(operation: str, body: Mapping[str, Any], unnamed: int = 0) -> int:
     """Tokens of the longest answers that a request allows.
 
     Args:
+        operation: what is asked, such as ``/completions``.
         body: the request.
         unnamed: how long an answer may be where the request does not say.
     """
@@ -43,4 +40,12 @@ def answer_tokens(body: Mapping[str, Any], unnamed: int = 0) -> int:
     count = body.get("best_of") or body.get("n") or 1
     if type(limit) is not int or type(count) is not int or limit < 0:
         return 0
-    return min(limit, _MOST_TOKENS) * min(max(count, 1), _MOST_ANSWERS)
+    prompts = _prompts(body.get("prompt")) if operation == "/completions" else 1
+    return min(limit * max(count, 1) * prompts, _MOST_TOKENS)
+
+
+def _prompts(given: Any) -> int:
+    """How many prompts there are: texts and lists of tokens are one each, bare tokens one."""
+    if not isinstance(given, list) or (given and isinstance(given[0], int)):
+        return 1
+    return len(given)

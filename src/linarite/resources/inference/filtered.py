@@ -9,7 +9,7 @@ import orjson
 FILTERED = "content_filter"
 """The code of a refused prompt, and the reason that a removed answer finishes for."""
 RESULTS = "content_filter_results"
-_NO_WORDS = frozenset(
+_NO_WORDS: frozenset[str] = frozenset(
     {"id", "index", "role", "type", "finish_reason", "stop_reason", "logprobs", RESULTS}
 )
 """Fields of a choice that say nothing, or what stands elsewhere too."""
@@ -23,17 +23,22 @@ class Results:
     is_filtered: bool = False
 
 
-def words_of(value: Any) -> Iterator[str]:
-    """Every text of a choice, whatever it is called: its content, a refusal, calls of tools."""
+def words_of(value: Any, silent: frozenset[str] = _NO_WORDS) -> Iterator[str]:
+    """Every text of a choice, whatever it is called: its content, a refusal, calls of tools.
+
+    Args:
+        value: a choice, or what stands in it.
+        silent: fields that say nothing.
+    """
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            if name not in _NO_WORDS:
-                yield from words_of(inner)
+            if name not in silent:
+                yield from words_of(inner, silent)
     elif isinstance(value, list):
         for inner in value:
-            yield from words_of(inner)
+            yield from words_of(inner, silent)
 
 
 def shown(choice: Mapping[str, Any], results: Results) -> dict[str, Any]:

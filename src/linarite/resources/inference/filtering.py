@@ -4,7 +4,7 @@ What it tells and refuses has Azure's form. Nothing that was not judged leaves; 
 that judges is away, nothing does, unless the settings let it pass.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,9 +22,11 @@ from linarite.resources.inference.moderation import (
     SEVERITIES,
     Judgement,
     NoJudgement,
+    TextsRefused,
     judge,
     worst,
 )
+from linarite.resources.inference.service import CHAT, REQUESTS
 from linarite.resources.inference.windows import Window
 from linarite.settings import ContentFilterSettings, Upstream
 
@@ -36,8 +38,10 @@ _MESSAGE = (
 _NOT_FILTERED: Mapping[str, Any] = {
     "error": {"code": "content_filter_error", "message": "The contents are not filtered"}
 }
-_ASKED_BESIDE = ("tools", "functions", "response_format")
-"""What a chat's model reads besides the messages."""
+_READ_BESIDE = frozenset({"tools", "response_format", "suffix"})
+"""Declared parameters that models read besides the prompt; who knows what they do with others."""
+_SILENT = frozenset({"role", "type"})
+"""Fields of a message that hold one of a few known words."""
 
 Events = Callable[[StreamReply], AsyncIterator[bytes]]
 log = structlog.get_logger()
@@ -81,10 +85,15 @@ class ContentFilter:
 
         Raises:
             FilterUnavailable: the endpoint does not answer.
+            InferenceRefused: it does not take these texts, so that nobody will ever judge them.
         """
         texts = [text for group in groups for text in group]
         try:
             judged = iter(await judge(engines, self._place, texts, self.settings.seconds))
+        except TextsRefused as reason:
+            log.error("the content filter does not take a text", reason=str(reason))
+            self.metrics.content_filter.labels(subject, "unjudged").inc(len(groups))
+            raise _unjudgeable(subject) from reason
         except NoJudgement as reason:
             log.error("the content filter does not answer", reason=str(reason))
             self.metrics.content_filter.labels(subject, "unjudged").inc(len(groups))
@@ -127,14 +136,20 @@ class Filtering:
     Args:
         content_filter: what judges.
         engines: the connections of this event loop.
+        operation: what is asked: chat or completions.
         body: the request, which was found valid.
     """
 
     def __init__(
-        self, content_filter: ContentFilter, engines: Engines, body: Mapping[str, Any]
+        self,
+        content_filter: ContentFilter,
+        engines: Engines,
+        operation: str,
+        body: Mapping[str, Any],
     ) -> None:
         self._filter = content_filter
         self._engines = engines
+        self._operation = operation
         self._body = body
         self._prompt_results: list[dict[str, Any]] = []
 
@@ -144,7 +159,8 @@ class Filtering:
         Raises:
             InferenceRefused: it must not be asked that, or it cannot be judged.
         """
-        found = await self._filter.check(self._engines, "prompt", _prompts(self._body))
+        prompts = _prompts(self._operation, self._body)
+        found = await self._filter.check(self._engines, "prompt", prompts)
         for results in found:
             if results.is_filtered:
                 inner = {"code": "ResponsibleAIPolicyViolation"}
@@ -204,24 +220,31 @@ class Filtering:
     @property
     def _answers(self) -> int:
         """How many answers there will be."""
-        prompts = 1 if "messages" in self._body else len(_prompts(self._body))
-        return prompts * (self._body.get("n") or 1)
+        return len(self._prompt_results) * (self._body.get("n") or 1)
 
     async def _judge(self, texts: Sequence[str]) -> list[Results]:
         return await self._filter.check(self._engines, "answer", [[text] for text in texts])
 
 
-def _prompts(body: Mapping[str, Any]) -> list[list[str]]:
+def _unjudgeable(subject: str) -> InferenceRefused:
+    return InferenceRefused(
+        f"The content filter of this server cannot judge this {subject}, and nothing passes "
+        "unjudged; it may be too long for it.",
+        param="prompt" if subject == "prompt" else None,
+        code="content_filter_error",
+    )
+
+
+def _prompts(operation: str, body: Mapping[str, Any]) -> list[list[str]]:
     """The texts of each prompt.
 
     Raises:
         InferenceRefused: a prompt is token ids, which nobody can judge.
     """
-    if "messages" in body:
-        beside = [body[name] for name in _ASKED_BESIDE if body.get(name)]
-        texts = ["\n".join(words_of(message)) for message in body["messages"]]
-        texts += [orjson.dumps(one).decode() for one in beside]
-        return [[text for text in texts if text]]
+    beside = list(_beside(operation, body))
+    if operation == CHAT:
+        texts = ["\n".join(words_of(message, _SILENT)) for message in body["messages"]]
+        return [[text for text in (*texts, *beside) if text]]
     given = body["prompt"]
     prompts = [given] if isinstance(given, str) else given
     if not all(isinstance(prompt, str) for prompt in prompts):
@@ -230,5 +253,16 @@ def _prompts(body: Mapping[str, Any]) -> list[list[str]]:
             param="prompt",
             code="unsupported_parameter",
         )
-    suffix = body.get("suffix") or ""
-    return [[text for text in (prompt, suffix) if text] for prompt in prompts]
+    return [[text for text in (prompt, *beside) if text] for prompt in prompts]
+
+
+def _beside(operation: str, body: Mapping[str, Any]) -> Iterator[str]:
+    """The texts of a request besides its prompt: whatever an engine may show to its model."""
+    unread = REQUESTS[operation].model_fields.keys() - _READ_BESIDE
+    for name, value in body.items():
+        if name in unread:
+            continue
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list | dict) and value:
+            yield orjson.dumps(value).decode()

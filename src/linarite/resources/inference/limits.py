@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from linarite.engines.dialect import DEFAULT_CHAT_TOKENS, DEFAULT_COMPLETION_TOKENS
+from linarite.engines.sampling import DEFAULT_CHAT_TOKENS, DEFAULT_COMPLETION_TOKENS
 from linarite.engines.tokens import Tokens
 from linarite.errors import RateLimited
 from linarite.http.metrics import Metrics
@@ -21,6 +21,8 @@ from linarite.resources.inference.counting import PlaceOf, answer_tokens, prompt
 
 _NEVER_SECONDS = 86_400
 """When to come back with what no minute has room for, in the service's words."""
+_REMEMBERED = 10_000
+"""How many deployments' counts are remembered: what is forgotten costs a statement more."""
 _UNNAMED = {
     "/chat/completions": DEFAULT_CHAT_TOKENS,
     "/completions": DEFAULT_COMPLETION_TOKENS,
@@ -95,17 +97,19 @@ class RateLimits:
         key = (deployment.resource, deployment.id)
         now = self.deployments.clock.now()
         seen = self._seen.get(key)
-        if seen is None or seen.is_over(now):
+        if seen is None or seen.is_over(now) or seen.began_at < deployment.created_at:
             seen = RateWindow(now, 0, 0)
         full = _full(deployment, seen, 0)
         if full is None and deployment.tokens_per_minute is not None:
             place = self.place_of(target.model)
             tokens = prompt_tokens(self.tokens, place, operation, body)
-            tokens += answer_tokens(body, _UNNAMED[operation])
+            tokens += answer_tokens(operation, body, _UNNAMED[operation])
             full = _full(deployment, seen, tokens)
         if full is not None:  # what the database would say too
             return tokens, seen, full
         window, is_counted = self.deployments.spend(deployment, tokens)
+        if len(self._seen) >= _REMEMBERED:
+            self._seen.clear()
         self._seen[key] = window
         return tokens, window, None if is_counted else _full(deployment, window, tokens)
 

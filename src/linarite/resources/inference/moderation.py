@@ -22,6 +22,9 @@ from linarite.engines.client import Engines
 from linarite.engines.place import ModelPlace
 from linarite.engines.refusals import EngineFailure, EngineUnreachable
 
+_REFUSED = frozenset({400, 413, 422})
+"""Statuses that are about the texts; others are about the endpoint, or this server's key there."""
+
 CATEGORIES: Mapping[str, Sequence[str]] = {
     "hate": ("hate", "hate/threatening", "harassment", "harassment/threatening"),
     "self_harm": ("self-harm", "self-harm/intent", "self-harm/instructions"),
@@ -35,6 +38,10 @@ _FLAGGED = 2
 
 class NoJudgement(Exception):
     """The endpoint gave none; says why."""
+
+
+class TextsRefused(Exception):
+    """The endpoint does not take these texts, however often it is asked; says why."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ async def judge(
 
     Raises:
         NoJudgement: it does not answer, or what it answers is no judgement.
+        TextsRefused: it does not take the texts.
     """
     if not texts:
         return []
@@ -82,6 +90,8 @@ async def judge(
             reply = await engine.post("/moderations", body, silence_seconds=seconds)
     except EngineFailure as failure:
         raise NoJudgement(failure.message) from failure
+    if reply.status in _REFUSED:
+        raise TextsRefused(f"it answered {reply.status}")
     if reply.status != 200:
         raise NoJudgement(f"it answered {reply.status}")
     try:

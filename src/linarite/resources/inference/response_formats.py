@@ -4,13 +4,13 @@ A strict schema is held to the rules that Azure has for it, so that what is take
 there. Bounds of length, size and number are let by, as OpenAI has them now.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
 
 from linarite.errors import InferenceRefused
-from linarite.wire.inference import ChatCompletionRequest
+from linarite.wire.inference import ChatCompletionRequest, ChatMessage
 
 PARAM = "response_format"
 MOST_BYTES = 128 << 10
@@ -49,12 +49,8 @@ _DEFINITIONS = ("$defs", "definitions")
 Context = tuple[str, ...]
 
 
-def check_response_format(request: ChatCompletionRequest, body: Mapping[str, Any]) -> None:
+def check_response_format(request: ChatCompletionRequest) -> None:
     """Refuse a form that OpenAI refuses.
-
-    Args:
-        request: the chat as it was read.
-        body: the same as it came.
 
     Raises:
         InferenceRefused: its messages do not mention JSON, or its schema breaks a rule.
@@ -62,7 +58,7 @@ def check_response_format(request: ChatCompletionRequest, body: Mapping[str, Any
     form = request.response_format
     if form is None:
         return
-    if form.type == "json_object" and not _mentions_json(body["messages"]):
+    if form.type == "json_object" and not _mentions_json(request.messages):
         raise InferenceRefused(
             "'messages' must contain the word 'json' in some form, to use 'response_format' of "
             "type 'json_object'.",
@@ -77,16 +73,25 @@ def check_response_format(request: ChatCompletionRequest, body: Mapping[str, Any
             )
 
 
-def _mentions_json(messages: Any) -> bool:
-    return b"json" in orjson.dumps([one.get("content") for one in messages]).lower()
+def _mentions_json(messages: Sequence[ChatMessage]) -> bool:
+    parts = [part for message in messages for part in message.content or ()]
+    return any("json" in (part.text or part.refusal or "").lower() for part in parts)
+
+
+def size_of(value: Any) -> int | None:
+    """Bytes of a value as JSON; None where it nests deeper than is ever written."""
+    try:
+        return len(orjson.dumps(value))
+    except TypeError:
+        return None
 
 
 def schema_fault(schema: dict[str, Any], *, is_strict: bool) -> str | None:
     """What is wrong with a schema, of an answer or of a function's parameters, if anything."""
-    size = len(orjson.dumps(schema))
-    if size > MOST_BYTES:
+    size = size_of(schema)
+    if size is not None and size > MOST_BYTES:
         return f"schema has {size} bytes; at most {MOST_BYTES} are allowed."
-    if _depth(schema) > MOST_DEPTH:
+    if size is None or _depth(schema) > MOST_DEPTH:
         return f"schema nests its arrays and objects more than {MOST_DEPTH} deep."
     nodes = list(_nodes(schema, (), 0))
     properties = sum(len(_properties(node)) for node, _, _ in nodes)
@@ -131,7 +136,7 @@ def _strict_fault(node: dict[str, Any]) -> str | None:
         "'required' is required to be supplied and to be an array including every key in "
         "properties."
     )
-    if not isinstance(required, list):
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
         return rule
     missing = [name for name in properties if name not in required]
     if missing:

@@ -109,6 +109,26 @@ async def _answer(
     target = await inference.target(resource, deployment or _named(body))
     prepared = inference.prepare(operation, target, body)
     limits = await _admit(request, operation, target, body)
+    try:
+        return await _answer_admitted(
+            request, inference, resource, operation, target, body, prepared, limits
+        )
+    except InferenceRefused as refused:  # it was counted all the same
+        refused.headers = {**refused.headers, **limits}
+        raise
+
+
+async def _answer_admitted(
+    request: Request,
+    inference: Inference,
+    resource: str,
+    operation: str,
+    target: Target,
+    body: dict[str, Any],
+    prepared: bytes,
+    limits: Mapping[str, str],
+) -> Response:
+    """The answer to a request that was let in; `limits` are among its headers."""
     filtering = _filtering(request, operation, body)
     if filtering is not None:
         await while_there(request.receive, filtering.check_prompt())
@@ -196,7 +216,7 @@ def _filtering(request: Request, operation: str, body: dict[str, Any]) -> Filter
     content_filter: ContentFilter | None = request.app.state.parts.get(ContentFilter)
     if content_filter is None or operation == EMBEDDINGS:
         return None
-    return Filtering(content_filter, _engines(request), body)
+    return Filtering(content_filter, _engines(request), operation, body)
 
 
 def _storing(request: Request, resource: str, target: Target, body: dict[str, Any]) -> Storing:

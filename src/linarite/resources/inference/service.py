@@ -24,10 +24,11 @@ from linarite.http.metadata import check_metadata
 from linarite.resources.deployments.records import Target
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.inference import answers
-from linarite.resources.inference.response_formats import check_response_format
+from linarite.resources.inference.response_formats import check_response_format, size_of
+from linarite.resources.inference.storing import to_store
 from linarite.resources.inference.tools import check_tools
 from linarite.resources.models.records import ModelRecord
-from linarite.resources.stored_completions.making import NotStorable, completion_of
+from linarite.resources.stored_completions.making import NotStorable
 from linarite.resources.stored_completions.records import NewCompletion
 from linarite.wire.inference import ChatCompletionRequest, CompletionRequest, EmbeddingRequest
 from linarite.wire.shapes import Incoming
@@ -35,12 +36,15 @@ from linarite.wire.shapes import Incoming
 CHAT = "/chat/completions"
 COMPLETIONS = "/completions"
 EMBEDDINGS = "/embeddings"
+MOST_DEPTH = 254
+"""Arrays and objects within each other, in a body; no more are written as JSON."""
 
-_REQUESTS: Mapping[str, type[Incoming]] = {
+REQUESTS: Mapping[str, type[Incoming]] = {
     CHAT: ChatCompletionRequest,
     COMPLETIONS: CompletionRequest,
     EMBEDDINGS: EmbeddingRequest,
 }
+"""What the body of each operation declares."""
 _NEEDS: Mapping[str, tuple[str, str]] = {
     CHAT: ("chat", "chatCompletion"),
     COMPLETIONS: ("completion", "completion"),
@@ -100,7 +104,7 @@ class Inference:
         _check_operation(operation, target.model, able)
         try:
             check_metadata(body.get("metadata"))
-            request = _REQUESTS[operation].model_validate(body)
+            request = REQUESTS[operation].model_validate(body)
         except InvalidPayload as refusal:
             raise as_inference(refusal) from None
         except ValidationError as error:
@@ -108,8 +112,8 @@ class Inference:
         _check_parameters(operation, body, able)
         if isinstance(request, ChatCompletionRequest):
             check_tools(body)
-            check_response_format(request, body)
-        return orjson.dumps({**_for_engine(body), "model": target.model.id})
+            check_response_format(request)
+        return _written({**_for_engine(body), "model": target.model.id})
 
     def finish(
         self, operation: str, target: Target, body: Mapping[str, Any], reply: Reply
@@ -154,13 +158,7 @@ class Inference:
         if operation != CHAT or not body.get("store"):
             return None
         try:
-            return completion_of(
-                body,
-                orjson.loads(answer),
-                model=target.model.id,
-                deployment=target.deployment.id,
-                request_id=request_id,
-            )
+            return to_store(target, body, orjson.loads(answer), request_id)
         except NotStorable as error:
             log.error("an answer of a batch is not stored", reason=str(error))
             return None
@@ -202,6 +200,18 @@ def _for_engine(body: dict[str, Any]) -> dict[str, Any]:
     return asked
 
 
+def _written(body: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # of what was read from JSON there is only too much within itself
+        deep = next(name for name, value in body.items() if size_of([value]) is None)
+        raise InferenceRefused(
+            f"`{deep}` nests its arrays and objects too deep; at most {MOST_DEPTH} are taken "
+            "within each other, the body among them.",
+            param=deep,
+        ) from None
+
+
 def as_inference(refusal: InvalidPayload) -> InferenceRefused:
     """A refused body in OpenAI's shape, which is what inference clients read."""
     return InferenceRefused(
@@ -241,7 +251,7 @@ def _check_operation(operation: str, model: ModelRecord, able: Capabilities) -> 
 
 
 def _check_parameters(operation: str, body: Mapping[str, Any], able: Capabilities) -> None:
-    lacking = first_unable(body, able)
+    lacking = first_unable(body, _NEEDS[operation][0], able)
     if lacking is not None:
         raise InferenceRefused(lacking.text, param=lacking.param, code="unsupported_parameter")
     if body.get("store") and operation != CHAT:

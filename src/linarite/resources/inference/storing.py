@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import structlog
 
+from linarite.engines.sampling import SEED_OF_NONE
 from linarite.http.metrics import Metrics
 from linarite.resources.deployments.records import Target
 from linarite.resources.stored_completions.making import (
@@ -19,6 +20,7 @@ from linarite.resources.stored_completions.making import (
     StreamedAnswer,
     completion_of,
 )
+from linarite.resources.stored_completions.records import NewCompletion
 from linarite.resources.stored_completions.writing import GroupWriter, NotStored
 
 STORED = "x-linarite-stored"
@@ -29,6 +31,23 @@ _DATA = b"data:"
 _DONE = b"[DONE]"
 
 _log = structlog.get_logger("linarite.stored_completions")
+
+
+def to_store(
+    target: Target,
+    asked: Mapping[str, Any],
+    answer: Mapping[str, Any] | StreamedAnswer,
+    request_id: str,
+) -> NewCompletion:
+    """What is to be stored of a chat with `target`; raises NotStorable."""
+    return completion_of(
+        asked,
+        answer,
+        model=target.model.id,
+        deployment=target.deployment.id,
+        request_id=request_id,
+        default_seed=SEED_OF_NONE if target.deployment.deterministic else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -51,7 +70,7 @@ class Storing:
     asked: Mapping[str, Any]
     request_id: str
 
-    async def keep(self, answer: Mapping[str, Any]) -> bool:
+    async def keep(self, answer: Mapping[str, Any] | StreamedAnswer) -> bool:
         """Store a whole answer; whether it is committed.
 
         It is stored, too, where the caller goes away meanwhile.
@@ -64,16 +83,10 @@ class Storing:
             storing.cancel()  # in vain where it is done; else it will not be committed
         return not storing.cancelled() and storing.exception() is None
 
-    def _submit(self, answer: Mapping[str, Any]) -> "asyncio.Future[None] | None":
+    def _submit(self, answer: Mapping[str, Any] | StreamedAnswer) -> "asyncio.Future[None] | None":
         """Have a whole answer stored, and the outcome told; None where it cannot be."""
         try:
-            new = completion_of(
-                self.asked,
-                answer,
-                model=self.target.model.id,
-                deployment=self.target.deployment.id,
-                request_id=self.request_id,
-            )
+            new = to_store(self.target, self.asked, answer, self.request_id)
         except NotStorable as error:
             self._has_failed(str(error))
             return None
@@ -124,14 +137,14 @@ class Storing:
         except (asyncio.CancelledError, GeneratorExit):
             # Many callers leave once they have the last word, and do not wait for the end.
             if not is_kept and seen.has_all(self.asked.get("n") or 1):
-                self._submit(seen.answer.whole())
+                self._submit(seen.answer)
             raise
 
     async def _keep_seen(self, seen: "_Seen") -> None:
         if seen.is_strange:
             self._has_failed("its stream has an event that nobody understands")
         elif not seen.is_broken:
-            await self.keep(seen.answer.whole())
+            await self.keep(seen.answer)
 
 
 class _Seen:

@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from linarite.errors import InferenceRefused
-from linarite.resources.inference.response_formats import schema_fault
+from linarite.resources.inference.response_formats import schema_fault, size_of
+from linarite.wire.inference import MAX_TOOLS
 
 MOST_NAME_LETTERS = 64
+MOST_BYTES = 256 << 10
+"""Of all tools together: their schemas are gone through while other requests wait."""
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _CHOICES = ("none", "auto", "required")
 
@@ -43,7 +46,8 @@ def _functions_of_tools(tools: Any) -> list[str] | None:
     """The names of the tools, or None where there are none."""
     if tools is None:
         return None
-    _check_filled(tools, "tools")
+    _check_count(tools, "tools")
+    _check_size(tools, "tools")
     names = []
     for at, tool in enumerate(tools):
         _check_kind(tool, f"tools[{at}]")
@@ -56,7 +60,8 @@ def _older_functions(functions: Any) -> list[str] | None:
         return None
     if not isinstance(functions, list):
         raise _wrong_type("functions", "an array", functions)
-    _check_filled(functions, "functions")
+    _check_count(functions, "functions")
+    _check_size(functions, "functions")
     return [_name_of_function(one, f"functions[{at}]") for at, one in enumerate(functions)]
 
 
@@ -138,10 +143,19 @@ def _check_message(message: Mapping[str, Any], where: str) -> None:
                 f"Invalid value for '{key}': only messages with role 'assistant' may have it.",
                 f"{where}.{key}",
             )
+    if message.get("tool_call_id") is not None and role != "tool":
+        raise _refusal(
+            "Invalid value for 'tool_call_id': only messages with role 'tool' may have it.",
+            f"{where}.tool_call_id",
+        )
+    if message.get("tool_calls") is not None and message.get("function_call") is not None:
+        raise _refusal(
+            "Only one of 'tool_calls' and 'function_call' is allowed.", f"{where}.function_call"
+        )
     if (calls := message.get("tool_calls")) is not None:
         if not isinstance(calls, list):
             raise _wrong_type(f"{where}.tool_calls", "an array", calls)
-        _check_filled(calls, f"{where}.tool_calls")
+        _check_count(calls, f"{where}.tool_calls")
         for at, call in enumerate(calls):
             _check_kind(call, f"{where}.tool_calls[{at}]")
             _text(call, "id", f"{where}.tool_calls[{at}]")
@@ -259,7 +273,24 @@ def _check_object(value: Any, where: str) -> None:
         raise _wrong_type(where, "an object", value)
 
 
-def _check_filled(value: Sequence[Any], where: str) -> None:
+def _check_size(tools: Sequence[Any], where: str) -> None:
+    size = size_of(tools)
+    if size is None:
+        raise _refusal(f"Invalid '{where}': arrays and objects are nested too deep.", where)
+    if size > MOST_BYTES:
+        raise _refusal(
+            f"Invalid '{where}': {size} bytes in all; at most {MOST_BYTES} are allowed.", where
+        )
+
+
+def _check_count(value: Sequence[Any], where: str) -> None:
+    if len(value) > MAX_TOOLS:
+        raise _refusal(
+            f"Invalid '{where}': array too long. Expected an array with maximum length "
+            f"{MAX_TOOLS}, but got an array with length {len(value)} instead.",
+            where,
+            "array_above_max_length",
+        )
     if not value:
         raise _refusal(
             f"Invalid '{where}': empty array. Expected an array with minimum length 1, but got an "

@@ -118,8 +118,11 @@ def _shown(held: Sequence[dict[str, Any]], found: dict[int, Results]) -> Iterato
 
 
 def _only_begins(choice: dict[str, Any]) -> bool:
-    """Whether it says no more than who speaks."""
-    return choice.get("finish_reason") is None and not choice.get("logprobs")
+    """Whether it says who speaks, and no more."""
+    delta = choice.get("delta") or {}
+    is_more = any(value for name, value in delta.items() if name != "role")
+    ends = choice.get("finish_reason") is not None
+    return "role" in delta and not (is_more or ends or choice.get("logprobs"))
 
 
 def _ending(event: dict[str, Any], index: int, results: Results) -> dict[str, Any]:

@@ -5,9 +5,10 @@ names its bytes. A worker that dies leaves its task to another one, which begins
 same file, but for what was deleted meanwhile. Beyond the contract.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 from linarite.errors import Fault, InvalidPayload, LinariteError, PayloadTooLarge, QuotaExceeded
@@ -41,11 +42,14 @@ class Exports:
         database: where completions lie, and what is to be made of them.
         files: where they go.
         queue: where their task is put down.
+        meant: what the name of a model or deployment, which may be an alias, stands for to a
+            resource.
     """
 
     database: Database
     files: Files
     queue: Queue
+    meant: Callable[[str, str], str]
 
     def start(self, resource: str, request: StoredCompletionExport) -> FileRecord:
         """Note a training file that a task will make of what is stored now.
@@ -76,7 +80,7 @@ class Exports:
         walk = Walk(self.database, self.files, file_id, record.resource, export[1], ticket)
         report = Report("Examples" if request.preferred is None else "Preferences")
         try:
-            with closing(_lines(walk, request, report)) as lines:
+            with closing(self._lines(walk, request, report)) as lines:
                 stored = self.files.blobs.write_all(self._pieces(lines, request.limit, report))
             self._finish(file_id, stored, report, ticket)
         except Unwanted:
@@ -88,6 +92,24 @@ class Exports:
         """Settle an export that failed again and again."""
         told = error.message if isinstance(error, LinariteError) else "The server failed."
         self._fail(file_id, told)
+
+    def _lines(self, walk: Walk, request: StoredCompletionExport, report: Report) -> Lines:
+        is_descending = request.order == "desc"
+        wanted = partial(self._wanted, walk.resource)
+        if request.preferred is None or request.non_preferred is None:
+            return _chats(walk, wanted(request), report, descending=is_descending)
+        return preferences(
+            walk,
+            wanted(request.preferred),
+            wanted(request.non_preferred),
+            request.join,
+            report,
+            descending=is_descending,
+        )
+
+    def _wanted(self, resource: str, filters: CompletionFilters) -> Wanted:
+        name = filters.model and self.meant(resource, filters.model)
+        return Wanted(_pairs(filters), name)
 
     def _pieces(self, lines: Iterator[bytes], limit: int | None, report: Report) -> Iterator[bytes]:
         """The lines in pieces of about a megabyte, counted and measured."""
@@ -133,20 +155,6 @@ class Exports:
             repository.remove_export(tx, file_id)
 
 
-def _lines(walk: Walk, request: StoredCompletionExport, report: Report) -> Lines:
-    is_descending = request.order == "desc"
-    if request.preferred is None or request.non_preferred is None:
-        return _chats(walk, _wanted(request), report, descending=is_descending)
-    return preferences(
-        walk,
-        _wanted(request.preferred),
-        _wanted(request.non_preferred),
-        request.join,
-        report,
-        descending=is_descending,
-    )
-
-
 def _chats(walk: Walk, wanted: Wanted, report: Report, *, descending: bool) -> Lines:
     for record, messages in walk.through(wanted, descending=descending):
         report.looked_at["matching"] += 1
@@ -163,11 +171,11 @@ def _chats(walk: Walk, wanted: Wanted, report: Report, *, descending: bool) -> L
 def _check(request: StoredCompletionExport) -> None:
     """Raise InvalidPayload, with every fault, unless a file can be made of what is asked for."""
     faults = list(_faults(request))
+    faults += _metadata_faults(request, "$")
+    faults += _metadata_faults(request.preferred, "$.preferred")
+    faults += _metadata_faults(request.non_preferred, "$.non_preferred")
     if faults:
         raise InvalidPayload(faults[0].message, target=faults[0].target, faults=faults)
-    for filters in (request, request.preferred, request.non_preferred):
-        if filters is not None:
-            _wanted(filters)
 
 
 def _faults(request: StoredCompletionExport) -> Iterator[Fault]:
@@ -189,11 +197,20 @@ def _faults(request: StoredCompletionExport) -> Iterator[Fault]:
         yield Fault("$.non_preferred", message)
 
 
-def _wanted(filters: CompletionFilters) -> Wanted:
-    """What the filters of a body let through; raises InvalidPayload."""
+def _metadata_faults(filters: CompletionFilters | None, place: str) -> Iterator[Fault]:
+    """What is wrong with the metadata of the filters that stand at `place` of the body."""
+    if filters is None:
+        return
+    try:
+        _pairs(filters)
+    except InvalidPayload as refusal:
+        for fault in refusal.faults or (Fault(refusal.target or "metadata", refusal.message),):
+            yield Fault(f"{place}.{fault.target.removeprefix('$.')}", fault.message)
+
+
+def _pairs(filters: CompletionFilters) -> list[tuple[str, str]]:
+    """The metadata that a completion must have; raises InvalidPayload."""
     given = filters.metadata or {}
     if isinstance(given, str):
-        pairs = metadata_pairs([("metadata", given)])
-    else:
-        pairs = metadata_pairs((f"metadata[{key}]", value) for key, value in given.items())
-    return Wanted(pairs, filters.model)
+        return metadata_pairs([("metadata", given)])
+    return metadata_pairs((f"metadata[{key}]", value) for key, value in given.items())

@@ -5,12 +5,13 @@ cannot be stored, and is told by `NotStorable`.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 from pydantic import ValidationError
 
+from linarite.resources.stored_completions.messages import FUNCTION, tool_calls
 from linarite.resources.stored_completions.records import NewCompletion
 from linarite.wire.shapes import INT64_MAX
 from linarite.wire.stored_completions import (
@@ -34,51 +35,52 @@ class NotStorable(Exception):
 
 def completion_of(
     asked: Mapping[str, Any],
-    answer: Mapping[str, Any],
+    answer: "Mapping[str, Any] | StreamedAnswer",
     *,
     model: str,
     deployment: str,
     request_id: str,
+    default_seed: int | None = None,
 ) -> NewCompletion:
     """What is to be stored of a chat.
 
     Args:
         asked: the request, which was found valid.
-        answer: the whole answer.
+        answer: the whole answer, or the one that a stream came to.
         model: id of the model that answered.
         deployment: the name that was asked.
         request_id: of the HTTP request.
+        default_seed: by which it was sampled where the request names none; None: nobody knows.
 
     Raises:
         NotStorable: the answer lacks what a stored completion must have.
     """
     try:
-        made = _stored(asked, answer, model, request_id)
+        whole = answer.whole() if isinstance(answer, StreamedAnswer) else answer
+        seed = default_seed if asked.get("seed") is None else asked["seed"]
+        made = _stored(asked, whole, model, request_id, seed)
+        # unset: numbers that nobody gave
+        completion = made.model_dump(mode="json", exclude={"metadata"}, exclude_unset=True)
+        as_json = orjson.dumps(completion), orjson.dumps(asked["messages"])
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         raise NotStorable(str(error)) from error
-    return NewCompletion(
-        made.id,
-        model,
-        deployment,
-        made.created,
-        made.metadata,
-        # unset: what a kind of tool does not have, and numbers that nobody gave
-        orjson.dumps(made.model_dump(mode="json", exclude={"metadata"}, exclude_unset=True)),
-        orjson.dumps(asked["messages"]),
-    )
+    return NewCompletion(made.id, model, deployment, made.created, made.metadata, *as_json)
 
 
 def _stored(
-    asked: Mapping[str, Any], answer: Mapping[str, Any], model: str, request_id: str
+    asked: Mapping[str, Any],
+    answer: Mapping[str, Any],
+    model: str,
+    request_id: str,
+    seed: int | None,
 ) -> StoredCompletion:
-    given, seed = asked.get("tool_choice"), asked.get("seed")
-    is_text = given is None or isinstance(given, str)
+    choice = _tool_choice(asked)
     return StoredCompletion(
         id=answer["id"],
         model=model,
         created=answer["created"],
         request_id=request_id,
-        tool_choice=given if is_text else orjson.dumps(given).decode(),
+        tool_choice=orjson.dumps(choice).decode() if isinstance(choice, dict) else choice,
         usage=_usage(answer.get("usage")),
         # as the service does: a number of the record, by which nobody has sampled
         seed=random.randint(-INT64_MAX - 1, INT64_MAX) if seed is None else seed,
@@ -86,8 +88,8 @@ def _stored(
         input_user=asked.get("user"),
         service_tier=answer.get("service_tier") or asked.get("service_tier"),
         metadata=asked.get("metadata") or {},
-        tools=[_tool(tool) for tool in asked.get("tools") or ()] or None,
-        choices=[_choice(choice) for choice in answer["choices"]],
+        tools=[_tool(function) for function in _functions(asked)] or None,
+        choices=[_choice(choice, answer["id"]) for choice in answer["choices"]],
         **{name: asked[name] for name in _NUMBERS if asked.get(name) is not None},
     )
 
@@ -104,12 +106,24 @@ def _usage(said: Mapping[str, Any] | None) -> Usage | None:
     )
 
 
-def _tool(given: Mapping[str, Any]) -> Tool:
-    if given["type"] == "custom":
-        return Tool(type="custom", custom=given["custom"])
-    function = given["function"]
+def _functions(asked: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """What the model was offered, whether as tools or in the older way as functions."""
+    if asked.get("tools"):
+        return (tool["function"] for tool in asked["tools"])
+    return asked.get("functions") or ()
+
+
+def _tool_choice(asked: Mapping[str, Any]) -> Any:
+    """The choice among tools, in whose words one among functions is told too."""
+    older = asked.get("function_call")
+    if isinstance(older, dict):
+        return {"type": FUNCTION, "function": older}
+    return older or asked.get("tool_choice")
+
+
+def _tool(function: Mapping[str, Any]) -> Tool:
     return Tool(
-        type=given["type"],
+        type=FUNCTION,
         function=FunctionDefinition(
             name=function["name"],
             description=function.get("description"),
@@ -119,9 +133,9 @@ def _tool(given: Mapping[str, Any]) -> Tool:
     )
 
 
-def _choice(said: Mapping[str, Any]) -> Choice:
+def _choice(said: Mapping[str, Any], answer_id: str) -> Choice:
     message = said["message"]
-    calls = [_tool_call(call) for call in message.get("tool_calls") or ()]
+    calls = [_tool_call(call) for call in tool_calls(message, answer_id) or ()]
     return Choice(
         index=said["index"],
         message=ChoiceMessage(
@@ -136,12 +150,11 @@ def _choice(said: Mapping[str, Any]) -> Choice:
 
 
 def _tool_call(said: Mapping[str, Any]) -> ToolCall:
-    if said["type"] == "custom":
-        custom = {name: said["custom"][name] for name in ("name", "input")}
-        return ToolCall(id=said["id"], type="custom", custom=custom)
+    if said["type"] != FUNCTION:
+        raise NotStorable(f"a call is of the type {said['type']!r}")
     function = said["function"]
     called = FunctionCallFunction(name=function["name"], arguments=function["arguments"])
-    return ToolCall(id=said["id"], type=said["type"], function=called)
+    return ToolCall(id=said["id"], type=FUNCTION, function=called)
 
 
 def _logprobs(said: Mapping[str, Any] | None) -> dict[str, list[Logprob] | None] | None:
@@ -192,7 +205,15 @@ class StreamedAnswer:
     def _add_choice(self, said: Mapping[str, Any]) -> None:
         index = said["index"]
         choice = self._choices.setdefault(
-            index, {"role": "assistant", "content": [], "refusal": [], "calls": {}, "logprobs": {}}
+            index,
+            {
+                "role": "assistant",
+                "content": [],
+                "refusal": [],
+                "calls": {},
+                "older_calls": {},
+                "logprobs": {},
+            },
         )
         delta = said.get("delta") or {}
         choice["role"] = delta.get("role") or choice["role"]
@@ -204,18 +225,22 @@ class StreamedAnswer:
                 choice["logprobs"].setdefault(name, []).extend(tokens)
         for call in delta.get("tool_calls") or ():
             _add_call(choice["calls"], call)
+        if older := delta.get("function_call"):
+            _add_call(choice["older_calls"], {"index": 0, FUNCTION: older})
         if said.get("finish_reason") is not None:
             choice["finish_reason"] = said["finish_reason"]
 
     def _whole_choice(self, index: int) -> dict[str, Any]:
         choice = self._choices[index]
         calls = [_whole_call(call) for _, call in sorted(choice["calls"].items())]
+        older = choice["older_calls"].get(0)
         text, refusal = "".join(choice["content"]), "".join(choice["refusal"])
         message = {
             "role": choice["role"],
-            "content": text or (None if calls or refusal else ""),
+            "content": text or (None if calls or older or refusal else ""),
             "refusal": refusal or None,
             "tool_calls": calls or None,
+            "function_call": older and _whole_call(older)[FUNCTION],
         }
         return {
             "index": index,
@@ -226,22 +251,20 @@ class StreamedAnswer:
 
 
 def _add_call(calls: dict[int, dict[str, Any]], said: Mapping[str, Any]) -> None:
-    new: dict[str, Any] = {"type": "function", "name": None, "text": []}
+    new: dict[str, Any] = {"id": None, "type": FUNCTION, "name": None, "arguments": []}
     # where a server numbers none, each piece is a whole call
     index = len(calls) if said.get("index") is None else said["index"]
     call = calls.setdefault(index, new)
     for name in ("id", "type"):
         if said.get(name):
             call[name] = said[name]
-    for called, text in (("function", "arguments"), ("custom", "input")):
-        given = said.get(called) or {}
-        if given.get("name"):
-            call["name"] = given["name"]
-        if given.get(text):
-            call["text"].append(given[text])
+    function = said.get("function") or {}
+    if function.get("name"):
+        call["name"] = function["name"]
+    if function.get("arguments"):
+        call["arguments"].append(function["arguments"])
 
 
 def _whole_call(call: Mapping[str, Any]) -> dict[str, Any]:
-    text = "input" if call["type"] == "custom" else "arguments"
-    said = {"name": call["name"], text: "".join(call["text"])}
-    return {"id": call["id"], "type": call["type"], call["type"]: said}
+    function = {"name": call["name"], "arguments": "".join(call["arguments"])}
+    return {"id": call["id"], "type": call["type"], "function": function}

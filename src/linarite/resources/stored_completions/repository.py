@@ -44,6 +44,8 @@ _INSERT = (
     "metadata, completion, messages) VALUES "
 )
 _ONE_ROW = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_MOST_ROWS = 1_000
+"""Of one statement, which may have 32,766 values on SQLite and 65,535 on PostgreSQL."""
 _INSERTED = " RETURNING resource, id, seq"
 _INSERT_LABEL = (
     "INSERT INTO stored_completion_labels (mark, created, completion) VALUES (%s, %s, %s)"
@@ -128,10 +130,13 @@ def add(tx: Transaction, rows: Sequence[NewRow]) -> None:
     Raises:
         sqlalchemy.exc.IntegrityError: a resource has one of that id.
     """
-    statement = _INSERT + ", ".join([_ONE_ROW] * len(rows)) + _INSERTED
-    values = itertools.chain.from_iterable(row.values() for row in rows)
-    inserted = _returned(tx, statement, tuple(values))
-    seqs = {(resource, name): seq for resource, name, seq in inserted}
+    seqs: dict[tuple[str, str], int] = {}
+    for start in range(0, len(rows), _MOST_ROWS):
+        some = rows[start : start + _MOST_ROWS]
+        statement = _INSERT + ", ".join([_ONE_ROW] * len(some)) + _INSERTED
+        values = itertools.chain.from_iterable(row.values() for row in some)
+        inserted = _returned(tx, statement, tuple(values))
+        seqs |= {(resource, name): seq for resource, name, seq in inserted}
     marks: Counter[bytes] = Counter()
     labels: list[Label] = []
     for row in rows:
@@ -232,7 +237,7 @@ def walk(
     place = None if after is None else (after.created, after.seq)
     if marks:
         seqs = _bearing(connection, marks, wanted, place, newest)[:limit]
-        found = at(connection, seqs)
+        found = at(connection, resource, seqs)
         return [found[seq] for seq in seqs]
     query = sa.select(*_COLUMNS, stored_completions.c.messages)
     query = query.where(
@@ -242,15 +247,19 @@ def walk(
     return [_whole(row) for row in rows][:limit]
 
 
-def at(connection: sa.Connection, seqs: Sequence[int]) -> dict[int, Whole]:
-    """The completions that are at these places."""
-    query = sa.select(*_COLUMNS, stored_completions.c.messages)
-    query = query.where(stored_completions.c.seq.in_(seqs))
-    return {row["seq"]: _whole(row) for row in connection.execute(query).mappings()}
+def at(connection: sa.Connection, resource: str, seqs: Sequence[int]) -> dict[int, Whole]:
+    """The completions of a resource that are at these places."""
+    query = _AT.add_columns(stored_completions.c.messages)
+    rows = connection.execute(query, {"resource": resource, "seqs": seqs}).mappings()
+    return {row["seq"]: _whole(row) for row in rows}
 
 
 def last_seq(connection: sa.Connection) -> int:
-    """The place of what was stored last, by anybody."""
+    """The place of what was stored last, by anybody.
+
+    On PostgreSQL places are given before the commit: what is being stored at this moment may be at
+    an earlier place and come in sight later.
+    """
     return connection.execute(sa.select(sa.func.max(stored_completions.c.seq))).scalar() or 0
 
 

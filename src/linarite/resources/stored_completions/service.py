@@ -51,13 +51,14 @@ class StoredCompletions:
         database: where they lie.
         clock: what their age is measured by.
         settings: how long they are kept.
-        meant: what the name of a model or deployment stands for, which may be an alias.
+        meant: what the name of a model or deployment, which may be an alias, stands for to a
+            resource.
     """
 
     database: Database
     clock: Clock
     settings: StoredCompletionSettings
-    meant: Callable[[str], str] = str
+    meant: Callable[[str, str], str] = lambda _resource, name: name
 
     def add(self, tx: Transaction, resource: str, group: Sequence[NewCompletion]) -> None:
         """Store completions of one resource in the caller's transaction.
@@ -79,7 +80,7 @@ class StoredCompletions:
             InvalidPayload: `page.after` is no completion of the resource.
         """
         if wanted.name is not None:
-            wanted = replace(wanted, name=self.meant(wanted.name))
+            wanted = replace(wanted, name=self.meant(resource, wanted.name))
         with self.database.reading() as connection:
             marks = wanted.marks(resource)
             bearing = repository.counts(connection, marks) if marks else {}

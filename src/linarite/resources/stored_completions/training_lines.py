@@ -31,7 +31,7 @@ class Reason(StrEnum):
     FINISH_REASON = "finish_reason"  # ... or by something else
     REFUSAL = "refusal"
     NO_CONTENT = "no_content"  # neither text nor a tool call
-    NOT_TEXT = "not_text"  # the messages hold images or the like, which nothing is tuned on
+    NOT_TEXT = "not_text"  # a message has a part that is no text
     INVALID = "invalid"  # in another way no example
     NO_KEY = "no_key"  # its metadata lacks the key that joins
     REPEATED = "repeated"  # there is a newer one with the same key or input
@@ -74,7 +74,7 @@ class Exchange:
 
     def input_digest(self) -> bytes:
         """The same for the same input; raises LeftOut."""
-        return digest(_json(self.asked))
+        return digest(_json(self.asked, orjson.OPT_SORT_KEYS))
 
 
 def digest(key: bytes) -> bytes:
@@ -135,12 +135,15 @@ def _line(example: Message, learn_from: Callable[[Message], object]) -> bytes:
         learn_from(example)
     except (BadExample, data.BadLine) as fault:
         raise LeftOut(Reason.INVALID, str(fault)) from None
+    except RecursionError:  # a call's arguments may be of any depth
+        raise LeftOut(Reason.INVALID, "it is nested too deeply.") from None
+    # in the order of keys in which the model saw its tools
     return _json(example) + b"\n"
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
+def _json(value: Mapping[str, Any], option: int = 0) -> bytes:
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(value, option=option)
     except orjson.JSONEncodeError as fault:  # a schema may be of nearly any depth
         raise LeftOut(Reason.INVALID, f"it cannot be written: {fault}.") from None
 

@@ -75,4 +75,4 @@ class Walk:
         with self.database.reading() as connection:
             if not self.files.is_in_the_making(connection, self.file_id):
                 raise Unwanted
-            return repository.at(connection, seqs)
+            return repository.at(connection, self.resource, seqs)

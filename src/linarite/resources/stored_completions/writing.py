@@ -2,9 +2,9 @@
 
 SQLite is written to at once, on the event loop's own thread: a transaction takes a tenth of a
 millisecond, and another thread would wait longer than that for its turns. What might wait is left
-to a thread: a database that somebody else writes to, long texts, PostgreSQL. What comes while the
-thread is at work is the next group, so that one caller waits for one transaction, and a thousand
-at once for a few.
+to a thread: a database that somebody else writes to, long texts, more completions than a group,
+PostgreSQL. What comes while the thread is at work is the next group, so that one caller waits for
+one transaction, and a thousand at once for a few.
 """
 
 import asyncio
@@ -57,16 +57,18 @@ class GroupWriter:
         self._is_at_work = False
         """Whether the thread is."""
         self._since_checkpoint = 0
+        self._is_closed = False
 
     def submit(self, resource: str, new: NewCompletion) -> "asyncio.Future[None]":
         """Store a completion; what is given back is done once it is committed.
 
-        It fails with NotStored when it cannot be, and one that is cancelled before it is committed
-        is left out.
+        It fails with NotStored when it cannot be, whatever the reason, and one that is cancelled
+        before it is committed is left out.
         """
         done = asyncio.get_running_loop().create_future()
-        if len(self._waiting) >= _MOST_WAITING:
-            done.set_exception(NotStored("too many wait to be stored"))
+        if self._is_closed or len(self._waiting) >= _MOST_WAITING:
+            why = "the server stops" if self._is_closed else "too many wait to be stored"
+            done.set_exception(NotStored(why))
             return done
         self._waiting.append(_Waiting(resource, new, done))
         if not self._is_at_work:
@@ -77,6 +79,7 @@ class GroupWriter:
         """Write what waits, and end."""
         while self._waiting or self._is_at_work:
             await asyncio.sleep(0.01)
+        self._is_closed = True
         await asyncio.to_thread(self._thread.shutdown)
         if self._here is not None:
             self._here.close()
@@ -84,24 +87,26 @@ class GroupWriter:
     def _write_waiting(self) -> None:
         """Write what waits here and now, and have the thread write what cannot be."""
         self._is_at_work = False
-        while self._waiting and not self._is_at_work:
-            group = self._next_group()
-            is_written = False
-            try:
-                is_written = self._is_quick(group) and self._write_here(group)
-            finally:  # what nobody foresaw is the thread's to tell
-                if not is_written:
-                    self._write_in_thread(group)
-            if is_written:
+        while not self._is_at_work and (group := self._next_group()):
+            if self._is_quick(group) and self._write_here(group):
                 _settle(group, set(group))
                 self._checkpoint_if_due()
+            else:
+                self._write_in_thread(group)
 
     def _next_group(self) -> list[_Waiting]:
-        return [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE))]
+        """Those who still wait, up to so many at once; nobody where nobody does."""
+        group: list[_Waiting] = []
+        while self._waiting and len(group) < _MOST_AT_ONCE:
+            one = self._waiting.popleft()
+            if not one.done.cancelled():
+                group.append(one)
+        return group
 
     def _is_quick(self, group: Sequence[_Waiting]) -> bool:
+        """Whether the loop can spare the time to write the group, behind which others may wait."""
         longest = max(len(one.new.completion) + len(one.new.messages) for one in group)
-        return self._database.is_sqlite and longest <= _MOST_BYTES_HERE
+        return self._database.is_sqlite and not self._waiting and longest <= _MOST_BYTES_HERE
 
     def _write_here(self, group: Sequence[_Waiting]) -> bool:
         """Write on the loop's thread; whether that was possible without waiting."""
@@ -111,7 +116,7 @@ class GroupWriter:
             rows = _rows(group)
             with self._here.begin():
                 repository.add(self._here, rows)
-        except sa.exc.SQLAlchemyError:  # the thread tries again, with patience, and tells of it
+        except Exception:  # noqa: BLE001 - the thread tries again, with patience, and tells of it
             return False
         self._since_checkpoint += 1
         return True

@@ -60,7 +60,7 @@ def test_a_request_that_its_engine_will_refuse_costs_nothing(endpoint, body):
 def test_absurd_numbers_are_bounded():
     body = {"messages": [], "max_tokens": 10**30, "n": 10**30}
 
-    assert count("/chat/completions", body) == 10_000_000 * 128
+    assert count("/chat/completions", body) == 10**12
 
 
 def caused(failure: Exception, cause: BaseException | None) -> Exception:

@@ -1,7 +1,9 @@
 """Deployments as rows, on both databases: whose they are, what may change, where requests go."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -505,3 +507,35 @@ def test_a_deployment_whose_model_an_upstream_answers_cannot_be_deterministic(sy
 
     assert deployments.look_up(OURS, exact.id).model is CHAT
     assert not deployments.look_up(OURS, "far").deployment.deterministic
+
+
+def test_an_alias_means_another_name_unless_a_deployment_or_model_has_it(system):
+    deployments = system.deployments(**{"gpt-4o": CHAT.id, OTHER.id: CHAT.id})
+    deployments.create(THEIRS, chat("gpt-4o"))
+
+    assert deployments.meant(OURS, "gpt-4o") == CHAT.id
+    assert deployments.meant(THEIRS, "gpt-4o") == "gpt-4o"
+    assert deployments.meant(OURS, OTHER.id) == OTHER.id
+    assert deployments.meant(OURS, "nothing") == "nothing"
+
+
+def test_models_are_looked_for_while_others_can_write(tmp_path):
+    path = tmp_path / "linarite.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    system = System(database)
+
+    def installed():
+        with closing(sqlite3.connect(path, timeout=0)) as other:
+            other.execute("BEGIN IMMEDIATE")  # "database is locked" within a transaction
+        return system.models
+
+    deployments = Deployments(database, Models(installed, (), {}, system.tuned), system.clock)
+    deployments.create(OURS, chat())
+
+    changed = deployments.update(OURS, "chat", DeploymentUpdate(deterministic=True))
+    listed = {deployed.record.id for deployed in deployments.list(OURS)}
+
+    assert changed.record.deterministic
+    assert listed == {"chat", CHAT.id, OTHER.id}
+    database.close()

@@ -10,6 +10,7 @@ from linarite.engines.client import Engines, Reply
 from linarite.errors import InferenceRefused
 from linarite.http.metrics import Metrics
 from linarite.resources.inference.filtering import ContentFilter, Filtering
+from linarite.resources.inference.service import CHAT
 from linarite.settings import ContentFilterSettings
 
 SAID = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
@@ -27,7 +28,8 @@ def checked(endpoint, folder, *choices, headers=None, body=None):
 
     async def check():
         async with Engines(folder / "no.sock") as engines:
-            filtering = Filtering(ContentFilter(settings, Metrics()), engines, {"messages": []})
+            judge = ContentFilter(settings, Metrics())
+            filtering = Filtering(judge, engines, CHAT, {"messages": []})
             return await filtering.checked(reply)
 
     return asyncio.run(check())
@@ -59,6 +61,22 @@ def test_a_choice_without_text_asks_nobody(endpoint, tmp_path):
 
     assert answer["choices"] == [silent | {"content_filter_results": {}}]
     assert endpoint.asked()["total"] == 0
+
+
+@pytest.mark.parametrize("when_away", ["refuse", "pass"])
+@pytest.mark.parametrize("subject", ["prompt", "answer"])
+def test_what_the_endpoint_does_not_take_never_passes(endpoint, tmp_path, subject, when_away):
+    settings = ContentFilterSettings(base_url=endpoint.base_url, when_away=when_away)
+
+    async def check():
+        async with Engines(tmp_path / "no.sock") as engines:
+            await ContentFilter(settings, Metrics()).check(engines, subject, [["fail=413"]])
+
+    with pytest.raises(InferenceRefused, match=f"cannot judge this {subject}") as refused:
+        asyncio.run(check())
+
+    assert refused.value.status == 400
+    assert refused.value.openai_code == "content_filter_error"
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"choices": [{}]}', b'{"choices": 5}'])

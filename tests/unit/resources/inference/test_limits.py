@@ -16,6 +16,7 @@ from linarite.resources.models.records import ModelRecord
 from linarite.resources.models.service import Models
 from linarite.settings import DeploymentEntry
 from linarite.storage.database import Database
+from linarite.wire.deployments import DeploymentCreation
 
 MODEL = ModelRecord("model", "chat")
 BODY = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 10}
@@ -43,15 +44,15 @@ class System:
         place = ModelPlace("model", upstream=None, folder=None)
         return RateLimits(self.deployments, lambda model: place, Metrics(), Tokens())
 
-    def ask(self, process):
-        target = self.deployments.look_up("default", "chat")
+    def ask(self, process, name="chat"):
+        target = self.deployments.look_up("default", name)
         asked = process.admit("/chat/completions", "Chat", "v1", target, BODY)
         return {name.removeprefix("x-ratelimit-"): int(n) for name, n in asyncio.run(asked).items()}
 
-    def refused(self, process):
+    def refused(self, process, name="chat"):
         """How many seconds to wait."""
         with pytest.raises(RateLimited) as refusal:
-            self.ask(process)
+            self.ask(process, name)
         told = refusal.value.headers
         assert told["retry-after-ms"] == told["retry-after"] + "000"
         return int(told["retry-after"])
@@ -111,3 +112,17 @@ def test_a_minute_far_in_the_future_shuts_nobody_out(system):
     system.clock.seconds -= 1_000_000
 
     assert system.ask(system.one)["remaining-requests"] == 1
+
+
+def test_a_deployment_that_is_made_again_begins_anew(system):
+    body = DeploymentCreation(id="own", model="model", requests_per_minute=1)
+    system.deployments.create("default", body)
+    system.ask(system.one, "own")
+    system.refused(system.one, "own")
+    system.deployments.delete("default", "own")
+    system.clock.seconds += 1
+
+    system.deployments.create("default", body)
+
+    assert system.ask(system.one, "own")["remaining-requests"] == 0
+    assert system.refused(system.other, "own") == 60

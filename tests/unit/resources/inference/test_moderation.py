@@ -12,6 +12,7 @@ from linarite.resources.inference.moderation import (
     SEVERITIES,
     Judgement,
     NoJudgement,
+    TextsRefused,
     judge,
     worst,
 )
@@ -87,11 +88,26 @@ def test_no_text_asks_nobody(endpoint):
 
 
 @pytest.mark.parametrize(
-    "failure", ["[[fail 404]]", "[[fail 429]]", "[[garbage]]", "[[drop]]", "[[hang]]"]
+    "failure",
+    [
+        "[[fail 401]]",
+        "[[fail 403]]",
+        "[[fail 404]]",
+        "[[fail 429]]",
+        "[[garbage]]",
+        "[[drop]]",
+        "[[hang]]",
+    ],
 )
 def test_what_is_no_judgement_is_none(endpoint, failure):
     with pytest.raises(NoJudgement):
         judged(endpoint, failure)
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_texts_that_are_not_taken_are_no_matter_of_waiting(endpoint, status):
+    with pytest.raises(TextsRefused, match=str(status)):
+        judged(endpoint, f"fail={status}")
 
 
 def test_a_connection_that_broke_is_tried_once_more(endpoint):

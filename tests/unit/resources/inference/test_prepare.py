@@ -7,13 +7,23 @@ from linarite.engines.capabilities import EMBEDDED_CHAT
 from linarite.engines.place import ModelPlace
 from linarite.errors import InferenceRefused
 from linarite.resources.deployments.records import DeploymentRecord, Target
-from linarite.resources.inference.service import CHAT, COMPLETIONS, EMBEDDINGS, Inference
+from linarite.resources.inference.service import (
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    MOST_DEPTH,
+    Inference,
+)
 from linarite.resources.models.records import ModelRecord
 from linarite.settings import Upstream
 
 UPSTREAM = Upstream(base_url="http://127.0.0.1:1/v1", model="theirs")
 MESSAGES = {"messages": [{"role": "user", "content": "Hello"}]}
 PROMPT, INPUT = {"prompt": "Hello"}, {"input": "Hello"}
+DESCRIBED = {
+    "type": "json_schema",
+    "json_schema": {"name": "a", "description": "One", "schema": {"type": "object"}},
+}
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 
 
@@ -49,6 +59,9 @@ def refusal(inference):
     ("operation", "to", "body"),
     [
         (CHAT, EMBEDDED, MESSAGES | {"temperature": 0, "stop": ["a"], "seed": 3}),
+        (CHAT, FOREIGN, MESSAGES | {"logprobs": True, "top_logprobs": 3}),
+        (COMPLETIONS, FOREIGN, PROMPT | {"logprobs": 3}),
+        (CHAT, FOREIGN, MESSAGES | {"response_format": DESCRIBED}),
         (CHAT, FOREIGN, MESSAGES | {"top_k": 40, "tools": TOOLS, "tool_choice": "required"}),
         (COMPLETIONS, EMBEDDED, PROMPT | {"best_of": 1, "n": 1}),
         (EMBEDDINGS, EMBEDDED_EMBEDDING, INPUT | {"encoding_format": "base64"}),
@@ -100,6 +113,20 @@ def test_a_fault_inside_a_message_is_named_by_its_place(refusal):
     messages = [{"role": "user", "content": "Hello"}, {"role": "wizard", "content": "Hello"}]
 
     assert refusal(CHAT, EMBEDDED, {"messages": messages}).param == "messages[1].role"
+
+
+@pytest.mark.parametrize(
+    ("form", "param"),
+    [
+        ({"type": "text", "strict": True}, "response_format.strict"),
+        (
+            {"type": "json_schema", "json_schema": {"name": "a", "schema": {}, "stirct": True}},
+            "response_format.json_schema.stirct",
+        ),
+    ],
+)
+def test_an_unknown_key_of_a_form_is_named_by_its_place(refusal, form, param):
+    assert refusal(CHAT, FOREIGN, MESSAGES | {"response_format": form}).param == param
 
 
 @pytest.mark.parametrize(
@@ -198,3 +225,21 @@ def test_so_is_what_it_cannot_do_with_a_text(refusal, param, value):
 
 def test_embeddings_do_not_stream(refusal):
     assert refusal(EMBEDDINGS, FOREIGN_EMBEDDING, INPUT | {"stream": True}).param == "stream"
+
+
+@pytest.mark.parametrize("body", [{"top": 1}, {"messages": 5}], ids=["extra", "in a message"])
+def test_a_body_may_nest_as_deep_as_it_can_be_written(inference, refusal, body):
+    """`body` says where, and within how many others that is."""
+    [(param, around)] = body.items()
+
+    def nesting(levels):
+        deep = orjson.loads("[" * (levels - around) + "]" * (levels - around))
+        if param == "top":
+            return MESSAGES | {"top": deep}
+        part = {"type": "text", "text": "Hello", "odd": deep}
+        return {"messages": [{"role": "user", "content": [part]}]}
+
+    inference.prepare(CHAT, FOREIGN, nesting(MOST_DEPTH))
+    refused = refusal(CHAT, FOREIGN, nesting(MOST_DEPTH + 1))
+    assert refused.param == param
+    assert str(MOST_DEPTH) in refused.message

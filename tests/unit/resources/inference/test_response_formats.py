@@ -98,6 +98,7 @@ def test_json_is_only_asked_of_chats_that_mention_it():
             "array including every key in properties. Missing 'c'.",
         ),
         (an_object({"a": STRING}, required=["a", "b"]), "Extra required key 'b' supplied."),
+        (an_object({"a": STRING}, required=[{}]), "an array including every key in properties."),
         (an_object({"a": {}}), "In context=('properties', 'a'), schema must have a 'type' key."),
         (an_object({"a": {"type": "array"}}), "array schema missing items."),
         (
@@ -135,8 +136,9 @@ def test_a_strict_schema_keeps_to_azures_rules(schema, told):
         {"enum": list(range(1001))},
         {"properties": {str(at): STRING for at in range(1001)}},
         nested(33),
+        nested(200),
     ],
-    ids=["bytes", "values", "properties", "depth"],
+    ids=["bytes", "values", "properties", "depth", "depth beyond writing"],
 )
 def test_every_schema_has_its_bounds(schema):
     with pytest.raises(InferenceRefused, match=r"Invalid schema for response_format 'answer'"):

@@ -79,7 +79,7 @@ class Streaming:
         events = storing.events(engine(), stamp, shows_usage=True)
         await PassedStream(events, AsyncExitStack())({"type": "http"}, receive, send)
         del events
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)  # the loop closes what nobody holds, in some turns
         await writer.close()
         return b"".join(got)
 
@@ -159,6 +159,18 @@ def test_an_event_that_nobody_understands_passes_and_the_failure_is_counted(stre
     got = streaming.passed(piece("Hi"), strange, piece(end="stop"), DONE)
 
     assert strange in got
+    assert streaming.stored() == []
+    assert streaming.counted("failed") == 1
+
+
+def test_an_answer_that_cannot_be_stored_goes_out_to_its_end(streaming):
+    call = {"index": 0, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    choice = {"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}
+    without_id = b"data: " + orjson.dumps({"choices": [choice]}) + b"\n\n"
+
+    got = streaming.passed(without_id, DONE)
+
+    assert got.endswith(DONE)
     assert streaming.stored() == []
     assert streaming.counted("failed") == 1
 

@@ -1,5 +1,7 @@
 """What is said of tools is held against OpenAI's rules, and refused in OpenAI's words."""
 
+import json
+
 import pytest
 
 from linarite.errors import InferenceRefused
@@ -185,6 +187,16 @@ def test_what_openai_takes_is_taken(chat):
             "Invalid value for 'tool_calls': only messages with role 'assistant' may have it.",
         ),
         (
+            {"messages": [USER | {"tool_call_id": "call_1"}]},
+            "messages[0].tool_call_id",
+            "Invalid value for 'tool_call_id': only messages with role 'tool' may have it.",
+        ),
+        (
+            body(called(call(), function_call={"name": "sun", "arguments": "{}"}), answered()),
+            "messages[1].function_call",
+            "Only one of 'tool_calls' and 'function_call' is allowed.",
+        ),
+        (
             body(answered()),
             "messages.[1].role",
             "Invalid parameter: messages with role 'tool' must be a response to a preceeding "
@@ -229,3 +241,34 @@ def test_what_openai_refuses_is_refused_in_its_words(chat, param, told):
 
     assert (refused.value.message, refused.value.param) == (told, param)
     assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("chat", "param"),
+    [
+        (body(functions=[{"name": f"f{at}"} for at in range(129)]), "functions"),
+        (body(tools=[{"type": "function", "function": {"name": f"f{at}"}} for at in range(129)]),
+         "tools"),
+        (body(called(*(call(str(at)) for at in range(129)))), "messages[1].tool_calls"),
+    ],
+)  # fmt: skip
+def test_there_are_128_of_each_at_most(chat, param):
+    with pytest.raises(InferenceRefused) as refused:
+        check_tools(chat)
+
+    assert (refused.value.param, refused.value.openai_code) == (param, "array_above_max_length")
+
+
+def test_all_tools_together_have_a_bound_of_bytes():
+    large = {"name": "f", "description": "x" * 100_000}
+
+    check_tools(body(functions=[large] * 2))
+    with pytest.raises(InferenceRefused, match=r"300[0-9]{3} bytes in all; at most 262144"):
+        check_tools(body(functions=[large] * 3))
+
+
+def test_tools_that_nest_too_deep_are_refused():
+    deep = json.loads('{"a":' * 300 + "{}" + "}" * 300)
+
+    with pytest.raises(InferenceRefused, match="nested too deep"):
+        check_tools(body(functions=[{"name": "f", "parameters": deep}]))

@@ -159,3 +159,23 @@ def test_what_is_no_event_does_not_leave():
 
     assert "bad" not in str(said)
     assert texts(said) == "ab"
+
+
+def test_of_a_filtered_call_of_a_tool_nothing_is_left():
+    def call(**said):
+        delta = {"tool_calls": [{"index": 0, **said}]}
+        choice = {"index": 0, "delta": delta, "finish_reason": None}
+        return b"data: " + orjson.dumps({"id": "1", "choices": [choice]}) + b"\n\n"
+
+    role = event(choices=[{"index": 0, "delta": {"role": "assistant", "content": ""}}])
+    said, _ = passed(
+        role,
+        call(id="call-1", function={"name": "f", "arguments": ""}),
+        call(function={"arguments": ""}),
+        call(function={"arguments": "bad"}),
+        DONE,
+    )
+
+    deltas = [choice["delta"] for choice in choices(said)]
+    assert deltas == [{"role": "assistant", "content": ""}, {}]
+    assert choices(said)[-1]["finish_reason"] == "content_filter"

@@ -81,7 +81,7 @@ def test_pages_come_to_all_that_bear_every_mark(stored, names, descending):
 
 
 def test_an_alias_lists_what_it_stands_for(stored):
-    knowing = replace(stored, meant={"gpt-4o": "model"}.get)
+    knowing = replace(stored, meant=lambda _, name: {"gpt-4o": "model"}[name])
 
     page, total = knowing.page("me", Page(10), Wanted(name="gpt-4o"))
 

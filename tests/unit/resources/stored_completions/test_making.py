@@ -27,7 +27,7 @@ def answer(**message):
     return {"id": "chatcmpl-1", "created": 5, "choices": [choice], "theirs": True}
 
 
-CUSTOM = {"type": "custom", "custom": {"name": "sql", "format": {"type": "text"}}}
+CUSTOM = {"id": "call_1", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}
 
 
 def stored(asked, said):
@@ -39,7 +39,12 @@ def streamed(*choices, **head):
     answer = StreamedAnswer()
     for choice in choices:
         answer.add({"id": "chatcmpl-1", "created": 5, "choices": [{"index": 0, **choice}], **head})
-    return answer.whole()
+    return answer
+
+
+def called(*calls):
+    deltas = [{"delta": {"tool_calls": [{"index": 0} | call]}} for call in calls]
+    return streamed(*deltas, {"delta": {}, "finish_reason": "tool_calls"})
 
 
 def test_tool_calls_and_logprobs_are_stored_in_openais_form():
@@ -63,6 +68,39 @@ def test_a_choice_of_tools_is_text(given):
     kept = stored(ASKED | {"tool_choice": given}, answer())["tool_choice"]
 
     assert kept == given or json.loads(kept) == given
+
+
+OLDER_CALL = {"name": "f", "arguments": '{"a":1}'}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        answer(content=None, function_call=OLDER_CALL),
+        streamed(
+            {"delta": {"role": "assistant", "content": ""}},
+            {"delta": {"function_call": {"name": "f", "arguments": ""}}},
+            {"delta": {"function_call": {"arguments": '{"a"'}}},
+            {"delta": {"function_call": {"arguments": ":1}"}}},
+            {"delta": {}, "finish_reason": "function_call"},
+        ),
+    ],
+    ids=["whole", "streamed"],
+)
+def test_older_functions_and_their_calls_are_stored_as_tools_and_theirs(said):
+    function = {"name": "f", "parameters": {"type": "object"}}
+    asked = ASKED | {"functions": [function], "function_call": {"name": "f"}}
+
+    kept = stored(asked, said)
+
+    assert kept["tools"] == [
+        {"type": "function", "function": function | {"description": None, "strict": None}}
+    ]
+    assert json.loads(kept["tool_choice"]) == {"type": "function", "function": {"name": "f"}}
+    message = kept["choices"][0]["message"]
+    assert message["content"] is None
+    assert message["tool_calls"] == [CALL | {"id": "call_chatcmpl-1"}]
+    assert stored(ASKED | {"function_call": "none"}, said)["tool_choice"] == "none"
 
 
 def test_the_pieces_of_a_stream_make_the_answer_that_would_have_come_whole():
@@ -99,29 +137,6 @@ def test_streamed_tool_calls_are_put_together_by_their_index():
     assert message["tool_calls"][1]["function"] == {"name": "g", "arguments": "{}"}
 
 
-def test_custom_tools_and_their_calls_are_stored_in_openais_form():
-    call = {"id": "call_1", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}
-
-    kept = stored(ASKED | {"tools": [CUSTOM]}, answer(content=None, tool_calls=[call]))
-
-    assert kept["tools"] == [CUSTOM]
-    assert kept["choices"][0]["message"]["tool_calls"] == [call]
-
-
-def test_a_streamed_call_of_a_custom_tool_is_put_together():
-    pieces = [
-        {"index": 0, "id": "call_1", "type": "custom", "custom": {"name": "sql", "input": ""}},
-        {"index": 0, "custom": {"input": "SELECT"}},
-        {"index": 0, "custom": {"input": " 1"}},
-    ]
-    deltas = [{"delta": {"tool_calls": [piece]}} for piece in pieces]
-
-    whole = streamed(*deltas, {"delta": {}, "finish_reason": "tool_calls"})
-
-    [call] = stored(ASKED, whole)["choices"][0]["message"]["tool_calls"]
-    assert call["custom"] == {"name": "sql", "input": "SELECT 1"}
-
-
 def test_streamed_calls_that_have_no_index_are_whole_ones():
     calls = [{"id": f"call_{n}", "function": {"name": f"f{n}", "arguments": "{}"}} for n in (1, 2)]
     deltas = [{"delta": {"tool_calls": [call]}} for call in calls]
@@ -145,9 +160,23 @@ def test_a_usage_without_a_total_has_the_sum_of_its_parts():
         {"id": "x", "created": 5, "choices": [None]},
         answer(content=7),
         answer() | {"id": None},
+        answer(content=None, tool_calls=[CUSTOM]),
         streamed({"delta": {"content": "cut sho"}}),
+        called(CUSTOM),
+        called({"function": CALL["function"]}),
+        called({**CALL, "function": {"name": "f", "arguments": {"a": 1}}}),
     ],
-    ids=["nothing", "no choice", "no text", "no id", "no end"],
+    ids=[
+        "nothing",
+        "no choice",
+        "no text",
+        "no id",
+        "a call of no known type",
+        "a stream without an end",
+        "a streamed call of no known type",
+        "a streamed call without an id",
+        "a streamed call whose arguments are no text",
+    ],
 )
 def test_what_is_no_answer_cannot_be_stored(said):
     with pytest.raises(NotStorable):
@@ -156,5 +185,6 @@ def test_what_is_no_answer_cannot_be_stored(said):
 
 def test_parts_that_are_no_text_are_named():
     parts = [{"type": "text", "text": "This:"}, {"type": "image_url", "image_url": {}}]
+    parts += [{"type": "refusal", "refusal": "No."}]
 
-    assert flattened(parts) == "This:\n[image_url]"
+    assert flattened(parts) == "This:\n[image_url]\nNo."

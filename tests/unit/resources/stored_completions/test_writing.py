@@ -70,6 +70,14 @@ def test_all_that_is_submitted_at_once_is_committed_when_its_future_is_done(data
     assert total == 150
 
 
+def test_thousands_are_stored_in_one_transaction(database):
+    stored = StoredCompletions(database, SystemClock(), StoredCompletionSettings())
+    with database.transaction() as tx:
+        stored.add(tx, "me", [new(f"{n}") for n in range(7_300)])
+
+    assert stored_in(database)[1] == 7_300
+
+
 def test_one_that_clashes_fails_alone(database):
     async def work(writer):
         futures = [writer.submit("me", new(name)) for name in ("a", "b", "c", "b", "d")]
@@ -115,19 +123,50 @@ def test_the_loop_goes_on_while_another_writes_and_then_it_is_stored(sqlite):
     assert stored_in(sqlite) == (["meanwhile", "before"], 2)
 
 
-def test_who_gives_up_before_it_is_committed_is_not_stored(database):
+@pytest.mark.parametrize("leaves", [0, 1], ids=["being written", "waiting behind it"])
+def test_who_gives_up_before_it_is_committed_is_not_stored(database, leaves):
     async def work(writer):
         with database.transaction() as tx:  # holds up whoever counts
             if not database.is_sqlite:
                 tx.execute(sa.text("LOCK TABLE stored_completion_usage IN EXCLUSIVE MODE"))
-            futures = [writer.submit("me", new(name)) for name in ("gives up", "stays")]
+            futures = [writer.submit("me", new(f"{number}")) for number in range(2)]
             await asyncio.sleep(0.3)
-            futures[0].cancel()
-        await futures[1]
+            futures[leaves].cancel()
+        await futures[1 - leaves]
 
     run(database, work)
 
-    assert stored_in(database) == (["stays"], 1)
+    assert stored_in(database) == ([f"{1 - leaves}"], 1)
+
+
+def test_a_long_queue_does_not_hold_up_the_loop(sqlite):
+    async def work(writer):
+        with sqlite.transaction():
+            futures = [writer.submit("me", new(f"{n}")) for n in range(2_000)]
+        await futures[150]
+        assert not futures[-1].done()
+        await futures[-1]
+
+    run(sqlite, work)
+
+    assert stored_in(sqlite)[1] == 2_000
+
+
+def test_what_nobody_foresaw_and_what_comes_too_late_fails_in_its_future(database):
+    strange = NewCompletion("strange", "model", "deployment", 5, {"a": object()}, b"{}", b"[]")
+
+    async def work(writer):
+        with pytest.raises(NotStored):
+            await writer.submit("me", strange)
+        await writer.submit("me", new("in time"))
+        await writer.close()
+        late = writer.submit("me", new("late"))
+        with pytest.raises(NotStored, match="stops"):
+            await late
+
+    run(database, work)
+
+    assert stored_in(database) == (["in time"], 1)
 
 
 def test_the_log_of_sqlite_stays_small_however_many_are_stored(sqlite):
