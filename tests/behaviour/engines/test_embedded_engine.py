@@ -221,7 +221,10 @@ def test_a_killed_engine_is_replaced_and_its_callers_are_told(data):
             engine = await engines.reach(pulled(CHAT))
             body = json.dumps(user("Count to a thousand.", max_tokens=2000)).encode()
             asked = asyncio.create_task(engine.post("/chat/completions", body))
-            await asyncio.sleep(1)
+            for _ in range(500):
+                if (await engine.in_use()).get("interactive"):
+                    break
+                await asyncio.sleep(0.02)
             (first,) = [one for one in await engines.state() if one["id"] == CHAT]
             stepper = psutil.Process(first["pid"]).children()[0]
             os.kill(stepper.pid, signal.SIGKILL)
