@@ -16,7 +16,7 @@ from tests.support.serving import Serving, serving
 
 pytestmark = [pytest.mark.crash, pytest.mark.model, pytest.mark.timeout(600)]
 
-LINES = 80
+LINES = 160
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def running(tmp_path):
 
 def line(number: int) -> bytes:
     messages = [{"role": "user", "content": f"Write about the number {number}."}]
-    body = {"model": CHAT, "messages": messages, "max_tokens": 32, "temperature": 0}
+    body = {"model": CHAT, "messages": messages, "max_tokens": 24, "temperature": 0}
     one = {"custom_id": f"task-{number}", "method": "POST", "url": "/v1/chat/completions"}
     return orjson.dumps(one | {"body": body})
 
