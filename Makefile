@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==$(UV)'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) 'torch==$(TORCH)'
-	$(BIN)/uv pip install --quiet --python .venv --constraint constraints.txt --editable '.[local,train,wandb,demo]' --group dev
+	$(BIN)/uv pip install --quiet --python .venv --constraint constraints.txt --editable '.[local,train,ingest,wandb,demo]' --group dev
 	@touch $@
 
 # Clients that tests run in an environment of their own, each in a folder of its name.

@@ -20,8 +20,8 @@ from linarite.engines.tokens import Tokens
 from linarite.errors import LinariteError
 from linarite.http.auth import Keys
 from linarite.http.metrics import Metrics
-from linarite.http.outbound import Outbound
 from linarite.http.wiring import Parts
+from linarite.outbound import Outbound
 from linarite.resources.batches.deployed import DeployedEngines, TokenCounts
 from linarite.resources.batches.service import Batches
 from linarite.resources.batches.tasks import Work

@@ -7,7 +7,7 @@ from tests.support.files import an_import, error_of, objects, settled, until
 from tests.support.server import Server, running_server
 from tests.support.web_site import WebSite, content, redirect, web_site
 
-from linarite.http.outbound import Outbound
+from linarite.outbound import Outbound
 from linarite.resources.files.fetching import Interrupted
 from linarite.resources.files.importing import Importer
 from linarite.resources.files.service import Files

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import httpx
 
 from linarite.errors import FileImportFailed, LinariteError
-from linarite.http.outbound import Outbound
+from linarite.outbound import Outbound
 
 _RESUMES = 5
 _PASSING = frozenset({408, 425, 429})

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from linarite.errors import FileImportFailed, LinariteError, PayloadTooLarge, QuotaExceeded
-from linarite.http.outbound import Outbound, OutboundFailed
+from linarite.outbound import Outbound, OutboundFailed
 from linarite.resources.files import jsonl, quota, repository
 from linarite.resources.files.fetching import Download
 from linarite.resources.files.jsonl import Verdict

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from linarite.http.outbound import Outbound
+from linarite.outbound import Outbound
 from linarite.resources.files.importing import Importer, fail, validate
 from linarite.resources.files.jsonl import Verdict
 from linarite.resources.files.service import IMPORT, VALIDATE, Files

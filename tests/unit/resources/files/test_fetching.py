@@ -4,7 +4,7 @@ import pytest
 from tests.support.web_site import WebSite, content, redirect, web_site
 
 from linarite.errors import FileImportFailed
-from linarite.http.outbound import Outbound, OutboundRefused
+from linarite.outbound import Outbound, OutboundRefused
 from linarite.resources.files.fetching import Download, Interrupted
 from linarite.settings import OutboundSettings
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.support.web_site import content, redirect, web_site
 
-from linarite.http.outbound import (
+from linarite.outbound import (
     Allowed,
     Gate,
     GuardedTransport,

@@ -1,0 +1,1 @@
+"""From documents to an index: containers, cracking, chunks, embeddings, targets, search."""

@@ -1,0 +1,1 @@
+"""Vectors of texts: through a deployment of this server or an endpoint elsewhere."""

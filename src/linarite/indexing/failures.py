@@ -1,0 +1,21 @@
+"""How a part of an ingestion fails, told apart by what it means for the run."""
+
+
+class IngestionFailed(Exception):
+    """The run cannot go on: its container, its target or its embedding refuses or is away.
+
+    The message is told to the caller, so it names what failed and what to do, and holds no secret.
+    """
+
+
+class TryLater(IngestionFailed):
+    """The same, for now: 429, 5xx, a broken connection. Worth another try after a while."""
+
+    def __init__(self, message: str, after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.after_seconds = after_seconds
+        """How long the other side asked to be left alone; None where it did not say."""
+
+
+class DocumentFailed(Exception):
+    """One document cannot be ingested; the run goes on and tells the reason as a warning."""

@@ -1,0 +1,1 @@
+"""Where chunks go: Azure AI Search and the embedded index, Cosmos DB, Pinecone."""

@@ -1,0 +1,59 @@
+"""What a target has to offer, and the chunk that goes there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a document, by the names of the fields that it is stored under.
+
+    Args:
+        id: `parent_id`, a dash and the place of the chunk in the document, from 0.
+        parent_id: the document's; 32 hexadecimal digits.
+        content: the text.
+        title, filepath, url: the document's.
+        chunk_id: the place again, as text; citations carry it.
+        last_updated: when the document was ingested, in UTC as ISO 8601 with a Z.
+        meta_json_string: JSON of what else is known of it.
+        vector: None in a keyword-only index.
+    """
+
+    id: str
+    parent_id: str
+    content: str
+    title: str
+    filepath: str
+    url: str
+    chunk_id: str
+    last_updated: str
+    meta_json_string: str
+    vector: Sequence[float] | None
+
+
+class Target(Protocol):
+    """An index that holds the chunks of one job.
+
+    Every method raises IngestionFailed (TryLater) where the target cannot be reached or refuses,
+    and does the same when done twice. Several workers use one index at once.
+    """
+
+    def ensure(self, dimensions: int | None) -> None:
+        """Make the index where there is none; None: without vectors.
+
+        Raises:
+            IngestionFailed: there is one whose fields or dimensions do not fit.
+        """
+
+    def upsert(self, chunks: Sequence[Chunk]) -> None:
+        """Store chunks, over those of the same ids; all are stored when this returns."""
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove chunks; those that are not there are no fault."""
+
+    def count(self) -> int:
+        """How many chunks of this job are there; what was just stored may not be counted yet."""
+
+    def drop(self) -> None:
+        """Remove all that the job stored, the index too where the job made it."""
