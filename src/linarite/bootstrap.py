@@ -21,6 +21,7 @@ from linarite.errors import LinariteError
 from linarite.http.auth import Keys
 from linarite.http.metrics import Metrics
 from linarite.http.wiring import Parts
+from linarite.indexing import extra as ingestion_extra
 from linarite.outbound import Outbound
 from linarite.resources.batches.deployed import DeployedEngines, TokenCounts
 from linarite.resources.batches.service import Batches
@@ -36,6 +37,8 @@ from linarite.resources.fine_tuning.tuned import TunedModels
 from linarite.resources.inference.filtering import ContentFilter
 from linarite.resources.inference.limits import RateLimits
 from linarite.resources.inference.service import Inference
+from linarite.resources.ingestion import refreshing
+from linarite.resources.ingestion.service import Ingestion
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.models.service import Models
 from linarite.resources.stored_completions import tasks as stored_tasks
@@ -94,7 +97,8 @@ def build(settings: Settings) -> Built:
     queue = Queue(database)
     clock, limits = SystemClock(), settings.limits
     outbound = Outbound(settings.outbound)
-    files = Files(database, blobs, queue, clock, limits, _secrets(settings))
+    secrets = _secrets(settings)
+    files = Files(database, blobs, queue, clock, limits, secrets)
     uploads = Uploads(database, blobs, files, clock, limits)
     tuned = TunedModels(database, blobs, models_folder(settings), settings.data / "tuned")
     models = _models(settings, tuned)
@@ -151,7 +155,11 @@ def build(settings: Settings) -> Built:
     files.live[Purpose.FINE_TUNE_RESULTS] = tuning.live_results
     tuning_work = TuningWork(tuning, _training(settings))
     tracking = Tracking(tuning, settings.wandb)
+    ingestion = Ingestion(
+        database, deployments, queue, clock, settings, secrets, missing=_ingestion_missing
+    )
     services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
+    services.append(ingestion)
     writer = GroupWriter(database)
     collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), metrics, writer]
     more = [rates, exports, *([] if content_filter is None else [content_filter])]
@@ -175,6 +183,7 @@ def build(settings: Settings) -> Built:
             *stored_tasks.schedules(stored),
             *batch_work.schedules(),
             *tuning_work.schedules(),
+            *refreshing.schedules(ingestion),
         ],
     )
 
@@ -247,6 +256,10 @@ def _training_missing(settings: Settings) -> LinariteError | None:
     if settings.fine_tuning.command is not None or training_extra.is_installed():
         return None
     return ExtraMissing(training_extra.MESSAGE)
+
+
+def _ingestion_missing() -> LinariteError | None:
+    return None if ingestion_extra.is_installed() else ExtraMissing(ingestion_extra.MESSAGE)
 
 
 def _secrets(settings: Settings) -> Secrets:

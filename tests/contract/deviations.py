@@ -6,8 +6,6 @@ serve the checker of answers and the comparison of wire classes alike.
 
 from typing import Any, NamedTuple
 
-from linarite.resources import not_built
-
 Schema = dict[str, Any]
 
 
@@ -228,10 +226,7 @@ INFERENCE_ERROR: Schema = {
 }
 """OpenAI's form of an error, which inference answers beside the contract's."""
 
-NOT_BUILT = frozenset(operation for _, _, operation in not_built.NOT_BUILT)
-"""Operations that answer 501 until they are built."""
-
-_UNMADE = "the service makes such files for operations that are not built"
+_UNMADE = "the service makes such files for assistants, of which the contract has no operation"
 
 NEVER_ANSWERED: dict[tuple[str, str], str] = {
     ("FileState", "uploaded"): "kept by the contract for compatibility, never returned",

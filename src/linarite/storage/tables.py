@@ -333,6 +333,66 @@ stored_completion_exports = sa.Table(
     sa.Column("newest", sa.BigInteger, nullable=False),  # the last `seq` when it was asked for
 )
 
+# An index belongs to the job whose id its name is made of; a job that is being deleted keeps both
+# until nothing of it is left. No `seq` is given twice, as tasks go by it. The definition has
+# secrets in it and is encrypted as a whole; what lists and refreshes look at stands beside it.
+ingestion_jobs = sa.Table(
+    "ingestion_jobs",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.String(100), nullable=False),  # the caller chose it
+    sa.Column("resource", sa.String(64), nullable=False),
+    sa.Column("index_name", sa.String(110), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("workspace_id", sa.Text),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.Column("interval_hours", sa.BigInteger),  # null: it is not refreshed
+    sa.Column("next_run_at", _time),
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("deleted_at", _time),  # when it was asked for
+    sa.UniqueConstraint("resource", "id"),
+    sa.UniqueConstraint("resource", "index_name"),
+    sa.Index("ix_ingestion_jobs_resource_seq", "resource", "seq"),
+    sa.Index("ix_ingestion_jobs_next_run_at", "next_run_at"),
+    sqlite_autoincrement=True,
+)
+
+_RUN_IS_OPEN = sa.text("status IN ('notRunning', 'running')")
+
+ingestion_runs = sa.Table(
+    "ingestion_runs",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.String(36), nullable=False, unique=True),
+    sa.Column("job", sa.ForeignKey("ingestion_jobs.seq"), nullable=False),
+    sa.Column("trigger", sa.String(16), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("stages", sa.JSON, nullable=False),  # as the wire shows them
+    sa.Column("error", sa.JSON),  # {message, innerErrors}
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("started_at", _time),
+    sa.Column("cancelled_at", _time),  # when it was asked for; its worker ends it then
+    sa.Column("finished_at", _time),
+    sa.Index("ix_ingestion_runs_job_seq", "job", "seq"),
+    sa.Index(
+        "uq_ingestion_runs_job_open",
+        "job",
+        unique=True,
+        sqlite_where=_RUN_IS_OPEN,
+        postgresql_where=_RUN_IS_OPEN,
+    ),
+)
+
+ingestion_run_warnings = sa.Table(
+    "ingestion_run_warnings",
+    metadata,
+    _sequence(),
+    sa.Column("run", sa.ForeignKey("ingestion_runs.seq"), nullable=False),
+    sa.Column("document", sa.String(64), nullable=False),  # SHA-256 of its key
+    sa.Column("text", sa.Text, nullable=False),
+    sa.UniqueConstraint("run", "document"),
+)
+
 workers = sa.Table(
     "workers",
     metadata,
