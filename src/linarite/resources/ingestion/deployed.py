@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from linarite.engines.client import Engines
 from linarite.engines.refusals import EngineFailure, ModelMissing
 from linarite.errors import InferenceRefused
-from linarite.indexing.failures import IngestionFailed, TryLater
+from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
 from linarite.resources.deployments.records import Target
 from linarite.resources.inference.service import EMBEDDINGS, Inference
 
@@ -91,7 +91,7 @@ class DeployedEmbedder:
             async with asyncio.TaskGroup() as group:
                 for places in self._batches(texts):
                     group.create_task(ask(places))
-        except* IngestionFailed as failures:
+        except* (DocumentFailed, IngestionFailed) as failures:
             raise failures.exceptions[0] from failures
         return vectors
 
@@ -119,8 +119,10 @@ class DeployedEmbedder:
         try:
             return await self._insist(texts)
         except InferenceRefused as refused:
-            if refused.status not in _TOO_MUCH or len(texts) == 1:
+            if refused.status not in _TOO_MUCH:
                 raise IngestionFailed(self._told(refused.message)) from refused
+            if len(texts) == 1:
+                raise DocumentFailed(self._told(refused.message)) from refused
         half = len(texts) // 2
         return await self._ask(texts[:half]) + await self._ask(texts[half:])
 

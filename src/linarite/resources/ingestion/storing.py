@@ -64,7 +64,7 @@ class Storing:
                 documents.write_ahead(tx, most)
         refused: dict[str, str] = {}
         for places in in_batches(_places(ready), _CHUNKS_AT_ONCE):
-            self._upsert(self._made(places), refused)
+            self._write([place for place in places if place[0].document.id not in refused], refused)
         ended = [
             one if isinstance(one, Settled) else _ended(one, refused.get(one.document.id))
             for one in hand
@@ -72,27 +72,28 @@ class Storing:
         self._delete_stale(ended, {one.document.id: len(one.texts) for one in ready})
         self._settle(ended)
 
-    def _made(self, places: Sequence[_Place]) -> list[Chunk]:
+    def _write(self, places: Sequence[_Place], refused: dict[str, str]) -> None:
+        """Embed and store; document by document where one is refused, to find which, and why."""
+        try:
+            self._embed_and_upsert(places)
+        except DocumentFailed:
+            for document, its in groupby(places, key=lambda place: place[0].document.id):
+                try:
+                    self._embed_and_upsert(list(its))
+                except DocumentFailed as failure:
+                    refused[document] = str(failure)
+
+    def _embed_and_upsert(self, places: Sequence[_Place]) -> None:
         texts = [one.texts[number] for one, number in places]
         vectors: Sequence[Sequence[float] | None] = [None] * len(texts)
         if self._embeddings is not None:
             vectors = self._tenure.patiently(partial(self._embeddings.embed, texts))
         now = datetime.fromtimestamp(self._runs.clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return [
+        chunks = [
             _chunk(one, number, vector, now)
             for (one, number), vector in zip(places, vectors, strict=True)
         ]
-
-    def _upsert(self, chunks: Sequence[Chunk], refused: dict[str, str]) -> None:
-        """Store chunks; document by document where one is refused, to find which, and why."""
-        try:
-            self._tenure.patiently(partial(self._parts.target.upsert, chunks))
-        except DocumentFailed:
-            for document, its in groupby(chunks, key=lambda chunk: chunk.parent_id):
-                try:
-                    self._tenure.patiently(partial(self._parts.target.upsert, list(its)))
-                except DocumentFailed as failure:
-                    refused[document] = str(failure)
+        self._tenure.patiently(partial(self._parts.target.upsert, chunks))
 
     def _delete_stale(self, ended: Sequence[Settled], written: dict[str, int]) -> None:
         """Delete what lies in the target beyond a document's chunks."""
