@@ -19,7 +19,7 @@ from azure.search.documents.indexes import SearchIndexClient
 from azure.search.documents.indexes.models import SearchIndex
 from azure.search.documents.models import IndexingResult
 
-from linarite.indexing.failures import IngestionFailed, TryLater
+from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
 from linarite.indexing.targets.search_calls import BoundedRetries, search_failures
 from linarite.indexing.targets.search_fields import VECTOR_FIELD, index_definition, misfit
 from linarite.indexing.targets.target import Chunk
@@ -123,7 +123,8 @@ class AzureSearchTarget:
         """Send a batch, and what of it the service was too busy for again.
 
         Raises:
-            IngestionFailed: it refused a document, or stayed too busy (TryLater).
+            DocumentFailed: it refused a document.
+            TryLater: it stayed too busy.
         """
         left = {document["id"]: document for document in batch}
         for wait in range(_TRIES):
@@ -143,14 +144,14 @@ def _is_done(id_: str, results: Mapping[str, IndexingResult]) -> bool:
     """Whether the service took the document, or told nothing against it but being busy.
 
     Raises:
-        IngestionFailed: it refused the document for good.
+        DocumentFailed: it refused the document for good.
     """
     result = results.get(id_)
     if result is None or result.status_code in _BUSY_DOCUMENT:
         return False
     if result.succeeded or result.status_code == 404:  # of a deletion: it is gone already
         return True
-    raise IngestionFailed(
+    raise DocumentFailed(
         f"The index refused the chunk {id_} ({result.status_code}): {result.error_message}"
     )
 

@@ -20,7 +20,7 @@ from pymongo.errors import (
     PyMongoError,
 )
 
-from linarite.indexing.failures import IngestionFailed, TryLater
+from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
 from linarite.indexing.targets.target import Chunk
 
 VECTOR_FIELD = "contentVector"
@@ -175,7 +175,8 @@ class CosmosTarget:
         """Do what is asked, and what the cluster was too busy for again.
 
         Raises:
-            IngestionFailed: it refused a document, or stayed too busy (TryLater).
+            DocumentFailed: it refused a document.
+            TryLater: it stayed too busy.
         """
         left = requests
         for wait in range(_TRIES):
@@ -196,7 +197,7 @@ class CosmosTarget:
             failed = error.details["writeErrors"]
             for one in failed:
                 if one["code"] not in _BUSY:
-                    raise IngestionFailed(
+                    raise DocumentFailed(
                         f"The collection {self._name} refused a chunk: {_brief(one['errmsg'])}"
                     ) from error
             if not failed:  # a write concern that was not met: nothing says what is written

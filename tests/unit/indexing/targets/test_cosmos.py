@@ -8,7 +8,7 @@ from pymongo import MongoClient
 from tests.support.chunks import a_chunk
 from tests.support.cosmos import Cosmos, running_cosmos
 
-from linarite.indexing.failures import IngestionFailed, TryLater
+from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
 from linarite.indexing.targets.cosmos import CosmosTarget, cosmos_target
 
 DONE_NOT = {"ok": 1.0, "n": 0, "nModified": 0}
@@ -139,7 +139,7 @@ def test_a_document_that_is_refused_fails_with_its_reason(target: CosmosTarget, 
     refusal = {"index": 0, "code": 2, "errmsg": "dimensions do not match"}
     cosmos.refusals.append(DONE_NOT | {"writeErrors": [refusal]})
 
-    with pytest.raises(IngestionFailed, match="refused a chunk: dimensions do not match"):
+    with pytest.raises(DocumentFailed, match="refused a chunk: dimensions do not match"):
         target.upsert([a_chunk(0)])
 
 
