@@ -7,7 +7,7 @@ followed: the key would go along.
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 import httpx
 import orjson
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import ClientAuthenticationError
 from tokenizers import Tokenizer
 
 from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
@@ -22,6 +24,7 @@ from linarite.outbound import GuardedTransport, OutboundFailed, OutboundTooSlow
 from linarite.settings import MB, OutboundSettings
 
 _AZURE_VERSION = "2024-10-21"
+_SCOPE = "https://cognitiveservices.azure.com/.default"
 _BATCH_TEXTS, _BATCH_TOKENS = 64, 100_000
 _BYTES_PER_TOKEN = 3
 """Fewer than texts have on the whole, so that a batch is rather too small."""
@@ -35,60 +38,86 @@ _LONGEST_WAIT_SECONDS = 60.0
 _LONGEST_MESSAGE = 300
 
 
+Credential = str | TokenCredential
+"""A key, or what gives tokens of this server's own identity."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where embeddings are asked for.
 
     Args:
         url: what is posted to.
-        headers: carry the key.
-        model: sent along where it is not the address that says which.
+        credential: how it is entered.
+        key_header: the header that a key goes into; None: it goes as a bearer token.
+        model: sent along.
         dimensions: asked of models that can shorten their vectors.
-        known_as: the model by the name that tells how long its inputs may be.
+
+    Raises:
+        IngestionFailed: a token would go over http.
     """
 
     url: str
-    headers: Mapping[str, str] = field(repr=False)
+    credential: Credential = field(repr=False)
+    key_header: str | None = None
     model: str | None = None
     dimensions: int | None = None
-    known_as: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.credential, str) and not self.url.startswith("https://"):
+            raise IngestionFailed(
+                f"The embedding endpoint {self.url} is not an https one, and this server's "
+                "identity goes over https only."
+            )
+
+    def secret(self) -> str:
+        """The key, or a token that holds now."""
+        if isinstance(self.credential, str):
+            return self.credential
+        return self.credential.get_token(_SCOPE).token
+
+    def headers(self, secret: str) -> dict[str, str]:
+        """What a request carries `secret` in."""
+        if self.key_header is not None and isinstance(self.credential, str):
+            return {self.key_header: secret}
+        return {"authorization": f"Bearer {secret}"}
 
 
 def azure_deployment(
-    endpoint: str, key: str, deployment: str, model: str | None = None
+    endpoint: str, credential: Credential, deployment: str, model: str | None = None
 ) -> Endpoint:
     """A deployment of an Azure OpenAI resource, or of a server that speaks like one.
 
     Args:
         endpoint: the resource's address, ``https://NAME.openai.azure.com``.
-        key: of the resource.
+        credential: how it is entered.
         deployment: name of the embedding model's deployment.
-        model: what is deployed, where that is known.
+        model: what is deployed, where that is known; it is sent along.
     """
     path = f"/openai/deployments/{quote(deployment, safe='')}/embeddings"
-    return azure_url(endpoint.rstrip("/") + path, key, known_as=model or deployment)
+    return azure_url(endpoint.rstrip("/") + path, credential, model=model)
 
 
-def azure_url(url: str, key: str, dimensions: int | None = None, known_as: str = "") -> Endpoint:
+def azure_url(
+    url: str,
+    credential: Credential,
+    model: str | None = None,
+    dimensions: int | None = None,
+) -> Endpoint:
     """The same by its whole address, ``…/openai/deployments/NAME/embeddings``, without version."""
-    return Endpoint(
-        f"{url}?api-version={_AZURE_VERSION}",
-        {"api-key": key},
-        dimensions=dimensions,
-        known_as=known_as or url,
-    )
+    versioned = f"{url}?api-version={_AZURE_VERSION}"
+    return Endpoint(versioned, credential, "api-key", model, dimensions)
 
 
-def openai_model(base_url: str, key: str, model: str) -> Endpoint:
+def openai_model(base_url: str, credential: Credential, model: str) -> Endpoint:
     """A model of a server in OpenAI's form.
 
     Args:
         base_url: up to and with ``/v1``.
-        key: sent as a bearer token.
+        credential: sent as a bearer token.
         model: sent along.
     """
-    url = base_url.rstrip("/") + "/embeddings"
-    return Endpoint(url, {"authorization": f"Bearer {key}"}, model=model, known_as=model)
+    return Endpoint(base_url.rstrip("/") + "/embeddings", credential, model=model)
 
 
 @contextmanager
@@ -104,7 +133,7 @@ def endpoint_embedder(
     """
     transport = GuardedTransport(settings)
     timeout = httpx.Timeout(settings.read_seconds, connect=settings.connect_seconds)
-    headers = {"user-agent": "linarite", "accept-encoding": "identity", **endpoint.headers}
+    headers = {"user-agent": "linarite", "accept-encoding": "identity"}
     with httpx.Client(
         transport=transport, trust_env=False, timeout=timeout, headers=headers
     ) as client:
@@ -126,6 +155,7 @@ class EndpointEmbedder:
         self._most_texts = _BATCH_TEXTS
         self._dimensions = endpoint.dimensions
         self._has_answered = False
+        self._secret = ""
         self._told = f"The embedding endpoint {endpoint.url.partition('?')[0]}"
 
     @property
@@ -140,7 +170,7 @@ class EndpointEmbedder:
     @property
     def max_tokens(self) -> int | None:
         """Of OpenAI's own models, by their name; others do not tell."""
-        return _OPENAI_MAX_TOKENS if _OPENAI_MODELS.search(self._endpoint.known_as) else None
+        return _OPENAI_MAX_TOKENS if _OPENAI_MODELS.search(self.name) else None
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         vectors: list[list[float]] = []
@@ -205,12 +235,15 @@ class EndpointEmbedder:
 
     def _once(self, body: bytes) -> tuple[int, httpx.Headers, bytes]:
         self._transport.begin(_REQUEST_SECONDS)
-        headers = {"content-type": "application/json"}
         try:
+            self._secret = self._endpoint.secret()
+            headers = {"content-type": "application/json", **self._endpoint.headers(self._secret)}
             with self._client.stream(
                 "POST", self._endpoint.url, content=body, headers=headers
             ) as answer:
                 return answer.status_code, answer.headers, self._read(answer)
+        except ClientAuthenticationError as error:
+            raise IngestionFailed(f"{self._told}: this server has no identity there.") from error
         except OutboundTooSlow as error:
             raise TryLater(f"{self._told}: {error}") from error
         except (OutboundFailed, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
@@ -263,8 +296,8 @@ class EndpointEmbedder:
             text = str(told["message"] if isinstance(told, dict) else told)
         except (orjson.JSONDecodeError, KeyError, TypeError):
             text = answer.decode(errors="replace")
-        for value in self._endpoint.headers.values():
-            text = text.replace(value.removeprefix("Bearer "), "***")
+        if self._secret:
+            text = text.replace(self._secret, "***")
         return " ".join(text.split())[:_LONGEST_MESSAGE]
 
 

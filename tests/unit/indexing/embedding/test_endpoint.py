@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from azure.core.credentials import AccessToken
 from tests.support.embeddings_service import (
     EmbeddingsService,
     embeddings_service,
@@ -96,7 +97,12 @@ def test_models_are_told_apart_by_their_names(service: EmbeddingsService):
 
 @pytest.mark.parametrize(
     ("deployment", "model", "most"),
-    [("ada", None, None), ("ada", "text-embedding-ada-002", 8191), ("embed", "minilm", None)],
+    [
+        ("ada", None, None),
+        ("ada", "text-embedding-ada-002", 8191),
+        ("text-embedding-3-large", None, 8191),
+        ("embed", "minilm", None),
+    ],
 )
 def test_how_long_an_input_may_be_is_known_of_openais_models(
     deployment: str, model: str | None, most: int | None
@@ -189,6 +195,20 @@ def test_an_answer_that_cannot_be_used_fails_without_the_key(
     with pytest.raises(IngestionFailed, match=told) as raised:
         embedder.embed(["a"])
     assert KEY not in str(raised.value)
+
+
+def test_a_token_goes_over_https_only(service: EmbeddingsService):
+    class Identity:
+        def get_token(self, *scopes: str, **_options: Any) -> AccessToken:
+            return AccessToken(f"a token for {scopes}", 0)
+
+    with pytest.raises(IngestionFailed, match="over https only"):
+        azure_deployment(service.url, Identity(), "ada")
+
+    endpoint = azure_deployment("https://x.openai.azure.com", Identity(), "ada")
+    assert endpoint.headers(endpoint.secret()) == {
+        "authorization": "Bearer a token for ('https://cognitiveservices.azure.com/.default',)"
+    }
 
 
 def test_vectors_of_changing_length_are_refused(
