@@ -66,7 +66,7 @@ class BlobContainer:
                     if self._counts(blob):
                         yield self._item(blob)
             except HttpResponseError as error:
-                if not (self._creates and error.error_code == "ContainerNotFound"):
+                if not (self._creates and _code(error) == "ContainerNotFound"):
                     raise
 
     def read(self, item: Item, into: BinaryIO, limit_bytes: int) -> None:
@@ -93,7 +93,7 @@ class BlobContainer:
             try:
                 self._upload(page)
             except HttpResponseError as error:
-                if not (self._creates and error.error_code == "ContainerNotFound"):
+                if not (self._creates and _code(error) == "ContainerNotFound"):
                     raise
                 self._client.create_container()
                 self._upload(page)
@@ -157,11 +157,11 @@ def _failures_of_one() -> Iterator[None]:
     try:
         yield
     except HttpResponseError as error:
-        if error.status_code in {404, 412} and error.error_code != "ContainerNotFound":
+        if error.status_code in {404, 412} and _code(error) != "ContainerNotFound":
             raise DocumentFailed(
                 "the document was changed or removed since the container was listed."
             ) from None
-        if error.error_code in {"BlobArchived", "BlobBeingRehydrated"}:
+        if _code(error) in {"BlobArchived", "BlobBeingRehydrated"}:
             raise DocumentFailed("the document is in the archive tier; rehydrate it.") from None
         raise
 
@@ -213,7 +213,7 @@ def _code(error: HttpResponseError) -> str:
 
 
 def _after(error: HttpResponseError) -> float | None:
-    after = error.response.headers.get("retry-after", "") if error.response is not None else ""
+    after = str(getattr(error.response, "headers", {}).get("retry-after", ""))
     return float(after) if after.isdecimal() else None
 
 
