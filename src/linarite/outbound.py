@@ -134,6 +134,14 @@ class Gate:
         return any(entry.opens(bare, port, address) for entry in self.allowed)
 
 
+def opened(settings: OutboundSettings, url: str) -> OutboundSettings:
+    """The settings with the host and port of `url` open too: for what the operator named itself."""
+    named = httpx.URL(url)
+    port = named.port or {"http": 80, "https": 443}.get(named.scheme)
+    host = f"[{named.host}]" if ":" in named.host else named.host
+    return settings.model_copy(update={"allow": (*settings.allow, f"{host}:{port}")})
+
+
 @dataclass(frozen=True)
 class Outbound:
     """Makes clients for addresses that callers name.
