@@ -3,17 +3,20 @@
     claim ▸ read ──▶ store ▸ settle
     └ a thread that is one hand ahead
 
-A lane that dies is performed again, and begins with what it held. Everything it does to a target is
-by ids that depend on the document alone, so that doing it twice changes nothing.
+A lane that dies is performed again, and begins with what it held, one hand after the other.
+Everything it does to a target is by ids that depend on the document alone, so that doing it twice
+changes nothing.
 """
 
 import tempfile
-from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from linarite.resources.ingestion import documents
 from linarite.resources.ingestion.documents import Document, Settled
+from linarite.resources.ingestion.iterating import in_batches
 from linarite.resources.ingestion.parts import Parts
 from linarite.resources.ingestion.reading import Reading, Ready
 from linarite.resources.ingestion.records import Run
@@ -46,7 +49,6 @@ class Lane:
         self._parts = parts
         self._tenure = tenure
         self._storing = Storing(runs, run, parts, tenure)
-        self._left: deque[tuple[int, int]] = deque()
         self._is_ending = False
 
     def work(self) -> None:
@@ -56,25 +58,26 @@ class Lane:
             IngestionFailed: the container, the target or the embedding refuses or is away.
             HandedBack, RunOver: this worker may not go on.
         """
-        with self._database.reading() as connection:
-            self._left.extend(documents.left_by(connection, self._name))
         with (
             tempfile.TemporaryDirectory(prefix="linarite-") as folder,
             ThreadPoolExecutor(1, "reading") as thread,
         ):
             reading = Reading(self._parts, self._tenure, Path(folder) / "document")
-            ahead = thread.submit(self._next_hand, reading)
             try:
-                while hand := ahead.result():
-                    ahead = thread.submit(self._next_hand, reading)
-                    self._storing.store(hand)
+                for seqs in self._left_behind():
+                    hand = thread.submit(self._read, reading, partial(self._take_up, seqs))
+                    self._storing.store(hand.result())
+                ahead = thread.submit(self._read, reading, self._claim)
+                while read := ahead.result():
+                    ahead = thread.submit(self._read, reading, self._claim)
+                    self._storing.store(read)
             finally:
                 self._is_ending = True
 
-    def _next_hand(self, reading: Reading) -> list[Ready | Settled]:
-        """The next documents, read; none at the end."""
+    def _read(self, reading: Reading, take: Callable[[], list[Document]]) -> list[Ready | Settled]:
+        """The documents that there are to take, read."""
         hand: list[Ready | Settled] = []
-        for document in self._claim():
+        for document in take():
             if self._is_ending:
                 break
             self._tenure.check()
@@ -83,16 +86,15 @@ class Lane:
 
     def _claim(self) -> list[Document]:
         with self._tenure.writing() as tx:
-            while self._left:
-                if taken := documents.take_up(tx, self._next_left()):
-                    return taken
             return documents.claim(self._database, tx, self._run.job, self._name, HAND, _HAND_BYTES)
 
-    def _next_left(self) -> list[int]:
-        """What a dead worker left; alone what several did, so that the culprit is found."""
-        seq, attempts = self._left.popleft()
-        seqs = [seq]
-        while self._left and len(seqs) < HAND and attempts < _TOGETHER:
-            seq, attempts = self._left.popleft()
-            seqs.append(seq)
-        return seqs
+    def _take_up(self, seqs: Sequence[int]) -> list[Document]:
+        with self._tenure.writing() as tx:
+            return documents.take_up(tx, seqs)
+
+    def _left_behind(self) -> Iterator[list[int]]:
+        """What a dead worker held; alone what several did, so that the culprit is found."""
+        with self._database.reading() as connection:
+            left = documents.left_by(connection, self._name)
+        yield from in_batches((seq for seq, attempts in left if attempts < _TOGETHER), HAND)
+        yield from ([seq] for seq, attempts in left if attempts >= _TOGETHER)
