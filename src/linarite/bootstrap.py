@@ -39,7 +39,9 @@ from linarite.resources.inference.filtering import ContentFilter
 from linarite.resources.inference.limits import RateLimits
 from linarite.resources.inference.service import Inference
 from linarite.resources.ingestion import refreshing
+from linarite.resources.ingestion.assembly import Assembly
 from linarite.resources.ingestion.service import Ingestion
+from linarite.resources.ingestion.tasks import Work as IngestionWork
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.models.service import Models
 from linarite.resources.stored_completions import tasks as stored_tasks
@@ -160,6 +162,19 @@ def build(settings: Settings) -> Built:
         database, deployments, queue, clock, settings, secrets, missing=_ingestion_missing
     )
     indexes = Indexes(settings.data.absolute() / "indexes", limits)
+    ingestion_work = IngestionWork(
+        ingestion,
+        Assembly(
+            settings,
+            database,
+            blobs,
+            clock,
+            deployments,
+            inference,
+            indexes,
+            host_socket(settings.data),
+        ).open,
+    )
     services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
     services.append(ingestion)
     writer = GroupWriter(database)
@@ -178,6 +193,7 @@ def build(settings: Settings) -> Built:
             *batch_work.tasks(),
             *tuning_work.tasks(),
             *tracking.tasks(),
+            *ingestion_work.tasks(),
         ],
         schedules=[
             *file_tasks.schedules(files),

@@ -178,6 +178,8 @@ class IngestionSettings(Section):
     """The largest `instanceCount` that a job may ask for."""
     jobs: Annotated[int, Field(gt=0)] = 1000
     """How many jobs one resource may have."""
+    document_bytes: Annotated[int, Field(gt=0)] = 200 * MB
+    """The longest document; a longer one is left out with a warning."""
     refresh_seconds: Annotated[float, Field(gt=0)] = 30
     """How often it is looked for jobs whose refresh is due."""
 

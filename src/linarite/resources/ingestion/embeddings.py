@@ -4,12 +4,15 @@ import hashlib
 from array import array
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from linarite.indexing.embedding.embedder import Embedder
 from linarite.storage.database import Database, Transaction
 from linarite.storage.tables import ingestion_embeddings as embeddings
+
+if TYPE_CHECKING:  # what it loads an installation may be without
+    from linarite.indexing.embedding.embedder import Embedder
 
 Vector = Sequence[float]
 Writing = Callable[[], AbstractContextManager[Transaction]]
@@ -35,7 +38,9 @@ class Embeddings:
         writing: opens the transactions that write them.
     """
 
-    def __init__(self, database: Database, job: int, embedder: Embedder, writing: Writing) -> None:
+    def __init__(
+        self, database: Database, job: int, embedder: "Embedder", writing: Writing
+    ) -> None:
         self._database = database
         self._job = job
         self._embedder = embedder

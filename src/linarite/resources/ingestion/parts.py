@@ -4,13 +4,15 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from linarite.indexing.containers.container import Container
 from linarite.indexing.cracking.cracked import Cracked
-from linarite.indexing.embedding.embedder import Embedder
 from linarite.indexing.targets.target import Target
 from linarite.wire.ingestion import IngestionJob
+
+if TYPE_CHECKING:  # what it loads an installation may be without
+    from linarite.indexing.embedding.embedder import Embedder
 
 
 class Cracker(Protocol):
@@ -71,7 +73,7 @@ class Parts:
     target: Target
     cracker: Cracker
     chunk: Callable[[str], Sequence[str]]
-    embedder: Embedder | None
+    embedder: "Embedder | None"
     fingerprint: str
     document_bytes: int
     parallel: int
