@@ -61,13 +61,19 @@ def _print(text: str) -> str:
     return "printed"
 
 
+def _chatter(lines: str) -> str:
+    for _ in range(int(lines)):
+        os.write(2, b"chatter " * 100 + b"\n")
+    return "chattered"
+
+
 def _connect(port: str) -> str:
     with socket.create_connection(("127.0.0.1", int(port)), timeout=5):
         return "connected"
 
 
-def _fill(megabytes: str) -> str:
-    Path("filled").write_bytes(bytes(int(megabytes) << 20))
+def _fill(path: str) -> str:
+    Path(path).write_bytes(b"filled")
     return "filled"
 
 
@@ -81,6 +87,7 @@ _DEEDS = {
     "raise": _raise,
     "refuse": _refuse,
     "print": _print,
+    "chatter": _chatter,
     "connect": _connect,
     "fill": _fill,
     "pid": lambda _: str(os.getpid()),

@@ -43,7 +43,9 @@ _CONFIG = xberg.ExtractionConfig(
     # What a large honest file has; the child's memory is the limit that counts.
     security_limits=xberg.SecurityLimits(max_compression_ratio=1000, max_table_cells=1_000_000),
 )
-_BEYOND = re.compile(r"Security (?:limit exceeded|violation): (.*?)(?:\.|, but .*)?$")
+_BEYOND = re.compile(
+    r"Security (?:limit exceeded|violation): (?!Failed|Archive entry)(.*?)(?:\.|, but .*)?$"
+)
 _FRONT_MATTER = re.compile(r"\A---\n.*?^title:[ \t]*(.+?)[ \t]*$.*?^---$", re.DOTALL | re.MULTILINE)
 _PAGE_TITLE = re.compile(r"<title[^>]*>([^<]{0,2000})", re.IGNORECASE)
 _TITLE_LINE = re.compile(r"^title:[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)

@@ -21,8 +21,9 @@ def csv_lines(text: str) -> Iterator[str]:
     Raises:
         DocumentFailed: a field does not end.
     """
+    lines = io.StringIO(text.replace("\r\n", "\n").replace("\r", "\n"))
     try:
-        yield from record_lines(csv.reader(io.StringIO(text), delimiter=_delimiter(text)))
+        yield from record_lines(csv.reader(lines, delimiter=_delimiter(text)))
     except csv.Error as error:
         raise DocumentFailed(f"The file is not CSV: {error}.") from error
 

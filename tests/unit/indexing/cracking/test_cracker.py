@@ -177,8 +177,9 @@ def test_every_row_of_a_workbook_names_its_columns(crack: Crack):
         'Name,Price\n"Quartz, clear",3\nTalc,\n',
         'Name;Price\n"Quartz, clear";3\nTalc;\n',
         "Name\tPrice\nQuartz, clear\t3\nTalc\t\n",
+        'Name,Price\r"Quartz,\r\nclear",3\r\n\r\nTalc,\r',
     ],
-    ids=["comma", "semicolon", "tab"],
+    ids=["comma", "semicolon", "tab", "newlines"],
 )
 def test_every_row_of_a_csv_names_its_columns(crack: Crack, body):
     assert crack("a.csv", body).text == "Name: Quartz, clear; Price: 3\nName: Talc"
