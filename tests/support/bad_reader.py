@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from linarite.indexing.cracking.cracked import Cracked
@@ -30,6 +31,22 @@ def _spin(_: str) -> str:
 def _crash(_: str) -> str:
     os.kill(os.getpid(), signal.SIGSEGV)
     return ""
+
+
+def _exit(status: str) -> str:
+    os._exit(int(status))
+
+
+def _fall_silent(_: str) -> str:
+    for descriptor in range(256):
+        with suppress(OSError):
+            os.close(descriptor)
+    return _hang("")
+
+
+def _nap(seconds: str) -> str:
+    time.sleep(float(seconds))
+    return "rested"
 
 
 def _crash_second(_: str) -> str:
@@ -79,6 +96,9 @@ def _fill(path: str) -> str:
 
 _DEEDS = {
     "hang": _hang,
+    "exit": _exit,
+    "fall-silent": _fall_silent,
+    "nap": _nap,
     "spin": _spin,
     "crash": _crash,
     "crash-second": _crash_second,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version as version_of
@@ -23,6 +24,7 @@ _RULES = 1
 _LIBRARIES = ("charset-normalizer", "lxml", "trafilatura", "xberg")
 _READER = "linarite.indexing.cracking.reading:read"
 _START_SECONDS = 60
+_END_SECONDS = 5
 _NOWHERE = "/nonexistent"
 _KEPT = ("LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "TZ", "VIRTUAL_ENV")
 _BYTES_PER_CHARACTER = 12
@@ -115,6 +117,7 @@ class Cracker:
     def _is_good(self, child: "_Child") -> bool:
         return (
             child.is_alive()
+            and not child.is_asked
             and child.documents < self._limits.documents
             and child.grown_bytes < self._limits.memory_bytes // 4
         )
@@ -152,6 +155,8 @@ class _Child:
     def __init__(self, reader: str, limits: Limits) -> None:
         self.documents = 0
         self.grown_bytes = 0
+        self.is_asked = False
+        """Whether an answer is still to come: nobody waited for it who can take it."""
         self._limits = limits
         self._process = subprocess.Popen(
             [
@@ -189,6 +194,7 @@ class _Child:
             _Crashed: the process ends over it.
         """
         self.documents += 1
+        self.is_asked = True
         self._last_words()  # what the documents before it left is not of this one
         assert self._process.stdin is not None
         try:
@@ -198,6 +204,7 @@ class _Child:
             answer = None
         if answer is None:
             raise _Crashed(self._why_ended())
+        self.is_asked = False
         self.grown_bytes = answer["grown_bytes"]
         return answer
 
@@ -207,7 +214,8 @@ class _Child:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):  # of a request that did not get through
+                    pipe.close()
 
     def _receive(self, seconds: float) -> dict[str, Any] | None:
         assert self._process.stdout is not None
@@ -225,13 +233,16 @@ class _Child:
         return receive(read, self._limits.text_characters * _BYTES_PER_CHARACTER + 65536)
 
     def _why_ended(self) -> str:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "The file makes its reader fail: it lives on, but answers no more."
         words = self._last_words()
         if code == -signal.SIGXCPU:
             return _too_slow(self._limits)
         if code == -signal.SIGKILL or "memory" in words.lower():
             return _too_large(self._limits)
-        return f"The file makes its reader fail: {words or signal.Signals(-code).name}"
+        return f"The file makes its reader fail: {words or _ending(code)}"
 
     def _last_words(self) -> str:
         """The last line of what the process has complained since this was asked; '' for none."""
@@ -247,6 +258,10 @@ def _environment() -> Mapping[str, str]:
     }
     threads = {"MALLOC_ARENA_MAX": "2", "RAYON_NUM_THREADS": "1", "TOKIO_WORKER_THREADS": "1"}
     return {**kept, **threads, "HOME": _NOWHERE, "TMPDIR": _NOWHERE}
+
+
+def _ending(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"it ended with status {code}"
 
 
 def _too_slow(limits: Limits) -> str:

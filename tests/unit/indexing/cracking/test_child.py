@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -96,6 +97,7 @@ def test_a_document_that_crashes_its_reader_is_told_so(start: Start):
     assert reason(cracker, "raise no way") == (
         "The file makes its reader fail: ZeroDivisionError: no way"
     )
+    assert reason(cracker, "exit 3") == "The file makes its reader fail: it ended with status 3"
     assert pid(cracker)
 
 
@@ -113,6 +115,34 @@ def test_a_process_that_died_between_two_documents_is_replaced(start: Start):
     os.kill(first, signal.SIGKILL)
 
     assert pid(cracker) != first
+
+
+def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(start: Start):
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_) -> None:
+        raise Interrupted
+
+    cracker = start()
+    cracker.crack(NOTHING, "pid")
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    try:
+        with pytest.raises(Interrupted):
+            cracker.crack(NOTHING, "nap 0.4")
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+
+    time.sleep(0.3)
+    assert cracker.crack(NOTHING, "print").text == "printed"
+
+
+@pytest.mark.slow
+def test_a_process_that_falls_silent_is_given_up(start: Start):
+    assert "answers no more" in reason(start(), "fall-silent")
 
 
 def test_text_beyond_every_bound_is_not_taken_in(start: Start):
