@@ -143,6 +143,18 @@ def test_a_word_document_keeps_headings_and_tables(crack: Crack):
     assert cracked.title == "Fees"
 
 
+def test_a_long_table_of_a_word_document_repeats_its_header(crack: Crack):
+    rows = [[str(n), f"stone {n}"] for n in range(50)]
+
+    text = crack("a.docx", documents.docx(["Before", [["No", "Name"], *rows], "After"])).text
+
+    assert text.count("| No | Name |\n| --- | --- |\n") == 3
+    assert [line for line in text.splitlines() if "stone" in line] == [
+        f"| {n} | stone {n} |" for n in range(50)
+    ]
+    assert text.strip().endswith("| 49 | stone 49 |\n\nAfter")
+
+
 def test_slides_keep_what_the_speaker_says(crack: Crack):
     cracked = crack(
         "a.pptx", documents.pptx([("Welcome", "One\nTwo", "Wait for silence."), ("End", "Bye", "")])
