@@ -119,9 +119,9 @@ def dataset(at: Place, dataset_id: str, dataset_type: str) -> ContainerSpec:
     assert entry.container is not None
     found = _named_container(at.of("datasetId"), entry.connection, entry.container)
     if isinstance(found, BlobContainerSpec):
-        return BlobContainerSpec(found.access, found.container, entry.prefix, is_single)
+        return BlobContainerSpec(found.access, found.container, entry.prefix or "", is_single)
     assert isinstance(found, FolderSpec)
-    return FolderSpec(found.path / entry.prefix, is_single)
+    return FolderSpec(found.path / (entry.prefix or ""), is_single)
 
 
 def search_index(at: Place, connection: BaseConnection | None, index: str) -> TargetSpec:
@@ -284,6 +284,8 @@ def _by_key(at: Place, connection: EndpointKeyConnection) -> ByKey:
 
 def _by_identity(at: Place, connection: EndpointMIConnection) -> ByIdentity:
     endpoint = _checked(at, connection.endpoint)
+    if not endpoint.lower().startswith("https://"):
+        at.of("endpoint").refuse("This server shows its own identity over https alone.")
     host = (urlsplit(endpoint).hostname or "").lower()
     if not any(_covers(one.lower(), host) for one in at.settings.outbound.identity_hosts):
         at.of("endpoint").refuse(
