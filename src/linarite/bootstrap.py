@@ -34,11 +34,14 @@ from linarite.resources.fine_tuning.service import FineTuning
 from linarite.resources.fine_tuning.tasks import Training
 from linarite.resources.fine_tuning.tasks import Work as TuningWork
 from linarite.resources.fine_tuning.tuned import TunedModels
+from linarite.resources.indexes.service import Indexes
 from linarite.resources.inference.filtering import ContentFilter
 from linarite.resources.inference.limits import RateLimits
 from linarite.resources.inference.service import Inference
 from linarite.resources.ingestion import refreshing
+from linarite.resources.ingestion.assembly import Assembly
 from linarite.resources.ingestion.service import Ingestion
+from linarite.resources.ingestion.tasks import Work as IngestionWork
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.models.service import Models
 from linarite.resources.stored_completions import tasks as stored_tasks
@@ -158,11 +161,25 @@ def build(settings: Settings) -> Built:
     ingestion = Ingestion(
         database, deployments, queue, clock, settings, secrets, missing=_ingestion_missing
     )
+    indexes = Indexes(settings.data.absolute() / "indexes", limits)
+    ingestion_work = IngestionWork(
+        ingestion,
+        Assembly(
+            settings,
+            database,
+            blobs,
+            clock,
+            deployments,
+            inference,
+            indexes,
+            host_socket(settings.data),
+        ).open,
+    )
     services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
     services.append(ingestion)
     writer = GroupWriter(database)
     collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), metrics, writer]
-    more = [rates, exports, *([] if content_filter is None else [content_filter])]
+    more = [rates, exports, indexes, *([] if content_filter is None else [content_filter])]
     parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services, *more]}
     parts[Settings] = settings  # whose own class is the one that read the file
     return Built(
@@ -176,6 +193,7 @@ def build(settings: Settings) -> Built:
             *batch_work.tasks(),
             *tuning_work.tasks(),
             *tracking.tasks(),
+            *ingestion_work.tasks(),
         ],
         schedules=[
             *file_tasks.schedules(files),

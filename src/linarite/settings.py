@@ -78,6 +78,8 @@ class LimitSettings(Section):
     """How many that expire; none: any number."""
     fine_tuning_jobs: Annotated[int, Field(gt=0)] | None = None
     """How many tuning jobs one resource may have, ended ones included; none: any number."""
+    indexes: Annotated[int, Field(gt=0)] = 200
+    """How many embedded indexes one resource may have."""
     json_body_bytes: Annotated[int, Field(gt=0)] = 64 * MB
     """The longest JSON body."""
     small_file_bytes: Annotated[int, Field(gt=0)] = 8 * MB
@@ -176,6 +178,8 @@ class IngestionSettings(Section):
     """The largest `instanceCount` that a job may ask for."""
     jobs: Annotated[int, Field(gt=0)] = 1000
     """How many jobs one resource may have."""
+    document_bytes: Annotated[int, Field(gt=0)] = 200 * MB
+    """The longest document; a longer one is left out with a warning."""
     refresh_seconds: Annotated[float, Field(gt=0)] = 30
     """How often it is looked for jobs whose refresh is due."""
 

@@ -393,6 +393,60 @@ ingestion_run_warnings = sa.Table(
     sa.UniqueConstraint("run", "document"),
 )
 
+# What is known of each document of an ingestion job, and of what of it lies in the target.
+ingestion_documents = sa.Table(
+    "ingestion_documents",
+    metadata,
+    _sequence(),
+    sa.Column("job", sa.ForeignKey("ingestion_jobs.seq"), nullable=False),
+    sa.Column("id", sa.String(32), nullable=False),  # what its chunks' ids begin with
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),  # as listed last
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("title", sa.Text),
+    sa.Column("content_type", sa.Text),
+    sa.Column("bytes", _bytes, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("lane", sa.String(80)),  # the task that works on it; null: none
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),  # by dead workers
+    sa.Column("digest", sa.String(64)),  # of what is wholly in the target; null: nothing is
+    sa.Column("fingerprint", sa.String(64)),  # of how it was made, when it was settled last
+    sa.Column("chunks", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("chunks_most", sa.Integer, nullable=False, server_default="0"),  # may be there
+    sa.Column("error", sa.Text),
+    sa.Column("run", sa.String(36)),  # that settled it last
+    sa.Column("settled_at", _time),
+    sa.UniqueConstraint("job", "id"),
+    sa.Index("ix_ingestion_documents_job_state_seq", "job", "state", "seq"),
+    sa.Index("ix_ingestion_documents_lane", "lane"),
+)
+
+# Vectors that a job's texts had, so that no text is embedded twice.
+ingestion_embeddings = sa.Table(
+    "ingestion_embeddings",
+    metadata,
+    _sequence(),
+    sa.Column("job", sa.ForeignKey("ingestion_jobs.seq"), nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),  # SHA-256 of the model's name and the text
+    sa.Column("vector", sa.LargeBinary, nullable=False),  # floats of 4 bytes, little-endian
+    sa.UniqueConstraint("job", "digest"),
+)
+
+# What crawls saved in this server's own containers: a container is what has rows, no more.
+ingestion_pages = sa.Table(
+    "ingestion_pages",
+    metadata,
+    sa.Column("resource", sa.String(64), primary_key=True),
+    sa.Column("container", sa.String(130), primary_key=True),
+    sa.Column("key", sa.String(700), primary_key=True),
+    sa.Column("blob_id", sa.ForeignKey("blobs.id"), nullable=False),  # and its version
+    sa.Column("bytes", _bytes, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("title", sa.Text),
+    sa.Column("content_type", sa.Text, nullable=False),
+    sa.Column("more", sa.JSON, nullable=False),  # {name: text} that the next crawl wants to know
+)
+
 workers = sa.Table(
     "workers",
     metadata,
