@@ -336,15 +336,17 @@ def test_an_id_that_no_job_may_have_is_refused(caller, job_id):
 
 
 def test_an_id_may_be_a_hundred_characters_of_both_cases(caller):
-    put(caller, "0" + "aB_-" * 24 + "abc", storage())
+    put(caller, "0" + "aB_c-D" * 16 + "abc", storage())
 
 
-def test_an_index_of_azure_takes_no_underscore(caller):
-    answer = caller.put(f"{JOBS}/a_job", json=storage(searchServiceConnection=KEY))
+@pytest.mark.parametrize("job_id", ["a--b", "a__b", "a-"])
+def test_an_index_that_no_service_takes_is_refused(caller, job_id):
+    for job in (storage(), dataset(), storage(searchServiceConnection=KEY)):
+        answer = caller.put(f"{JOBS}/{job_id}", json=job)
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]["target"] == "job-id"
-    put(caller, "a_job", storage())
+        assert answer.status_code == 400
+        assert answer.json()["error"]["target"] == "job-id"
+    put(caller, job_id, dataset(target={"kind": "CosmosDB", "connectionId": "cosmos"}))
 
 
 def test_another_resources_deployment_does_not_embed(named, caller):

@@ -74,14 +74,19 @@ def test_two_ids_that_differ_in_case_would_share_an_index(tenant):
 
 
 def test_an_index_that_is_not_the_jobs_is_left_alone(shared_jobs, tenant):
-    jobs = replace(service(shared_jobs), has_index=lambda _, index: index == "a-job-index")
-    shared_jobs.built.parts[type(jobs)] = jobs
-    try:
-        answer = tenant.put(f"{JOBS}/a-job", json=storage())
-        assert error_of(answer)[:2] == (409, "itemDoesAlreadyExist")
-        put(tenant, "b-job", storage())
-    finally:
-        shared_jobs.built.parts[type(jobs)] = replace(jobs, has_index=lambda _, __: False)
+    fields = [{"name": "id", "type": "Edm.String", "key": True}]
+    made = tenant.post(
+        "/indexes",
+        json={"name": "a-job-index", "fields": fields},
+        params={"api-version": "2025-09-01"},
+    )
+    assert made.status_code == 201, made.text
+
+    answer = tenant.put(f"{JOBS}/a-job", json=storage())
+
+    assert error_of(answer)[:2] == (409, "itemDoesAlreadyExist")
+    assert "is not this job's" in error_of(answer)[2]
+    put(tenant, "b-job", storage())
 
 
 def test_a_run_that_waits_is_cancelled_at_once(shared_jobs, tenant):

@@ -17,7 +17,6 @@ from linarite.resources.ingestion import places
 from linarite.resources.ingestion.places import Place
 from linarite.resources.ingestion.specs import (
     CrawlSpec,
-    EmbeddedIndexSpec,
     OwnContainerSpec,
     Resolved,
     TargetSpec,
@@ -177,7 +176,7 @@ def _target(at: Place, target: TargetIndex | None, index: str) -> TargetSpec:
             return places.cosmos_index(at, target, index)
         case PineconeIndex():
             return places.pinecone_index(at, target, index)
-    return EmbeddedIndexSpec(index)
+    return places.search_index(at, None, index)
 
 
 def _parallel(at: Place, compute: JobCompute | None) -> int:
