@@ -200,8 +200,8 @@ def _crawl(at: Place, urls: list[str], asked: CrawlingSettings | None) -> CrawlS
     for number, url in enumerate(urls):
         if not _is_page(url):
             at.of("urls").of(number).refuse(
-                f"{url[:200]!r} is no address to crawl from: it must be a whole http or https URL "
-                f"without user, of up to {_LONGEST_URL} characters."
+                "An address to crawl from must be a whole http or https URL without user, of up "
+                f"to {_LONGEST_URL:,} characters."
             )
     limits = {name: _limit(at.of("crawling"), asked, name) for name in _CRAWLING}
     return CrawlSpec(

@@ -314,9 +314,8 @@ def _by_string(at: Place, connection: ConnectionStringConnection) -> ByString:
 
 def _checked(at: Place, endpoint: str) -> str:
     if not _ENDPOINT.fullmatch(endpoint) or not _is_address(endpoint):
-        at.of("endpoint").refuse(
-            f"`endpoint` is {endpoint[:200]!r}; it must be a whole http or https address without "
-            "user, query and fragment."
+        at.of("endpoint").refuse(  # which is not repeated: there may be a password in it
+            "`endpoint` must be a whole http or https address without user, query and fragment."
         )
     return endpoint.rstrip("/")
 
