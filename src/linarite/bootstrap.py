@@ -158,10 +158,17 @@ def build(settings: Settings) -> Built:
     files.live[Purpose.FINE_TUNE_RESULTS] = tuning.live_results
     tuning_work = TuningWork(tuning, _training(settings))
     tracking = Tracking(tuning, settings.wandb)
-    ingestion = Ingestion(
-        database, deployments, queue, clock, settings, secrets, missing=_ingestion_missing
-    )
     indexes = Indexes(settings.data.absolute() / "indexes", limits)
+    ingestion = Ingestion(
+        database,
+        deployments,
+        queue,
+        clock,
+        settings,
+        secrets,
+        indexes.has,
+        _ingestion_missing,
+    )
     ingestion_work = IngestionWork(
         ingestion,
         Assembly(

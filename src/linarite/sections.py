@@ -87,7 +87,7 @@ class _Strung(Section):
 
 
 class BlobConnection(_Keyed, _Strung):
-    """A storage account of Azure: by endpoint, with a key or this server's identity, or by a connection string."""  # noqa: E501 - told whole in the page of settings
+    """A storage account of Azure, with a key or as this server's own identity."""
 
     kind: Literal["azure_blob"]
     endpoint: Address | None = None
@@ -111,7 +111,7 @@ class FolderConnection(Section):
 
 
 class SearchConnection(_Keyed):
-    """A service of Azure AI Search: with a key or this server's identity."""
+    """A service of Azure AI Search, with a key or as this server's own identity."""
 
     kind: Literal["azure_search"]
     endpoint: Address
@@ -125,7 +125,7 @@ class EmbeddedConnection(Section):
 
 
 class CosmosConnection(_Strung):
-    """A cluster of Azure Cosmos DB for MongoDB (vCore)."""
+    """A cluster of Azure Cosmos DB for MongoDB (vCore), by its connection string."""
 
     kind: Literal["cosmos_mongo_vcore"]
 
@@ -139,7 +139,7 @@ class CosmosConnection(_Strung):
 
 
 class PineconeConnection(_Keyed):
-    """An index of Pinecone, which is there already."""
+    """An index of Pinecone that is there already, with a key."""
 
     kind: Literal["pinecone"]
     host: Address
@@ -153,7 +153,7 @@ class PineconeConnection(_Keyed):
 
 
 class OpenAiConnection(_Keyed):
-    """A server that embeds: Azure OpenAI, or any with OpenAI's API."""
+    """A server that embeds, Azure OpenAI or any with OpenAI's API; with a key or as this server."""
 
     kind: Literal["openai"]
     endpoint: Address
@@ -183,7 +183,7 @@ class DatasetEntry(Section):
     """Or the ``[connections.NAME]`` of a storage account or folder."""
     container: Annotated[str, Field(min_length=1)] | None = None
     """The container there."""
-    prefix: str = ""
+    prefix: str | None = None
     """How the names in it begin; for `uri_file` the whole name."""
 
     @model_validator(mode="after")

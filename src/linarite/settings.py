@@ -355,8 +355,14 @@ class Settings(BaseSettings):
     aliases: dict[str, str] = {}
     """``[aliases]``: other names, each for a model or a deployment."""
     connections: dict[Name, ConnectionEntry] = {}
+    """``[connections.NAME]``: services that ingestion jobs may use, for `connectionId`, of which
+    the last segment counts."""
     datasets: dict[Name, DatasetEntry] = {}
+    """``[datasets.NAME]``: documents that ingestion jobs may read, for `datasetId`: the bare name,
+    or an id with ``/data/NAME/versions/…`` in it."""
     computes: dict[Name, ComputeEntry] = {}
+    """``[computes.NAME]``: how much of this server an ingestion job may take, for `computeId`, of
+    which the last segment counts."""
 
     @field_validator("api_key")
     @classmethod

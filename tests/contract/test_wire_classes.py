@@ -87,11 +87,11 @@ def types_of_definition(name: str) -> dict[str, str]:
 
 
 def nullable_fields(shape: type[BaseModel]) -> set[str]:
-    properties = shape.model_json_schema(mode="serialization")
+    properties = properties_of(shape.model_json_schema(mode="serialization"))
     return {
         field
-        for field in shape.model_fields
-        if {"type": "null"} in properties_of(properties)[field].get("anyOf", ())
+        for field, declared in properties.items()
+        if {"type": "null"} in declared.get("anyOf", ())
     }
 
 
@@ -128,7 +128,9 @@ def test_an_enum_has_the_members_of_its_definition(name):
 def test_a_request_requires_what_its_definition_requires(name):
     shape = WIRE_CLASSES[name]
 
-    needed = {field for field, info in shape.model_fields.items() if info.is_required()}
+    needed = {
+        info.alias or field for field, info in shape.model_fields.items() if info.is_required()
+    }
 
     assert needed == required(name)
 

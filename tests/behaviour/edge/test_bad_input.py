@@ -18,7 +18,7 @@ from tests.support.campaign import Campaign
 from tests.support.server import API_VERSION, KEY, Server
 
 EXAMPLES = 25
-"""Broken requests an operation; there are 16 operations."""
+"""Broken requests an operation; there are 33 operations."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def send_broken(operation: APIOperation, campaign: Campaign, ids: dict[str, str]
 def test_broken_requests_are_refused_and_leave_nothing(campaign: Campaign):
     operations = [result.ok() for result in description().get_all_operations()]
 
-    ids = {"upload-id": open_upload(campaign)}
+    ids = {"upload-id": open_upload(campaign), "job-id": "a-job"}
 
     for operation in operations:
         send_broken(operation, campaign, ids)

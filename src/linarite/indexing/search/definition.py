@@ -19,7 +19,7 @@ MOST_FIELDS = 1000
 MOST_DIMENSIONS = 4096
 VECTOR = "Collection(Edm.Single)"
 STRINGS = "Collection(Edm.String)"
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,126}[a-z0-9])?")
+_NAME = re.compile(r"(?!.*(?:--|__))[a-z0-9](?:[a-z0-9_-]{0,126}[a-z0-9])?")
 _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
 
 FieldType = Literal[
@@ -36,10 +36,11 @@ FieldType = Literal[
 
 def check_name(name: str) -> None:
     """Raise SearchRefused unless an index may be called `name`."""
-    if not _NAME.fullmatch(name) or "--" in name:
+    if not _NAME.fullmatch(name):
         raise SearchRefused(
-            "Invalid index name: Index name must only contain lowercase letters, digits or dashes, "
-            "cannot start or end with dashes and is limited to 128 characters.",
+            "Invalid index name: Index name must only contain lowercase letters, digits, dashes or "
+            "underscores, not two of these in a row, cannot start or end with them and is limited "
+            "to 128 characters.",
             "InvalidName",
         )
 

@@ -17,7 +17,6 @@ from linarite.resources.ingestion import places
 from linarite.resources.ingestion.places import Place
 from linarite.resources.ingestion.specs import (
     CrawlSpec,
-    EmbeddedIndexSpec,
     OwnContainerSpec,
     Resolved,
     TargetSpec,
@@ -177,7 +176,7 @@ def _target(at: Place, target: TargetIndex | None, index: str) -> TargetSpec:
             return places.cosmos_index(at, target, index)
         case PineconeIndex():
             return places.pinecone_index(at, target, index)
-    return EmbeddedIndexSpec(index)
+    return places.search_index(at, None, index)
 
 
 def _parallel(at: Place, compute: JobCompute | None) -> int:
@@ -201,8 +200,8 @@ def _crawl(at: Place, urls: list[str], asked: CrawlingSettings | None) -> CrawlS
     for number, url in enumerate(urls):
         if not _is_page(url):
             at.of("urls").of(number).refuse(
-                f"{url[:200]!r} is no address to crawl from: it must be a whole http or https URL "
-                f"without user, of up to {_LONGEST_URL} characters."
+                "An address to crawl from must be a whole http or https URL without user, of up "
+                f"to {_LONGEST_URL:,} characters."
             )
     limits = {name: _limit(at.of("crawling"), asked, name) for name in _CRAWLING}
     return CrawlSpec(

@@ -61,7 +61,7 @@ E = TypeVar("E")
 
 _ENDPOINT = re.compile(r"https?://[^/\s?#@\\]+(/[^\s?#]*)?", re.IGNORECASE)
 _CONTAINER = re.compile(r"(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-_SEARCH_INDEX = re.compile(r"[a-z0-9][a-z0-9-]{0,126}[a-z0-9]")
+_SEARCH_INDEX = re.compile(r"(?!.*(--|__))[a-z0-9][a-z0-9_-]{0,126}[a-z0-9]")
 _DATABASE = re.compile(r"[^/\\. \"$*<>:|?\0]{1,63}")
 _COLLECTION = re.compile(r"(?!system\.)[^$\0]{1,200}")
 
@@ -119,20 +119,20 @@ def dataset(at: Place, dataset_id: str, dataset_type: str) -> ContainerSpec:
     assert entry.container is not None
     found = _named_container(at.of("datasetId"), entry.connection, entry.container)
     if isinstance(found, BlobContainerSpec):
-        return BlobContainerSpec(found.access, found.container, entry.prefix, is_single)
+        return BlobContainerSpec(found.access, found.container, entry.prefix or "", is_single)
     assert isinstance(found, FolderSpec)
-    return FolderSpec(found.path / entry.prefix, is_single)
+    return FolderSpec(found.path / (entry.prefix or ""), is_single)
 
 
 def search_index(at: Place, connection: BaseConnection | None, index: str) -> TargetSpec:
     """The index of a connection to a search service; without one, this server's own."""
     match connection:
         case None | DeploymentConnection():
-            return EmbeddedIndexSpec(index)
+            return _embedded(index)
         case EndpointKeyConnection():
-            return _search(at, _by_key(at, connection), index)
+            return _search(_by_key(at, connection), index)
         case EndpointMIConnection():
-            return _search(at, _by_identity(at, connection), index)
+            return _search(_by_identity(at, connection), index)
         case WorkspaceConnection():
             return named_search_index(at.of("connectionId"), connection.connection_id, index)
     raise _wrong_kind(at, connection, "a search service")
@@ -141,13 +141,13 @@ def search_index(at: Place, connection: BaseConnection | None, index: str) -> Ta
 def named_search_index(at: Place, connection_id: str, index: str) -> TargetSpec:
     """The index of a named search service, which may be this server."""
     if last_segment(connection_id) == EMBEDDED and EMBEDDED not in at.settings.connections:
-        return EmbeddedIndexSpec(index)
+        return _embedded(index)
     found = _connection(at, connection_id)
     if isinstance(found, EmbeddedConnection):
-        return EmbeddedIndexSpec(index)
+        return _embedded(index)
     if not isinstance(found, SearchConnection):
         _refuse_entry(at, found, "azure_search or embedded")
-    return _search(at, _named_access(at, found.endpoint, found), index)
+    return _search(_named_access(at, found.endpoint, found), index)
 
 
 def cosmos_index(at: Place, target: CosmosDBIndex, index: str) -> CosmosIndexSpec:
@@ -284,6 +284,8 @@ def _by_key(at: Place, connection: EndpointKeyConnection) -> ByKey:
 
 def _by_identity(at: Place, connection: EndpointMIConnection) -> ByIdentity:
     endpoint = _checked(at, connection.endpoint)
+    if not endpoint.lower().startswith("https://"):
+        at.of("endpoint").refuse("This server shows its own identity over https alone.")
     host = (urlsplit(endpoint).hostname or "").lower()
     if not any(_covers(one.lower(), host) for one in at.settings.outbound.identity_hosts):
         at.of("endpoint").refuse(
@@ -312,9 +314,8 @@ def _by_string(at: Place, connection: ConnectionStringConnection) -> ByString:
 
 def _checked(at: Place, endpoint: str) -> str:
     if not _ENDPOINT.fullmatch(endpoint) or not _is_address(endpoint):
-        at.of("endpoint").refuse(
-            f"`endpoint` is {endpoint[:200]!r}; it must be a whole http or https address without "
-            "user, query and fragment."
+        at.of("endpoint").refuse(  # which is not repeated: there may be a password in it
+            "`endpoint` must be a whole http or https address without user, query and fragment."
         )
     return endpoint.rstrip("/")
 
@@ -327,14 +328,24 @@ def _is_address(url: str) -> bool:
         return False
 
 
-def _search(at: Place, access: ByKey | ByIdentity, index: str) -> SearchIndexSpec:
+def _embedded(index: str) -> EmbeddedIndexSpec:
+    _check_index(index)
+    return EmbeddedIndexSpec(index)
+
+
+def _search(access: ByKey | ByIdentity, index: str) -> SearchIndexSpec:
+    _check_index(index)
+    return SearchIndexSpec(access, index)
+
+
+def _check_index(index: str) -> None:
+    """Raise InvalidPayload where neither Azure AI Search nor this server takes the name."""
     if not _SEARCH_INDEX.fullmatch(index):
         raise InvalidPayload(
-            f"The index would be called {index!r}, and Azure AI Search takes lower-case letters, "
-            "digits and hyphens alone; choose another job id.",
+            f"The index would be called {index!r}, and an index has no two hyphens or underscores "
+            "in a row; choose another job id.",
             target="job-id",
         )
-    return SearchIndexSpec(access, index)
 
 
 def _check_number(at: Place, asked: Sequence[object]) -> None:
