@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 
 from linarite.indexing.containers.container import Item, Page
 from linarite.indexing.cracking.cracked import Cracked
+from linarite.indexing.crawling.crawl import Crawled
 from linarite.indexing.failures import DocumentFailed
 from linarite.indexing.targets.target import Chunk
 from linarite.resources.ingestion.parts import Parts
@@ -65,10 +66,39 @@ class FolderContainer:
     def write(self, page: Page) -> None:
         path = self.folder / page.key
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(page.body)
+        half = self.folder.parent / "half"
+        half.write_bytes(page.body)
+        half.replace(path)
 
     def delete(self, key: str) -> None:
         (self.folder / key).unlink(missing_ok=True)
+
+
+@dataclass
+class SiteContainer(FolderContainer):
+    """The same, filled by a crawl: of the files of another folder, which is the site."""
+
+    site: Path = Path()
+    is_complete: bool = True
+
+    def crawl(
+        self,
+        check: Callable[[], None],
+        told: Callable[[Crawled], None],
+        warn: Callable[[str, str], None],
+    ) -> Crawled:
+        paths = [path for path in sorted(self.site.rglob("*")) if path.is_file()]
+        keys = {path.relative_to(self.site).as_posix() for path in paths}
+        for number, key in enumerate(sorted(keys)):
+            check()
+            self.told("crawl")
+            self.write(Page(key, (self.site / key).read_bytes(), "text/plain", f"http://{key}"))
+            told(Crawled(number + 1, 0, len(keys)))
+        gone = [item.key for item in self.list() if item.key not in keys]
+        if not self.is_complete:
+            warn("http://slow", "it was too slow")
+            return Crawled(len(keys), 0, len(keys))
+        return Crawled(len(keys), 0, len(keys), is_complete=True, gone=gone)
 
 
 @dataclass
@@ -192,6 +222,8 @@ class Standing:
     parallel: int = 2
     cleans_up: bool = False
     has_vectors: bool = True
+    crawls: bool = False
+    is_crawled_whole: bool = True
     target: RowsTarget = field(init=False)
     embedder: WordsEmbedder = field(init=False)
 
@@ -208,18 +240,27 @@ class Standing:
         """Where the documents lie."""
         return self.folder / "documents"
 
+    @property
+    def source(self) -> Path:
+        """Where a test puts them: the site, where there is one."""
+        return self.folder / "site" if self.crawls else self.documents
+
     def write(self, key: str, *lines: str) -> None:
         """Put a document there."""
-        (self.documents / key).parent.mkdir(parents=True, exist_ok=True)
-        (self.documents / key).write_text("\n".join(lines))
+        (self.source / key).parent.mkdir(parents=True, exist_ok=True)
+        (self.source / key).write_text("\n".join(lines))
 
     def open(self, _resource: str, _job: IngestionJob) -> AbstractContextManager[Parts]:
         """The parts as a run gets them."""
 
         @contextmanager
         def opened() -> Iterator[Parts]:
+            pages = None
+            if self.crawls:
+                whole = self.is_crawled_whole
+                pages = SiteContainer(self.documents, self._tell, self.source, whole)
             yield Parts(
-                container=FolderContainer(self.documents, self._tell),
+                container=pages or FolderContainer(self.documents, self._tell),
                 target=self.target,
                 cracker=PlainCracker(self._tell),
                 chunk=chunk,
@@ -227,6 +268,7 @@ class Standing:
                 fingerprint=self.fingerprint,
                 document_bytes=1 << 20,
                 parallel=self.parallel,
+                pages=pages,
                 cleans_up=self.cleans_up,
             )
 

@@ -72,6 +72,22 @@ def runs(job: Job, data: Data = None, config: Config = None) -> None:
 
 
 @ingestion.command()
+def documents(
+    job: Job,
+    state: Annotated[
+        str | None, typer.Option(help="Only those that are pending, indexed or failed.")
+    ] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """List a job's documents, a line each: state, chunks, path and why it failed."""
+    wanted = {} if state is None else {"state": state}
+    for one in _all(_client(data, config), f"{_job(job)}/documents", **wanted):
+        told = [one["state"], str(one["chunks"]), one["filepath"], one.get("error", "")]
+        typer.echo("\t".join(told).rstrip())
+
+
+@ingestion.command()
 def run(
     job: Job, run: Run = None, wait: Wait = False, data: Data = None, config: Config = None
 ) -> None:
@@ -123,16 +139,16 @@ def _newest(client: "Client", job: str) -> str:
     return str(run["runId"])
 
 
-def _all(client: "Client", path: str) -> Iterator[dict[str, Any]]:
-    """Every item of a list, page by page."""
+def _all(client: "Client", path: str, **wanted: str) -> Iterator[dict[str, Any]]:
+    """Every item of a list that is `wanted`, page by page."""
     after: dict[str, str] = {}
     while True:
-        page = client.get(path, **after)
+        page = client.get(path, **wanted, **after)
         yield from page["value"]
         if "nextLink" not in page:
             return
         last = page["value"][-1]
-        after = {"after": last.get("runId") or last["jobId"]}
+        after = {"after": last.get("id") or last.get("runId") or last["jobId"]}
 
 
 def _started(client: "Client", job: str, run_id: str, wait: bool) -> None:

@@ -200,6 +200,36 @@ def test_what_was_embedded_only_on_the_way_is_forgotten_where_that_is_asked_for(
     assert job.standing.embedder.asked().count("title 0") == 2
 
 
+def test_pages_that_a_whole_crawl_did_not_find_again_leave_the_index(job):
+    job.standing.crawls = True
+    fill(job, 3)
+    first = job.run()
+    (job.standing.source / "001.txt").unlink()
+
+    job.standing.is_crawled_whole = False
+    limited = job.run()
+    kept = sorted(job.standing.target.contents())
+    job.standing.is_crawled_whole = True
+    whole = job.run()
+
+    assert stages(first)["Crawling"] == (3, 3, "succeeded")
+    assert (limited.status, limited.warnings) == ("succeeded", ["http://slow: it was too slow"])
+    assert kept == ["000.txt", "001.txt", "002.txt"]
+    assert whole.status == OperationState.SUCCEEDED
+    assert sorted(job.standing.target.contents()) == ["000.txt", "002.txt"]
+
+
+def test_crawled_pages_are_removed_at_the_end_where_that_is_asked_for(job):
+    job.standing.crawls = job.standing.cleans_up = True
+    fill(job, 3)
+
+    first, second = job.run(), job.run()
+
+    assert (first.status, second.status) == ("succeeded", "succeeded")
+    assert list(job.standing.documents.iterdir()) == []
+    assert len(job.standing.target.rows()) == 6
+
+
 class Holding:
     """Holds up whoever makes one kind of call."""
 

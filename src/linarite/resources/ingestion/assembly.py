@@ -21,6 +21,7 @@ from linarite.resources.deployments.service import Deployments
 from linarite.resources.indexes.service import Indexes
 from linarite.resources.inference.service import Inference
 from linarite.resources.ingestion import definition
+from linarite.resources.ingestion.pages import SitePages
 from linarite.resources.ingestion.parts import Parts
 from linarite.resources.ingestion.specs import (
     BlobContainerSpec,
@@ -91,8 +92,13 @@ class Assembly:
                 *(cracker_version(), chunker.fingerprint, _place(resolved.target)),
                 "" if embedder is None else embedder.name,
             )
+            container = self._container(stack, resource, resolved)
+            pages = None
+            if resolved.crawl is not None:
+                whose = f"{resource}/{job.job_id}"
+                pages = SitePages(container, resolved.crawl, self.settings.outbound, whose)
             yield Parts(
-                container=self._container(stack, resource, resolved),
+                container=pages or container,
                 target=self._target(stack, resource, str(job.job_id), resolved.target),
                 cracker=stack.enter_context(Cracker()),
                 chunk=lambda text: [piece.text for piece in chunker.chunk(text)],
@@ -100,6 +106,7 @@ class Assembly:
                 fingerprint=hashlib.sha256("\0".join(made_by).encode()).hexdigest(),
                 document_bytes=self.settings.ingestion.document_bytes,
                 parallel=resolved.parallel,
+                pages=pages,
                 cleans_up=resolved.clean_up,
             )
 

@@ -1,5 +1,7 @@
 """The contract's operations on ingestion jobs, and cancelling, deleting and retrying beyond it."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -14,6 +16,7 @@ from linarite.http.wiring import part
 from linarite.resources.ingestion.records import JobRecord, Run
 from linarite.resources.ingestion.service import Ingestion
 from linarite.wire.ingestion import IngestionJob, IngestionJobList, IngestionJobRunList
+from linarite.wire.ingestion_documents import IngestionDocument, IngestionDocumentList
 
 router = APIRouter()
 
@@ -70,6 +73,23 @@ def retry_failed(
     return answer(run.to_wire(), headers={"operation-location": _run_link(request, run)})
 
 
+@router.get("/ingestion/jobs/{job_id}/documents", name="IngestionJobs_ListDocuments")
+def list_documents(
+    request: Request,
+    jobs: IngestionPart,
+    resource: Resource,
+    job_id: str,
+    page: WantedPage,
+    state: str | None = None,
+) -> Response:
+    """List a job's documents with their state, and why they failed; beyond the contract."""
+    found = jobs.documents(resource, job_id, page, state)
+    more = {} if state is None else {"state": state}
+    return answer(
+        IngestionDocumentList(value=found.items, next_link=_next(request, found, page, more))
+    )
+
+
 @router.get("/ingestion/jobs/{job_id}/runs", name="IngestionJobRuns_List")
 def list_runs(
     request: Request, jobs: IngestionPart, resource: Resource, job_id: str, page: WantedPage
@@ -97,13 +117,18 @@ def _run_link(request: Request, run: Run) -> str:
     return link(request, path) + _query(request, {})
 
 
-def _next(request: Request, found: Listed[JobRecord] | Listed[Run], page: Page) -> str | None:
-    """Where the next page is; None on the last one."""
+def _next(
+    request: Request,
+    found: Listed[JobRecord] | Listed[Run] | Listed[IngestionDocument],
+    page: Page,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> str | None:
+    """Where the next page is, asked for with `more` as this one was; None on the last one."""
     if not found.has_more:
         return None
     path = request.url.path.removeprefix("/openai/v1").removeprefix("/openai")
     order = "desc" if page.descending else "asc"
-    wanted = {"after": found.items[-1].id, "limit": str(page.limit), "order": order}
+    wanted = {"after": found.items[-1].id, "limit": str(page.limit), "order": order, **more}
     return link(request, path) + _query(request, wanted)
 
 

@@ -25,7 +25,8 @@ from linarite.errors import (
 )
 from linarite.http.pages import Listed, Page
 from linarite.resources.deployments.service import Deployments
-from linarite.resources.ingestion import definition, repository
+from linarite.resources.ingestion import definition, documents, repository
+from linarite.resources.ingestion.documents import State
 from linarite.resources.ingestion.lifecycle import RUN as RUN_LIFECYCLE
 from linarite.resources.ingestion.masking import masked, unmasked
 from linarite.resources.ingestion.records import (
@@ -51,6 +52,7 @@ from linarite.wire.ingestion import (
     IngestionJobUserCompute,
     OperationState,
 )
+from linarite.wire.ingestion_documents import IngestionDocument
 
 RUN = "ingestion.run"
 """The task of a run; its subject is the run's id."""
@@ -155,6 +157,24 @@ class Ingestion:
         with self.database.reading() as connection:
             return repository.runs_page(connection, _found(connection, resource, job_id), page)
 
+    def documents(
+        self, resource: str, job_id: str, page: Page, state: str | None
+    ) -> Listed[IngestionDocument]:
+        """A page of a job's documents, all or those of one state.
+
+        Raises:
+            NotFound: there is no such job.
+            InvalidPayload: there is no such state, or `page.after` is none of its documents.
+        """
+        if state is not None and state not in set(State):
+            raise InvalidPayload(
+                f"`state` is {state[:40]!r}; it must be one of {', '.join(State)}.", target="state"
+            )
+        with self.database.reading() as connection:
+            job = _found(connection, resource, job_id)
+            wanted = None if state is None else State(state)
+            return documents.page(connection, job.seq, page, wanted)
+
     def run(self, resource: str, job_id: str, run_id: str) -> IngestionJobRun:
         """All that is told of a run; raises NotFound. Contract: IngestionJobRuns_Get."""
         with self.database.reading() as connection:
@@ -247,6 +267,12 @@ class Ingestion:
         run = repository.find_any_run(tx, run_id)
         if run is not None:
             repository.add_warning(tx, run, document_key, text)
+
+    def unwarn(self, tx: Transaction, run_id: str, document_key: str) -> None:
+        """Take back what was said of a document: it went well in a later try of the run."""
+        run = repository.find_any_run(tx, run_id)
+        if run is not None:
+            repository.remove_warning(tx, run, document_key)
 
     def finish(self, tx: Transaction, run_id: str) -> None:
         """End a run that did its work; one that was cancelled meanwhile fails all the same."""
