@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from linarite.indexing.cracking.cracked import Cracked
@@ -30,6 +31,22 @@ def _spin(_: str) -> str:
 def _crash(_: str) -> str:
     os.kill(os.getpid(), signal.SIGSEGV)
     return ""
+
+
+def _exit(status: str) -> str:
+    os._exit(int(status))
+
+
+def _fall_silent(_: str) -> str:
+    for descriptor in range(256):
+        with suppress(OSError):
+            os.close(descriptor)
+    return _hang("")
+
+
+def _nap(seconds: str) -> str:
+    time.sleep(float(seconds))
+    return "rested"
 
 
 def _crash_second(_: str) -> str:
@@ -61,18 +78,27 @@ def _print(text: str) -> str:
     return "printed"
 
 
+def _chatter(lines: str) -> str:
+    for _ in range(int(lines)):
+        os.write(2, b"chatter " * 100 + b"\n")
+    return "chattered"
+
+
 def _connect(port: str) -> str:
     with socket.create_connection(("127.0.0.1", int(port)), timeout=5):
         return "connected"
 
 
-def _fill(megabytes: str) -> str:
-    Path("filled").write_bytes(bytes(int(megabytes) << 20))
+def _fill(path: str) -> str:
+    Path(path).write_bytes(b"filled")
     return "filled"
 
 
 _DEEDS = {
     "hang": _hang,
+    "exit": _exit,
+    "fall-silent": _fall_silent,
+    "nap": _nap,
     "spin": _spin,
     "crash": _crash,
     "crash-second": _crash_second,
@@ -81,6 +107,7 @@ _DEEDS = {
     "raise": _raise,
     "refuse": _refuse,
     "print": _print,
+    "chatter": _chatter,
     "connect": _connect,
     "fill": _fill,
     "pid": lambda _: str(os.getpid()),

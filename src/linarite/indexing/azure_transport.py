@@ -25,7 +25,7 @@ _REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
 
 
 def guarded_transport(settings: OutboundSettings) -> RequestsTransport:
-    """What a client of Azure takes as `transport`; for one thread, and closed with the client.
+    """What a client of Azure takes as `transport`; closed with the client.
 
     A call may take `outbound.total_seconds`, and its answer may have `MOST_BYTES`.
     Beside azure-core's own errors it raises OutboundRefused, and OutboundFailed for a redirect:

@@ -47,7 +47,7 @@ def guessed_tokens(text: str) -> int:
 
     Three small letters make one, every other sign of ASCII one by itself; every other character
     nearly as many as it has bytes, more than which no tokenizer of bytes makes of it. English prose
-    has in truth little more than half of that.
+    has in truth about two thirds of that.
     """
     beyond = len(text.encode("utf-8", "replace")) - len(text)
     return len(_GUESSED.findall(text)) + (beyond * 2 + 2) // 3

@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 _STEP_BYTES = 1 << 16
+_GZIP = b"\x1f\x8b"
 
 
 class BadEncoding(ValueError):
@@ -32,19 +33,29 @@ def inflated(pieces: Iterable[bytes], encoding: str | None) -> Iterator[bytes]:
 
 
 def _inflated(pieces: Iterator[bytes], name: str) -> Iterator[bytes]:
-    first = next(pieces, b"")
-    unpacker = zlib.decompressobj(-15 if name == "deflate" and _is_raw(first) else 47)
+    piece = _beginning(b"", pieces)
+    bits = -15 if name == "deflate" and _is_raw(piece) else 47
+    unpacker = zlib.decompressobj(bits)
     try:
-        piece: bytes | None = first
-        while piece is not None:
-            while piece and not unpacker.eof:
-                yield unpacker.decompress(piece, _STEP_BYTES)
-                piece = unpacker.unconsumed_tail
-            piece = None if unpacker.eof else next(pieces, None)
+        while piece:
+            yield unpacker.decompress(piece, _STEP_BYTES)
+            piece = unpacker.unconsumed_tail
+            if unpacker.eof:  # of gzip several may stand in a row
+                piece = _beginning(unpacker.unused_data, pieces)
+                if not piece.startswith(_GZIP):
+                    return
+                unpacker = zlib.decompressobj(bits)
+            piece = piece or next(pieces, b"")
     except zlib.error as error:
         raise BadEncoding(f"the content is not {name} as it says") from error
-    if not unpacker.eof:
-        raise BadEncoding(f"the content is not {name} as it says, or was cut off")
+    raise BadEncoding(f"the content is not {name} as it says, or was cut off")
+
+
+def _beginning(piece: bytes, pieces: Iterator[bytes]) -> bytes:
+    """As much as says what it is: two bytes, where there are so many."""
+    while len(piece) < 2 and (more := next(pieces, b"")):
+        piece += more
+    return piece
 
 
 def _is_raw(first: bytes) -> bool:

@@ -21,7 +21,6 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
-_FILE_BYTES = 16 * 1024 * 1024
 _OPEN_FILES = 256
 
 
@@ -31,6 +30,7 @@ def main() -> None:
     _shut_off(parent)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # so that what a library prints is not taken for an answer
+    os.set_blocking(2, False)  # nobody reads it before the end: a flood of it is lost
     module, _, function = reader.partition(":")
     read = getattr(importlib.import_module(module), function)
     own_bytes = _size_bytes()
@@ -55,7 +55,7 @@ def _answer(read: Any, request: dict[str, Any], most_characters: int) -> dict[st
 
 
 def _shut_off(parent: int) -> None:
-    """Give up what reading a file does not need, and ask to end with the parent."""
+    """Give up what reading a file does not need (it writes none), and end with the parent."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         # No network but an empty one; where the system refuses that, it stays as it was.
@@ -65,7 +65,7 @@ def _shut_off(parent: int) -> None:
     if os.getppid() != parent:
         sys.exit(1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
 
 

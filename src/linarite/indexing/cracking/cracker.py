@@ -6,14 +6,14 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from linarite.indexing.cracking.cracked import Cracked
 from linarite.indexing.cracking.messages import MessageTooLong, receive, send
@@ -24,6 +24,8 @@ _RULES = 1
 _LIBRARIES = ("charset-normalizer", "lxml", "trafilatura", "xberg")
 _READER = "linarite.indexing.cracking.reading:read"
 _START_SECONDS = 60
+_END_SECONDS = 5
+_NOWHERE = "/nonexistent"
 _KEPT = ("LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "TZ", "VIRTUAL_ENV")
 _BYTES_PER_CHARACTER = 12
 """Of JSON, at most: a character beyond the Basic Multilingual Plane is two escapes."""
@@ -115,6 +117,7 @@ class Cracker:
     def _is_good(self, child: "_Child") -> bool:
         return (
             child.is_alive()
+            and not child.is_asked
             and child.documents < self._limits.documents
             and child.grown_bytes < self._limits.memory_bytes // 4
         )
@@ -152,9 +155,9 @@ class _Child:
     def __init__(self, reader: str, limits: Limits) -> None:
         self.documents = 0
         self.grown_bytes = 0
+        self.is_asked = False
+        """Whether an answer is still to come: nobody waited for it who can take it."""
         self._limits = limits
-        self._folder = tempfile.TemporaryDirectory(prefix="linarite-cracking-")
-        self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -163,9 +166,9 @@ class _Child:
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            cwd=self._folder.name,
-            env=_environment(self._folder.name),
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env=_environment(),
             start_new_session=True,  # a Ctrl-C at the terminal is the parent's to handle
         )
         try:
@@ -174,6 +177,7 @@ class _Child:
             ready = None
         if ready is None:
             self._process.kill()
+            self._process.wait()
             words = self._last_words()
             self.kill()
             raise TryLater(f"The process that reads documents does not start: {words}")
@@ -190,6 +194,8 @@ class _Child:
             _Crashed: the process ends over it.
         """
         self.documents += 1
+        self.is_asked = True
+        self._last_words()  # what the documents before it left is not of this one
         assert self._process.stdin is not None
         try:
             send(self._process.stdin, request)
@@ -198,6 +204,7 @@ class _Child:
             answer = None
         if answer is None:
             raise _Crashed(self._why_ended())
+        self.is_asked = False
         self.grown_bytes = answer["grown_bytes"]
         return answer
 
@@ -205,47 +212,56 @@ class _Child:
         """End it at once; a second time is no fault."""
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
-                pipe.close()
-        self._complaints.close()
-        self._folder.cleanup()
+                with suppress(BrokenPipeError):  # of a request that did not get through
+                    pipe.close()
 
     def _receive(self, seconds: float) -> dict[str, Any] | None:
         assert self._process.stdout is not None
-        file_number = self._process.stdout.fileno()
+        answers = self._process.stdout.fileno()
+        ready = select.poll()
+        ready.register(answers, select.POLLIN)
         deadline = time.monotonic() + seconds
 
         def read(most: int) -> bytes:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([file_number], [], [], left)[0]:
+            if left <= 0 or not ready.poll(left * 1000):
                 raise TimeoutError
-            return os.read(file_number, min(most, 1 << 20))
+            return os.read(answers, min(most, 1 << 20))
 
         return receive(read, self._limits.text_characters * _BYTES_PER_CHARACTER + 65536)
 
     def _why_ended(self) -> str:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "The file makes its reader fail: it lives on, but answers no more."
         words = self._last_words()
         if code == -signal.SIGXCPU:
             return _too_slow(self._limits)
         if code == -signal.SIGKILL or "memory" in words.lower():
             return _too_large(self._limits)
-        return f"The file makes its reader fail: {words or signal.Signals(-code).name}"
+        return f"The file makes its reader fail: {words or _ending(code)}"
 
     def _last_words(self) -> str:
-        size = self._complaints.seek(0, os.SEEK_END)
-        self._complaints.seek(max(0, size - 4096))
-        lines = self._complaints.read().decode("utf-8", "replace").split("\n")
+        """The last line of what the process has complained since this was asked; '' for none."""
+        assert self._process.stderr is not None
+        os.set_blocking(self._process.stderr.fileno(), False)
+        lines = (self._process.stderr.read() or b"").decode("utf-8", "replace").split("\n")
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
 
 
-def _environment(folder: str) -> Mapping[str, str]:
+def _environment() -> Mapping[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("LC_")
     }
     threads = {"MALLOC_ARENA_MAX": "2", "RAYON_NUM_THREADS": "1", "TOKIO_WORKER_THREADS": "1"}
-    return {**kept, **threads, "HOME": folder, "TMPDIR": folder}
+    return {**kept, **threads, "HOME": _NOWHERE, "TMPDIR": _NOWHERE}
+
+
+def _ending(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"it ended with status {code}"
 
 
 def _too_slow(limits: Limits) -> str:

@@ -40,15 +40,16 @@ _TOO_DEEP = f"The JSON nests deeper than {_MOST_DEPTH} levels."
 
 
 def json_paths(values: Iterable[_Json]) -> Iterator[str]:
-    """The lines of values, such as `address.city: Bern`, a blank one before each value.
+    """The lines of values, such as `address.city: Bern`, a blank one between two values.
 
     What is null or empty is left out.
 
     Raises:
         DocumentFailed: a value nests too deep.
     """
-    for value in values:
-        yield ""
+    for number, value in enumerate(values):
+        if number:
+            yield ""
         yield from _lines(value, "", 0)
 
 

@@ -18,7 +18,7 @@ from linarite.indexing.cracking.charsets import decoded
 from linarite.indexing.cracking.cracked import Cracked
 from linarite.indexing.cracking.formats import Format, format_of
 from linarite.indexing.cracking.json_text import json_lines, json_paths, json_value
-from linarite.indexing.cracking.records import csv_lines, record_lines
+from linarite.indexing.cracking.records import csv_lines, record_lines, with_headers_repeated
 from linarite.indexing.failures import DocumentFailed
 
 _TITLE_CHARACTERS = 200
@@ -43,7 +43,9 @@ _CONFIG = xberg.ExtractionConfig(
     # What a large honest file has; the child's memory is the limit that counts.
     security_limits=xberg.SecurityLimits(max_compression_ratio=1000, max_table_cells=1_000_000),
 )
-_BEYOND = re.compile(r"Security (?:limit exceeded|violation): (.*?)(?:\.|, but .*)?$")
+_BEYOND = re.compile(
+    r"Security (?:limit exceeded|violation): (?!Failed|Archive entry)(.*?)(?:\.|, but .*)?$"
+)
 _FRONT_MATTER = re.compile(r"\A---\n.*?^title:[ \t]*(.+?)[ \t]*$.*?^---$", re.DOTALL | re.MULTILINE)
 _PAGE_TITLE = re.compile(r"<title[^>]*>([^<]{0,2000})", re.IGNORECASE)
 _TITLE_LINE = re.compile(r"^title:[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE)
@@ -92,7 +94,7 @@ def _by_library(path: Path, kind: Format, content_type: str | None) -> _Parts:
     if kind is Format.HTML:
         page = decoded(body, content_type, is_html=True)
         document = _extracted(page.encode("utf-8", "replace"), kind)
-        return _page_title(page), [_page_text(page, document.content)]
+        return _page_title(page), [with_headers_repeated(_page_text(page, document.content))]
     if kind is Format.PDF and b"%%EOF" not in body[-_PDF_END_BYTES:]:
         raise DocumentFailed("The PDF is cut off: its end is missing.")  # half its text is no help
     document = _extracted(body, kind)
@@ -103,7 +105,7 @@ def _by_library(path: Path, kind: Format, content_type: str | None) -> _Parts:
         return title, _paragraphs(_slides(document))
     if kind is Format.WORKBOOK:
         return title, _sheets(document)
-    return title, [document.content]
+    return title, [with_headers_repeated(document.content)]
 
 
 def _extracted(body: bytes, kind: Format) -> Any:

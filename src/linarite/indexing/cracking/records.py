@@ -13,6 +13,9 @@ from linarite.indexing.failures import DocumentFailed
 
 _NUMBER = re.compile(r"[-+(]?[\d.,\s]*\d[\d.,\s]*[%)]?")
 _SAMPLE_LINES = 20
+_TABLE = re.compile(r"(^\|[^\n]*\n\|(?: *:?-+:? *\|)+ *\n)((?:\|[^\n]*(?:\n|\Z))+)", re.MULTILINE)
+_TABLE_ROWS = 20
+"""Of a Markdown table that is not cut: they fit, with the header, into most chunks."""
 
 
 def csv_lines(text: str) -> Iterator[str]:
@@ -21,8 +24,9 @@ def csv_lines(text: str) -> Iterator[str]:
     Raises:
         DocumentFailed: a field does not end.
     """
+    lines = io.StringIO(text.replace("\r\n", "\n").replace("\r", "\n"))
     try:
-        yield from record_lines(csv.reader(io.StringIO(text), delimiter=_delimiter(text)))
+        yield from record_lines(csv.reader(lines, delimiter=_delimiter(text)))
     except csv.Error as error:
         raise DocumentFailed(f"The file is not CSV: {error}.") from error
 
@@ -44,6 +48,19 @@ def record_lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
         yield _record(first, second)
     for row in filled:
         yield _record(first, row)
+
+
+def with_headers_repeated(markdown: str) -> str:
+    """The same with its long tables cut into shorter ones, each of which has the header."""
+    return _TABLE.sub(_in_short_tables, markdown)
+
+
+def _in_short_tables(table: re.Match[str]) -> str:
+    header, rows = table[1], table[2].splitlines(keepends=True)
+    if len(rows) <= _TABLE_ROWS:
+        return table[0]
+    cuts = range(0, len(rows), _TABLE_ROWS)
+    return "\n".join(header + "".join(rows[cut : cut + _TABLE_ROWS]) for cut in cuts)
 
 
 def _record(header: Sequence[str], row: Sequence[str]) -> str:

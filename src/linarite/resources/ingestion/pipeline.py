@@ -242,6 +242,7 @@ class Coordinator:
                 f"The index holds {there} chunks of this job, and {stored} were stored there: "
                 "something else writes into it. Delete the job or name another index."
             )
+        self._counts()
         self.stages.reconciling.end()
         self.stages.indexing.end()
 

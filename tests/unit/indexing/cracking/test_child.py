@@ -5,8 +5,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -95,6 +97,7 @@ def test_a_document_that_crashes_its_reader_is_told_so(start: Start):
     assert reason(cracker, "raise no way") == (
         "The file makes its reader fail: ZeroDivisionError: no way"
     )
+    assert reason(cracker, "exit 3") == "The file makes its reader fail: it ended with status 3"
     assert pid(cracker)
 
 
@@ -114,31 +117,61 @@ def test_a_process_that_died_between_two_documents_is_replaced(start: Start):
     assert pid(cracker) != first
 
 
+def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(start: Start):
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_) -> None:
+        raise Interrupted
+
+    cracker = start()
+    cracker.crack(NOTHING, "pid")
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    try:
+        with pytest.raises(Interrupted):
+            cracker.crack(NOTHING, "nap 0.4")
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+
+    time.sleep(0.3)
+    assert cracker.crack(NOTHING, "print").text == "printed"
+
+
+@pytest.mark.slow
+def test_a_process_that_falls_silent_is_given_up(start: Start):
+    assert "answers no more" in reason(start(), "fall-silent")
+
+
 def test_text_beyond_every_bound_is_not_taken_in(start: Start):
     cracker = start(text_characters=1000)
 
     assert reason(cracker, "long 100000") == "The text is longer than 1,000 characters."
 
 
-def test_the_process_sees_no_secret_and_keeps_no_files(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_reader_that_chatters_does_not_wait_for_a_listener(start: Start):
+    cracker = start(seconds=5)
+
+    with suppress(DocumentFailed):
+        cracker.crack(NOTHING, "chatter 1000")
+
+    assert pid(cracker)
+
+
+def test_the_process_sees_no_secret(start: Start, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AZURE_STORAGE_KEY", "secret")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    cracker = start()
 
-    seen = cracker.crack(NOTHING, "environment").text.split()
-    folder = Path(f"/proc/{pid(cracker)}/cwd").resolve()
-    cracker.crack(NOTHING, "fill 1")
+    seen = start().crack(NOTHING, "environment").text.split()
 
+    assert "PATH" in seen
     assert {"AZURE_STORAGE_KEY", "HTTPS_PROXY"}.isdisjoint(seen)
-    assert (folder / "filled").exists()
-    cracker.__exit__()
-    assert not folder.exists()
 
 
-def test_the_process_writes_no_large_file(start: Start):
-    assert "File too large" in reason(start(), "fill 17")
+def test_the_process_writes_no_file(start: Start, tmp_path: Path):
+    assert "File too large" in reason(start(), f"fill {tmp_path}/filled")
 
 
 def test_the_process_reaches_no_network(start: Start):

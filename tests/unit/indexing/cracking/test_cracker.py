@@ -143,6 +143,18 @@ def test_a_word_document_keeps_headings_and_tables(crack: Crack):
     assert cracked.title == "Fees"
 
 
+def test_a_long_table_of_a_word_document_repeats_its_header(crack: Crack):
+    rows = [[str(n), f"stone {n}"] for n in range(50)]
+
+    text = crack("a.docx", documents.docx(["Before", [["No", "Name"], *rows], "After"])).text
+
+    assert text.count("| No | Name |\n| --- | --- |\n") == 3
+    assert [line for line in text.splitlines() if "stone" in line] == [
+        f"| {n} | stone {n} |" for n in range(50)
+    ]
+    assert text.strip().endswith("| 49 | stone 49 |\n\nAfter")
+
+
 def test_slides_keep_what_the_speaker_says(crack: Crack):
     cracked = crack(
         "a.pptx", documents.pptx([("Welcome", "One\nTwo", "Wait for silence."), ("End", "Bye", "")])
@@ -177,8 +189,9 @@ def test_every_row_of_a_workbook_names_its_columns(crack: Crack):
         'Name,Price\n"Quartz, clear",3\nTalc,\n',
         'Name;Price\n"Quartz, clear";3\nTalc;\n',
         "Name\tPrice\nQuartz, clear\t3\nTalc\t\n",
+        'Name,Price\r"Quartz,\r\nclear",3\r\n\r\nTalc,\r',
     ],
-    ids=["comma", "semicolon", "tab"],
+    ids=["comma", "semicolon", "tab", "newlines"],
 )
 def test_every_row_of_a_csv_names_its_columns(crack: Crack, body):
     assert crack("a.csv", body).text == "Name: Quartz, clear; Price: 3\nName: Talc"
