@@ -26,8 +26,9 @@ from linarite.errors import (
 )
 from linarite.http.pages import Listed, Page
 from linarite.resources.deployments.service import Deployments
-from linarite.resources.ingestion import definition, repository
+from linarite.resources.ingestion import definition, listing, repository
 from linarite.resources.ingestion.lifecycle import RUN as RUN_LIFECYCLE
+from linarite.resources.ingestion.listing import ListedDocument
 from linarite.resources.ingestion.masking import masked, unmasked
 from linarite.resources.ingestion.records import (
     CANCELLED,
@@ -166,6 +167,18 @@ class Ingestion:
         if total > len(texts):
             texts.append(f"{total - len(texts)} more documents have warnings; list the documents.")
         return run.in_full(texts)
+
+    def documents(
+        self, resource: str, job_id: str, page: Page, state: str | None
+    ) -> Listed[ListedDocument]:
+        """A page of a job's documents, all or those in one state.
+
+        Raises:
+            NotFound: there is no such job.
+            InvalidPayload: `page.after` is none of its documents, or there is no such state.
+        """
+        with self.database.reading() as connection:
+            return listing.page(connection, _found(connection, resource, job_id), page, state)
 
     def cancel(self, resource: str, job_id: str, run_id: str) -> IngestionJobRun:
         """End a run early; what is in the index stays.
