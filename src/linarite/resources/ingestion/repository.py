@@ -138,6 +138,13 @@ def move(tx: Transaction, run: Run, to: OperationState, **values: Any) -> bool:
     return tx.execute(statement.values(status=to, **values)).rowcount == 1
 
 
+def fail_waiting(tx: Transaction, run: Run, **values: Any) -> bool:
+    """Fail a run that no worker has begun; False when one has, or it has ended."""
+    waits = sa.and_(runs.c.seq == run.seq, runs.c.status == OperationState.NOT_RUNNING)
+    statement = sa.update(runs).where(waits)
+    return tx.execute(statement.values(status=OperationState.FAILED, **values)).rowcount == 1
+
+
 def note_stages(tx: Transaction, run_id: str, stages: Sequence[Mapping[str, Any]]) -> None:
     """Tell how far a run has come; nothing once it has ended."""
     is_open = sa.and_(runs.c.id == run_id, runs.c.status == OperationState.RUNNING)

@@ -13,10 +13,15 @@ from linarite.http.bodies import json_body
 from linarite.http.links import link
 from linarite.http.pages import Listed, Page, page_query
 from linarite.http.wiring import part
+from linarite.resources.ingestion.listing import ListedDocument
 from linarite.resources.ingestion.records import JobRecord, Run
 from linarite.resources.ingestion.service import Ingestion
-from linarite.wire.ingestion import IngestionJob, IngestionJobList, IngestionJobRunList
-from linarite.wire.ingestion_documents import IngestionDocument, IngestionDocumentList
+from linarite.wire.ingestion import (
+    IngestionDocumentList,
+    IngestionJob,
+    IngestionJobList,
+    IngestionJobRunList,
+)
 
 router = APIRouter()
 
@@ -112,6 +117,22 @@ def cancel_run(jobs: IngestionPart, resource: Resource, job_id: str, run_id: str
     return answer(jobs.cancel(resource, job_id, run_id))
 
 
+@router.get("/ingestion/jobs/{job_id}/documents", name="IngestionJobs_ListDocuments")
+def list_documents(
+    request: Request,
+    jobs: IngestionPart,
+    resource: Resource,
+    job_id: str,
+    page: Annotated[Page, Depends(page_query(_PAGE, _MOST, "asc"))],
+    state: str | None = None,
+) -> Response:
+    """List a job's documents as they were found, with what became of them; beyond the contract."""
+    found = jobs.documents(resource, job_id, page, state)
+    value = [document.to_wire() for document in found.items]
+    kept = {} if state is None else {"state": state}
+    return answer(IngestionDocumentList(value=value, next_link=_next(request, found, page, **kept)))
+
+
 def _run_link(request: Request, run: Run) -> str:
     path = f"/ingestion/jobs/{run.job_id}/runs/{run.id}"
     return link(request, path) + _query(request, {})
@@ -119,16 +140,16 @@ def _run_link(request: Request, run: Run) -> str:
 
 def _next(
     request: Request,
-    found: Listed[JobRecord] | Listed[Run] | Listed[IngestionDocument],
+    found: Listed[JobRecord] | Listed[Run] | Listed[ListedDocument],
     page: Page,
-    more: Mapping[str, str] = MappingProxyType({}),
+    **kept: str,
 ) -> str | None:
-    """Where the next page is, asked for with `more` as this one was; None on the last one."""
+    """Where the next page is, with `kept` in its query; None on the last one."""
     if not found.has_more:
         return None
     path = request.url.path.removeprefix("/openai/v1").removeprefix("/openai")
     order = "desc" if page.descending else "asc"
-    wanted = {"after": found.items[-1].id, "limit": str(page.limit), "order": order, **more}
+    wanted = {"after": found.items[-1].id, "limit": str(page.limit), "order": order, **kept}
     return link(request, path) + _query(request, wanted)
 
 
