@@ -106,8 +106,8 @@ def test_a_folder_becomes_an_index_that_follows_it(kind, request, tmp_path):
         assert found(client, "sing") == ["whales.md"]
 
         listed = client.get(f"{JOB}/documents", params={"state": "failed"}).json()["value"]
-        assert [one["filepath"] for one in listed] == ["broken.pdf"]
-        assert listed[0]["error"]
+        assert [one["key"] for one in listed] == ["broken.pdf"]
+        assert listed[0]["reason"]
         assert client.delete(JOB).status_code == 204
         deadline = time.monotonic() + 20
         while client.get("/indexes('handbook-index')").status_code != 404:

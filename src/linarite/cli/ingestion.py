@@ -72,22 +72,6 @@ def runs(job: Job, data: Data = None, config: Config = None) -> None:
 
 
 @ingestion.command()
-def documents(
-    job: Job,
-    state: Annotated[
-        str | None, typer.Option(help="Only those that are pending, indexed or failed.")
-    ] = None,
-    data: Data = None,
-    config: Config = None,
-) -> None:
-    """List a job's documents, a line each: state, chunks, path and why it failed."""
-    wanted = {} if state is None else {"state": state}
-    for one in _all(_client(data, config), f"{_job(job)}/documents", **wanted):
-        told = [one["state"], str(one["chunks"]), one["filepath"], one.get("error", "")]
-        typer.echo("\t".join(told).rstrip())
-
-
-@ingestion.command()
 def run(
     job: Job, run: Run = None, wait: Wait = False, data: Data = None, config: Config = None
 ) -> None:

@@ -16,11 +16,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from linarite.http.pages import Listed, Page, keyset, listed, unknown_after
 from linarite.indexing.containers.container import Item
 from linarite.storage.database import Database, Transaction
 from linarite.storage.tables import ingestion_documents as documents
-from linarite.wire.ingestion_documents import IngestionDocument
 
 
 class State(StrEnum):
@@ -261,39 +259,6 @@ def left_by(connection: sa.Connection, lane: str) -> list[tuple[int, int]]:
     return [
         (seq, attempts) for seq, attempts in connection.execute(query.order_by("attempts", "seq"))
     ]
-
-
-def page(
-    connection: sa.Connection, job: int, wanted: Page, state: State | None
-) -> Listed[IngestionDocument]:
-    """A page of a job's documents; raises InvalidPayload when `wanted.after` is none of them."""
-    is_its = documents.c.job == job
-    query = sa.select(documents).where(is_its)
-    if state is not None:
-        query = query.where(documents.c.state == state)
-    after = None
-    if wanted.after is not None:
-        known = sa.select(documents.c.seq).where(is_its, documents.c.id == wanted.after)
-        after = None if "\0" in wanted.after else connection.execute(known).scalar_one_or_none()
-        if after is None:
-            raise unknown_after(wanted.after)
-    rows = connection.execute(keyset(query, documents.c.seq, wanted, after)).mappings()
-    return listed([_told(row) for row in rows], wanted)
-
-
-def _told(row: sa.RowMapping) -> IngestionDocument:
-    return IngestionDocument(
-        id=row["id"],
-        filepath=row["key"],
-        url=row["url"] or None,
-        title=row["title"],
-        bytes=row["bytes"],
-        state=row["state"],
-        chunks=row["chunks"],
-        error=row["error"],
-        run_id=row["run"],
-        settled_at=row["settled_at"],
-    )
 
 
 def take_up(tx: Transaction, seqs: Sequence[int]) -> list[Document]:

@@ -1,7 +1,5 @@
 """The contract's operations on ingestion jobs, and cancelling, deleting and retrying beyond it."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -76,23 +74,6 @@ def retry_failed(
     """Start a run that tries the documents again that failed; beyond the contract."""
     run = jobs.retry_failed(resource, job_id)
     return answer(run.to_wire(), headers={"operation-location": _run_link(request, run)})
-
-
-@router.get("/ingestion/jobs/{job_id}/documents", name="IngestionJobs_ListDocuments")
-def list_documents(
-    request: Request,
-    jobs: IngestionPart,
-    resource: Resource,
-    job_id: str,
-    page: WantedPage,
-    state: str | None = None,
-) -> Response:
-    """List a job's documents with their state, and why they failed; beyond the contract."""
-    found = jobs.documents(resource, job_id, page, state)
-    more = {} if state is None else {"state": state}
-    return answer(
-        IngestionDocumentList(value=found.items, next_link=_next(request, found, page, more))
-    )
 
 
 @router.get("/ingestion/jobs/{job_id}/runs", name="IngestionJobRuns_List")

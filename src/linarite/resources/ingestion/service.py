@@ -53,7 +53,6 @@ from linarite.wire.ingestion import (
     IngestionJobUserCompute,
     OperationState,
 )
-from linarite.wire.ingestion_documents import IngestionDocument
 
 RUN = "ingestion.run"
 """The task of a run; its subject is the run's id."""
@@ -159,24 +158,6 @@ class Ingestion:
         """
         with self.database.reading() as connection:
             return repository.runs_page(connection, _found(connection, resource, job_id), page)
-
-    def documents(
-        self, resource: str, job_id: str, page: Page, state: str | None
-    ) -> Listed[IngestionDocument]:
-        """A page of a job's documents, all or those of one state.
-
-        Raises:
-            NotFound: there is no such job.
-            InvalidPayload: there is no such state, or `page.after` is none of its documents.
-        """
-        if state is not None and state not in set(State):
-            raise InvalidPayload(
-                f"`state` is {state[:40]!r}; it must be one of {', '.join(State)}.", target="state"
-            )
-        with self.database.reading() as connection:
-            job = _found(connection, resource, job_id)
-            wanted = None if state is None else State(state)
-            return documents.page(connection, job.seq, page, wanted)
 
     def run(self, resource: str, job_id: str, run_id: str) -> IngestionJobRun:
         """All that is told of a run; raises NotFound. Contract: IngestionJobRuns_Get."""
