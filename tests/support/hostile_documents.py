@@ -7,9 +7,9 @@ from tests.support.documents import archive, docx, docx_of, pdf
 _WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 
 
-def docx_bomb(unpacked_bytes: int = 300_000_000) -> bytes:
+def docx_bomb(unpacked_bytes: int = 150_000_000) -> bytes:
     """Small on the disk, `unpacked_bytes` of one paragraph when it is unpacked."""
-    words = "a" * (unpacked_bytes)
+    words = "a" * unpacked_bytes
     return docx_of(
         f'<w:document xmlns:w="{_WORD}"><w:body><w:p><w:r><w:t>{words}</w:t></w:r></w:p>'
         "</w:body></w:document>"
@@ -84,7 +84,7 @@ def pdf_of_circles() -> bytes:
     return pdf([["One line."]]).replace(b"/Kids [4 0 R]", b"/Kids [2 0 R]")
 
 
-def pdf_bomb(unpacked_bytes: int = 500_000_000) -> bytes:
+def pdf_bomb(unpacked_bytes: int = 200_000_000) -> bytes:
     """A PDF with a page whose drawing is that long when it is unpacked."""
     import zlib
 

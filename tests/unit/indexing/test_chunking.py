@@ -88,7 +88,7 @@ texts = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     texts, st.sampled_from(sorted(TOKENIZERS)), st.sampled_from([16, 50, 300]), st.integers(0, 200)
 )

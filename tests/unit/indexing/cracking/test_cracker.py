@@ -10,6 +10,7 @@ from tests.support import documents, hostile_documents
 
 from linarite.indexing.cracking.cracked import Cracked
 from linarite.indexing.cracking.cracker import Cracker, cracker_version
+from linarite.indexing.cracking.formats import is_supported
 from linarite.indexing.failures import DocumentFailed
 
 Crack = Callable[..., Cracked]
@@ -330,6 +331,23 @@ def test_what_is_odd_ends_soon_one_way_or_the_other(crack: Crack, make):
         crack(*make())
 
     assert crack("a.txt", "words").text == "words"
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "is_read"),
+    [
+        ("a/b.PDF", None, True),
+        ("notes", "text/plain; charset=utf-8", True),
+        ("page.php", "text/html", True),
+        ("a.docx", "application/octet-stream", True),
+        ("a.png", "image/png", False),
+        ("a.doc", None, False),
+        ("folder.pdf/readme", None, False),
+        ("", "", False),
+    ],
+)
+def test_what_is_read_is_known_before_it_is_fetched(name, content_type, is_read):
+    assert is_supported(name, content_type) is is_read
 
 
 def test_the_version_names_the_libraries():
