@@ -8,6 +8,7 @@ saved. Nothing but the container is written, so that a crawl may be killed and b
 
 import hashlib
 import io
+import re
 import threading
 import time
 from collections import deque
@@ -35,7 +36,8 @@ _LOOK_SECONDS = 0.2
 _CHECKED_ITEMS = 500
 _KNOWN, _KNOWN_A_FILE, _MOST_KNOWN = 10_000, 10, 2_000_000
 """How many addresses are held: so many at least, so many for each file, so many at most."""
-_LONGEST_VALIDATOR = 300
+_VALIDATOR = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,298}[\x21-\x7e])?")
+"""An ETag or a date that another request and a container can carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,11 @@ class _Crawl:
         self._first_reason = "no address to begin from is one of the web"
 
     def run(self) -> Crawled:
+        if self._limits.file_bytes > MOST_FILE_BYTES:
+            raise IngestionFailed(
+                f"`maxFileSize` is {self._limits.file_bytes}; a crawl takes pages of up to "
+                f"{MOST_FILE_BYTES} bytes."
+            )
         for number, item in enumerate(self._container.list()):
             if number % _CHECKED_ITEMS == 0:
                 self._check()
@@ -253,6 +260,9 @@ class _Crawl:
 
         Where it begins, anything but a clear word may be a fault that passes.
         """
+        if visit.url in self._taken:  # by a redirect, meanwhile
+            return
+        self._taken.add(visit.url)
         self._skip(visit.url, str(failure))
         before = self._before.get(visit.url)
         if failure.is_gone or (failure.is_final and visit.depth):
@@ -299,6 +309,8 @@ class _Crawl:
 
     def _cut(self, why: str) -> None:
         self._is_complete = False
+        if not self._warnings:
+            self._first_reason = why
         self._warn(self._urls[0], f"Not all pages were fetched: {why}.")
 
     def _so_far(self) -> Crawled:
@@ -308,12 +320,12 @@ class _Crawl:
         more = {"job": self._job, "sha256": digest}
         for name, header in (("etag", "etag"), ("modified", "last-modified")):
             value = fetched.headers.get(header, "")
-            if value and len(value) <= _LONGEST_VALIDATOR:
+            if _VALIDATOR.fullmatch(value):
                 more[name] = value
         return Page(
             key=key(fetched.url, fetched.extension),
             body=fetched.body,
-            content_type=fetched.content_type or "application/octet-stream",
+            content_type=_content_type(fetched),
             url=fetched.url,
             title=markup.title,
             more=more,
@@ -329,7 +341,8 @@ class _Crawl:
         except DocumentFailed:
             self._is_complete = False
             return None
-        return read_markup(body.getvalue(), item.url, _charset(item.content_type or ""))
+        charset = (item.content_type or "").partition("charset=")[2]
+        return read_markup(body.getvalue(), item.url, charset or None)
 
     @contextmanager
     def _threads(self) -> "Iterator[Threads[_Visit, Fetched]]":
@@ -378,12 +391,11 @@ class _Crawl:
 
 def _markup(fetched: Fetched) -> Markup:
     is_html = fetched.extension == ".html"
-    url, charset = fetched.url, _charset(fetched.content_type)
-    markup = read_markup(fetched.body, url, charset) if is_html else Markup()
+    markup = read_markup(fetched.body, fetched.url, fetched.charset) if is_html else Markup()
     markup.obey(fetched.headers.get("x-robots-tag", ""))
     return markup
 
 
-def _charset(content_type: str) -> str | None:
-    found = content_type.partition("charset=")[2].partition(";")[0].strip("\"' ")
-    return found or None
+def _content_type(fetched: Fetched) -> str:
+    charset = f"; charset={fetched.charset}" if fetched.charset else ""
+    return f"{fetched.kind or 'application/octet-stream'}{charset}"

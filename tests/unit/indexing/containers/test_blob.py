@@ -17,6 +17,7 @@ from azure.storage.blob import (
 )
 from tests.support.azurite import ACCOUNT, KEY, Azurite, running_azurite
 from tests.support.certificates import self_signed
+from tests.support.connects import watched_connects
 from tests.support.web_site import content, web_site
 
 from linarite.indexing.containers.blob import BlobContainer
@@ -85,6 +86,20 @@ def test_documents_are_listed_and_read(container, bucket):
     assert read(container, items["a b/ü.txt"]) == b"plain"
     assert len(read(container, items["long.txt"])) == 9 << 20
     assert read(container, items["empty.txt"]) == b""
+
+
+def test_nothing_but_the_storage_is_connected_to(azurite, bucket, outbound):
+    bucket.upload_blob("a.txt", b"x")
+    with watched_connects() as connected:
+        container = opened(
+            by_connection_string(azurite.connection_string, bucket.container_name, outbound)
+        )
+        [item] = container.list()
+        read(container, item)
+        container.write(PAGE)
+        container.close()
+
+    assert {f"{host}:{port}" for host, port in connected} == {azurite.allow}
 
 
 def test_a_version_is_the_same_until_the_document_changes(container, bucket):
