@@ -117,11 +117,15 @@ class BlobContainer:
         return not is_folder and not (blob.name.endswith("/") and not blob.size)
 
     def _item(self, blob: BlobProperties) -> Item:
-        known = {name: unquote(value) for name, value in _lowered(blob.metadata).items()}
+        noted = _lowered(blob.metadata)
+        known = {name: unquote(value) for name, value in noted.items()}
+        is_page = noted.get("url", "").startswith(
+            ("https://", "http://")
+        )  # a reader will follow it
         return Item(
             key=blob.name,
             version=blob.etag.strip('"'),
-            url=_lowered(blob.metadata).get("url") or f"{self._url}/{quote(blob.name)}",
+            url=noted["url"] if is_page else f"{self._url}/{quote(blob.name)}",
             size=blob.size,
             title=known.get("title"),
             content_type=blob.content_settings.content_type,

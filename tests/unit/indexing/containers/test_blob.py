@@ -158,6 +158,15 @@ def test_pages_of_a_crawl_keep_what_belongs_to_them(container):
     assert list(container.list()) == []
 
 
+def test_what_somebody_noted_beside_a_document_counts(container, bucket):
+    bucket.upload_blob("a", b"x", metadata={"Url": "https://wiki/a%20b", "title": "100% A"})
+    bucket.upload_blob("b", b"x", metadata={"url": "javascript:alert(1)"})
+    a, b = container.list()
+
+    assert (a.url, a.title) == ("https://wiki/a%20b", "100% A")
+    assert b.url == f"{bucket.url}/b"
+
+
 def test_markers_of_folders_are_no_documents(container, bucket):
     bucket.upload_blob("folder", b"", metadata={"hdi_isfolder": "true"})
     bucket.upload_blob("marker/", b"")
