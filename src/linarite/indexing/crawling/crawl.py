@@ -8,7 +8,6 @@ saved. Nothing but the container is written, so that a crawl may be killed and b
 
 import hashlib
 import io
-import re
 import threading
 import time
 from collections import deque
@@ -16,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from linarite.indexing.containers.container import Container, Item, Page
-from linarite.indexing.crawling.addresses import key, may_be_document, normalised, site
+from linarite.indexing.containers.container import Container, Item
+from linarite.indexing.crawling.addresses import may_be_document, normalised, site
 from linarite.indexing.crawling.fetching import Fetched, Fetcher, Limits, NotFetched
-from linarite.indexing.crawling.markup import Markup, read_markup
+from linarite.indexing.crawling.markup import Markup
+from linarite.indexing.crawling.pages import conditions, markup_of, page_of, saved_markup
 from linarite.indexing.crawling.robots import Robots
 from linarite.indexing.crawling.threads import Outcome, Threads
 from linarite.indexing.failures import DocumentFailed, IngestionFailed
@@ -36,8 +36,6 @@ _LOOK_SECONDS = 0.2
 _CHECKED_ITEMS = 500
 _KNOWN, _KNOWN_A_FILE, _MOST_KNOWN = 10_000, 10, 2_000_000
 """How many addresses are held: so many at least, so many for each file, so many at most."""
-_VALIDATOR = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,298}[\x21-\x7e])?")
-"""An ETag or a date that another request and a container can carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +112,10 @@ def crawl(
 class _Visit:
     url: str
     depth: int
-    is_canonical: bool = False
-    """Whether another page calls this address its own, which is asked no further then."""
+    asks_canonical: bool = True
+    """Whether it counts what the page calls its own address."""
+    instead_of: str | None = None
+    """The page that calls this address its own; it is taken itself where this one is not there."""
 
 
 class _Crawl:
@@ -159,11 +159,13 @@ class _Crawl:
                 f"`maxFileSize` is {self._limits.file_bytes}; a crawl takes pages of up to "
                 f"{MOST_FILE_BYTES} bytes."
             )
+        keys = []
         for number, item in enumerate(self._container.list()):
             if number % _CHECKED_ITEMS == 0:
                 self._check()
             if item.more.get("job") == self._job and "sha256" in item.more:
                 self._before[item.url] = item
+                keys.append(item.key)
         self._seed()
         with self._threads() as threads:
             self._work(threads)
@@ -172,7 +174,7 @@ class _Crawl:
             raise IngestionFailed(f"Not one page could be fetched: {self._first_reason}.")
         if not self._is_complete:
             return self._so_far()
-        gone = [item.key for item in self._before.values() if item.key not in self._kept]
+        gone = [key for key in keys if key not in self._kept]
         return Crawled(
             self._saved, self._unchanged, len(self._seen), is_complete=True, gone=tuple(gone)
         )
@@ -200,7 +202,7 @@ class _Crawl:
                 visit = self._queue.popleft()
                 if visit.url not in self._taken:
                     running.append(threads.give(visit))
-            if not running and not self._queue:
+            if not running and all(visit.url in self._taken for visit in self._queue):
                 return
             if not running:
                 self._cut(f"the crawl has its {self._limits.files} files")
@@ -232,11 +234,11 @@ class _Crawl:
             self._follow(visit, markup)
 
     def _take_new(self, visit: _Visit, fetched: Fetched) -> None:
-        markup = _markup(fetched)
+        markup = markup_of(fetched)
         canonical = markup.canonical
         is_other = canonical is not None and canonical != fetched.url
-        if is_other and not visit.is_canonical and self._is_of_site(canonical or ""):
-            self._see(_Visit(canonical or "", visit.depth, is_canonical=True))
+        if is_other and visit.asks_canonical and self._is_of_site(canonical or ""):
+            self._see(_Visit(canonical or "", visit.depth, False, instead_of=fetched.url))
             return
         self._follow(visit, markup)
         digest = hashlib.sha256(fetched.body).hexdigest()
@@ -246,7 +248,7 @@ class _Crawl:
         if digest in self._bodies:
             return
         self._bodies.add(digest)
-        page = self._page(fetched, markup, digest)
+        page = page_of(fetched, markup, job=self._job, digest=digest)
         before = self._before.get(page.url)
         if before is not None and before.key == page.key and before.more.get("sha256") == digest:
             self._keep(before)
@@ -264,6 +266,9 @@ class _Crawl:
             return
         self._taken.add(visit.url)
         self._skip(visit.url, str(failure))
+        if visit.instead_of is not None:
+            self._taken.discard(visit.instead_of)
+            self._queue.append(_Visit(visit.instead_of, visit.depth, asks_canonical=False))
         before = self._before.get(visit.url)
         if failure.is_gone or (failure.is_final and visit.depth):
             return
@@ -300,10 +305,10 @@ class _Crawl:
 
     def _skip(self, url: str, why: str) -> None:
         if not self._warnings:
-            self._first_reason = f"{url}: {why}"
+            self._first_reason = f"{url}: {why.rstrip('.')}"
         self._warnings += 1
         if self._warnings < _WARNINGS:
-            self._warn(url, f"The page was not fetched: {why}.")
+            self._warn(url, f"The page was not fetched: {why.rstrip('.')}.")
         elif self._warnings == _WARNINGS:
             self._warn(url, "More pages were not fetched; they are not told any more.")
 
@@ -316,21 +321,6 @@ class _Crawl:
     def _so_far(self) -> Crawled:
         return Crawled(self._saved, self._unchanged, len(self._seen))
 
-    def _page(self, fetched: Fetched, markup: Markup, digest: str) -> Page:
-        more = {"job": self._job, "sha256": digest}
-        for name, header in (("etag", "etag"), ("modified", "last-modified")):
-            value = fetched.headers.get(header, "")
-            if _VALIDATOR.fullmatch(value):
-                more[name] = value
-        return Page(
-            key=key(fetched.url, fetched.extension),
-            body=fetched.body,
-            content_type=_content_type(fetched),
-            url=fetched.url,
-            title=markup.title,
-            more=more,
-        )
-
     def _saved_markup(self, item: Item) -> Markup | None:
         """The links of a page as they were saved; None where it has none, or is gone."""
         if not item.key.endswith(".html"):
@@ -341,8 +331,7 @@ class _Crawl:
         except DocumentFailed:
             self._is_complete = False
             return None
-        charset = (item.content_type or "").partition("charset=")[2]
-        return read_markup(body.getvalue(), item.url, charset or None)
+        return saved_markup(item, body.getvalue())
 
     @contextmanager
     def _threads(self) -> "Iterator[Threads[_Visit, Fetched]]":
@@ -380,22 +369,7 @@ class _Crawl:
 
     def _conditions(self, url: str) -> Mapping[str, str]:
         item = self._before.get(url)
-        if item is None:
-            return {}
-        names = {"etag": "if-none-match", "modified": "if-modified-since"}
-        return {names[name]: value for name, value in item.more.items() if name in names}
+        return {} if item is None else conditions(item)
 
     def _pause(self, seconds: float) -> None:
         self._stopped.wait(seconds)
-
-
-def _markup(fetched: Fetched) -> Markup:
-    is_html = fetched.extension == ".html"
-    markup = read_markup(fetched.body, fetched.url, fetched.charset) if is_html else Markup()
-    markup.obey(fetched.headers.get("x-robots-tag", ""))
-    return markup
-
-
-def _content_type(fetched: Fetched) -> str:
-    charset = f"; charset={fetched.charset}" if fetched.charset else ""
-    return f"{fetched.kind or 'application/octet-stream'}{charset}"

@@ -149,6 +149,22 @@ def test_a_page_that_names_its_own_address_is_saved_under_it(crawling, site):
     assert sorted(crawling.items()) == ["/", "/b", "/d"]
 
 
+def test_a_page_whose_own_address_is_not_there_is_saved_where_it_was(crawling, site):
+    site.pages["/a"] = html('<link rel="canonical" href="/moved"><a href="/c">x</a>')
+    crawled = crawling(depth=2)
+
+    assert crawled.is_complete
+    assert sorted(crawling.items()) == ["/", "/a", "/b", "/c"]
+    assert crawling.asked().count("/a") == 2
+
+
+def test_a_page_that_a_redirect_took_already_is_no_cut(crawling, site):
+    site.pages["/"] = html(links("/old", "/a"))
+    site.pages["/old"] = redirect("/a")
+
+    assert crawling(files=2).is_complete
+
+
 def test_a_redirect_is_known_by_where_it_leads(crawling, site):
     site.pages["/"] = html(links("/old", "/a", "/older"))
     site.pages["/old"] = redirect("/a")
@@ -168,7 +184,9 @@ def test_the_same_content_is_saved_once(crawling, site):
 
 def test_robots_meta_tags_and_headers_are_obeyed(crawling, site):
     site.pages["/a"] = html('<meta name="robots" content="noindex"><a href="/c">x</a>')
-    site.pages["/b"] = html(links("/d", title="B"), X_Robots_Tag="nofollow")
+    site.pages["/b"] = html(links("/d", title="B"), X_Robots_Tag="nofollow", ETag='"1"')
+    crawling(depth=2)
+    site.pages["/b"] = content(b"", 304)
     crawling(depth=2)
 
     assert sorted(crawling.items()) == ["/", "/b", "/c"]
@@ -265,6 +283,15 @@ def test_a_beginning_that_fails_makes_nothing_gone(crawling, site):
     crawled = crawling(site.url("/start"), site.url("/d"))
 
     assert (crawled.is_complete, crawled.gone) == (False, ())
+
+
+def test_a_page_that_became_another_kind_of_document_leaves_its_first_key(crawling, site):
+    crawling()
+    before = crawling.items()["/a"].key
+    site.pages["/a"] = content(b"# A", Content_Type="text/markdown")
+
+    for _ in range(2):  # of a crawl that was killed before the first key was removed
+        assert crawling().gone == (before,)
 
 
 def test_pages_of_another_job_are_left_alone(crawling, site):
