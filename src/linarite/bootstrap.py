@@ -36,6 +36,7 @@ from linarite.resources.fine_tuning.tasks import Work as TuningWork
 from linarite.resources.fine_tuning.tuned import TunedModels
 from linarite.resources.indexes.service import Indexes
 from linarite.resources.inference.filtering import ContentFilter
+from linarite.resources.inference.grounding import Grounding
 from linarite.resources.inference.limits import RateLimits
 from linarite.resources.inference.service import Inference
 from linarite.resources.ingestion import refreshing
@@ -110,6 +111,9 @@ def build(settings: Settings) -> Built:
     metrics, tokens = Metrics(), Tokens()
     inference = Inference(deployments, place)
     rates = RateLimits(deployments, place, metrics, tokens)
+    keys = Keys(database)
+    indexes = Indexes(settings.data.absolute() / "indexes", limits)
+    grounding = Grounding(inference, tokens, keys, indexes, settings.outbound, _addresses(settings))
     content_filter = _content_filter(settings, metrics)
     stored = StoredCompletions(database, clock, settings.stored_completions, deployments.meant)
     exports = Exports(database, files, queue, deployments.meant)
@@ -138,6 +142,7 @@ def build(settings: Settings) -> Built:
             inference.prepare,
             inference.settle,
             inference.to_store,
+            grounding.ground,
             content_filter,
         ),
         stored.add,
@@ -158,7 +163,6 @@ def build(settings: Settings) -> Built:
     files.live[Purpose.FINE_TUNE_RESULTS] = tuning.live_results
     tuning_work = TuningWork(tuning, _training(settings))
     tracking = Tracking(tuning, settings.wandb)
-    indexes = Indexes(settings.data.absolute() / "indexes", limits)
     ingestion = Ingestion(
         database,
         deployments,
@@ -185,8 +189,9 @@ def build(settings: Settings) -> Built:
     services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
     services.append(ingestion)
     writer = GroupWriter(database)
-    collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), metrics, writer]
-    more = [rates, exports, indexes, *([] if content_filter is None else [content_filter])]
+    collaborators: list[Any] = [settings, database, blobs, queue, keys, metrics, writer]
+    filters = [] if content_filter is None else [content_filter]
+    more = [rates, exports, indexes, grounding, *filters]
     parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services, *more]}
     parts[Settings] = settings  # whose own class is the one that read the file
     return Built(
@@ -216,6 +221,14 @@ def build(settings: Settings) -> Built:
 def _content_filter(settings: Settings, metrics: Metrics) -> ContentFilter | None:
     given = settings.content_filter
     return None if given is None else ContentFilter(given, metrics)
+
+
+def _addresses(settings: Settings) -> list[str]:
+    """Where this server says that it is."""
+    server = settings.server
+    scheme = "http" if server.tls is None else "https"
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return [*filter(None, [server.public_url]), f"{scheme}://{host}:{server.port}"]
 
 
 def _models(settings: Settings, tuned: TunedModels) -> Models:
