@@ -159,3 +159,18 @@ def test_killed_workers_leave_no_stale_chunk_on_postgresql_either(tmp_path, post
     contents = place.standing.target.contents()
     assert {key.rpartition("/")[2]: lines for key, lines in contents.items()} == expected
     place.built.database.close()
+
+
+def test_a_document_over_which_worker_after_worker_dies_is_left_out(tmp_path):
+    place = Place(tmp_path)
+    fill(place.standing, 40)
+    place.standing.write("020.txt", "poison")
+
+    told = place.go_through(place.put(), [("poison", 1)] * 5)
+
+    assert told.status == OperationState.SUCCEEDED
+    assert told.warnings is not None
+    assert [warning.partition(":")[0] for warning in told.warnings] == ["020.txt"]
+    assert "5 workers died" in told.warnings[0]
+    assert len(place.standing.target.contents()) == 39
+    place.built.database.close()

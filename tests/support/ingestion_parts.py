@@ -202,6 +202,8 @@ class PlainCracker:
     def crack(self, path: Path, name: str, content_type: str | None) -> Cracked:
         self.told("crack")
         text = path.read_text()
+        if "poison" in text:
+            self.told("poison")
         if "broken" in text:
             raise DocumentFailed("It is broken.")
         return Cracked(text, text.partition("\n")[0] or None)
