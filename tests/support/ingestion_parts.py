@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from linarite.indexing.containers.container import Item, Page
 from linarite.indexing.cracking.cracked import Cracked
 from linarite.indexing.crawling.crawl import Crawled
-from linarite.indexing.failures import DocumentFailed
+from linarite.indexing.failures import DocumentFailed, IndexMisfit
 from linarite.indexing.targets.target import Chunk
 from linarite.resources.ingestion.parts import Parts
 from linarite.wire.ingestion import IngestionJob
@@ -108,9 +108,13 @@ class RowsTarget:
     file: Path
     told: Pass = nothing
     refuses: str = "nothing is refused"
+    dimensions: int | None = None
 
     def ensure(self, dimensions: int | None) -> None:
         self.told("ensure")
+        if self.dimensions not in {None, dimensions}:
+            raise IndexMisfit("The index has other vectors.")
+        self.dimensions = dimensions
         with self._open() as rows:
             rows.execute(
                 "CREATE TABLE IF NOT EXISTS chunks (id TEXT PRIMARY KEY, document TEXT, "
@@ -148,6 +152,7 @@ class RowsTarget:
 
     def drop(self) -> None:
         self.told("drop")
+        self.dimensions = None
         with self._open() as rows:
             rows.execute("DROP TABLE IF EXISTS chunks")
 
@@ -176,6 +181,7 @@ class WordsEmbedder:
     log: Path
     told: Pass = nothing
     name: str = "words"
+    dimensions: int = DIMENSIONS
     tokenizer: Tokenizer | None = None
     max_tokens: int | None = None
 
@@ -185,7 +191,7 @@ class WordsEmbedder:
             log.write("".join(f"{json.dumps(text)}\n" for text in texts))
         hashes = [hashlib.sha256(text.encode()).digest() for text in texts]
         self.told("embedded")
-        return [[byte / 255 for byte in one[:DIMENSIONS]] for one in hashes]
+        return [[byte / 255 for byte in one[: self.dimensions]] for one in hashes]
 
     def asked(self) -> list[str]:
         """Every text that it was asked for."""

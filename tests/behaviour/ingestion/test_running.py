@@ -87,6 +87,29 @@ def test_another_way_of_making_chunks_makes_all_anew_but_embeds_nothing_twice(jo
     assert len(job.standing.embedder.asked()) == asked
 
 
+def test_a_model_with_other_vectors_has_the_index_made_anew(job):
+    fill(job, 10)
+    job.run()
+    embedder = job.standing.embedder
+    embedder.name, embedder.dimensions, job.standing.fingerprint = "other", 6, "other"
+
+    run = job.run()
+
+    assert run.status == OperationState.SUCCEEDED, run
+    assert {len(json.loads(row[5])) for row in job.standing.target.rows().values()} == {6}
+
+
+def test_an_index_that_does_not_fit_and_is_somebody_else_s_fails_the_run(job):
+    fill(job, 1)
+    job.standing.target.dimensions = 99
+
+    run = job.run()
+
+    assert run.status == OperationState.FAILED
+    assert run.error is not None
+    assert run.error.message == "The index has other vectors."
+
+
 def test_a_document_that_cannot_be_read_is_a_warning_and_is_not_tried_again(job):
     fill(job, 3)
     job.standing.write("bad.txt", "broken")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from linarite.indexing.containers.container import Item
-from linarite.indexing.failures import IngestionFailed
+from linarite.indexing.failures import IndexMisfit, IngestionFailed
 from linarite.resources.ingestion import documents, embeddings
 from linarite.resources.ingestion.documents import (
     Counts,
@@ -204,7 +204,17 @@ class Coordinator:
                 self._runs.database, self._run.job, self._parts.embedder, self._tenure.writing
             )
             dimensions = self._tenure.patiently(vectors.dimensions)
-        self._tenure.patiently(lambda: self._parts.target.ensure(dimensions))
+        ensure = partial(self._parts.target.ensure, dimensions)
+        try:
+            self._tenure.patiently(ensure)
+        except IndexMisfit:
+            with self._runs.database.reading() as connection:
+                if not documents.chunks(connection, self._run.job):
+                    raise  # it was not this job that filled it
+            self._tenure.patiently(self._parts.target.drop)  # its vectors are another model's
+            with self._tenure.writing() as tx:
+                documents.redo(tx, self._run.job)
+            self._tenure.patiently(ensure)
 
     def _remove_vanished(self, seen: Seen) -> None:
         """Take out of the target what the container does not hold any more."""
