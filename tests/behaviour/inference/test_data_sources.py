@@ -260,7 +260,11 @@ def test_documents_are_cut_to_the_model_s_window(server: Server, engine: Running
     with search_service() as service:
         service.indexes["handbook-index"] = {}
         service.found = [
-            {"@search.score": 3.0 - n, "content": f"kiln {n} " + "words " * 700, "chunk_id": str(n)}
+            {
+                "@search.score": 3.0 - n,
+                "content": f"hot kiln {n} " + "words " * 700,
+                "chunk_id": str(n),
+            }
             for n in range(3)
         ]
         elsewhere = by_words(
@@ -360,13 +364,13 @@ class TestElsewhere:
             "filter": "year gt 2000",
             "queryType": "simple",
             "searchMode": "any",
-            "top": 20,
+            "top": 50,
         }
         assert vectors == {
             "filter": "year gt 2000",
-            "top": 20,
+            "top": 50,
             "vectorQueries": [
-                {"kind": "vector", "vector": vector("kiln"), "k": 20, "fields": "vec"}
+                {"kind": "vector", "vector": vector("kiln"), "k": 50, "fields": "vec"}
             ],
         }
 
