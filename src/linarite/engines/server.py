@@ -40,6 +40,7 @@ from linarite.engines.process import listen_privately
 from linarite.engines.sampling import DETERMINISTIC, Structure
 from linarite.engines.structures import Refused, Structures
 from linarite.engines.templates import ChatTemplate
+from linarite.engines.tokens import encoded
 from linarite.engines.tool_calls import CallReader
 from linarite.engines.vocabulary import words_of
 from linarite.errors import InferenceRefused, LinariteError
@@ -104,7 +105,7 @@ class TextEngine:
         calling = wanted.calling
         text = template.render(messages, calling.tools if calling else ())
         prompt = await _aside_if_long(
-            [text], lambda: _encoded(self._tokenizer, text, adds_special=False)
+            [text], lambda: encoded(self._tokenizer, text, adds_special=False)
         )
         structure = await self._structure(wanted, template.form)
         readers = []
@@ -125,7 +126,7 @@ class TextEngine:
         return given if isinstance(given, str) else self._tokenizer.decode(given)
 
     def _tokens(self, given: str | list[int]) -> list[int]:
-        tokens = _encoded(self._tokenizer, given) if isinstance(given, str) else given
+        tokens = encoded(self._tokenizer, given) if isinstance(given, str) else given
         if any(token >= self._tokenizer.get_vocab_size() for token in tokens):
             raise dialect.refusal("'prompt' holds a token that this model does not know.", "prompt")
         return tokens or list(self.model.eos_token_ids[:1])
@@ -301,7 +302,7 @@ class EmbeddingEngine:
         return _reply(dialect.embedding_answer(self.model.id, vectors, total, in_base64=in_base64))
 
     def _tokens(self, given: str | list[int]) -> list[int]:
-        tokens = _encoded(self._tokenizer, given) if isinstance(given, str) else given
+        tokens = encoded(self._tokenizer, given) if isinstance(given, str) else given
         context = self.model.context_tokens
         if len(tokens) > context:
             raise dialect.refusal(
@@ -379,12 +380,6 @@ async def _render_errors(request: web.Request, handler: Handler) -> web.StreamRe
     except web.HTTPException as error:
         refused = InferenceRefused(error.reason or "The request is not valid.")
         return _reply(dialect.error_body(refused), status=error.status)
-
-
-def _encoded(tokenizer: Tokenizer, text: str, *, adds_special: bool = True) -> list[int]:
-    """The tokens of a text; other threads run meanwhile, which `encode` does not let them."""
-    ids: list[int] = tokenizer.encode_batch([text], add_special_tokens=adds_special)[0].ids
-    return ids
 
 
 async def _aside_if_long(given: Sequence[str | list[int]], make: Callable[[], T]) -> T:

@@ -25,6 +25,12 @@ class Count:
     is_exact: bool
 
 
+def encoded(tokenizer: Any, text: str, *, adds_special: bool = True) -> list[int]:
+    """The tokens of a text; other threads run meanwhile, which `encode` does not let them."""
+    ids: list[int] = tokenizer.encode_batch_fast([text], add_special_tokens=adds_special)[0].ids
+    return ids
+
+
 class Tokens:
     """Counts for every model; tokenizers are loaded when first needed. Safe in threads."""
 
@@ -49,8 +55,8 @@ class Tokens:
             except InferenceRefused:
                 pass
             else:
-                encoded = counter.tokenizer.encode(text, add_special_tokens=False)
-                return Count(len(encoded.ids), is_exact=True)
+                ids = encoded(counter.tokenizer, text, adds_special=False)
+                return Count(len(ids), is_exact=True)
         whole = sum(self._of_text(counter, text) for text in _texts(body))
         return Count(whole + _TOKENS_PER_MESSAGE * len(asked), is_exact=False)
 
@@ -68,7 +74,7 @@ class Tokens:
     def _of_text(self, counter: "_Counter | None", text: str) -> int:
         if counter is None:
             return -(-len(text) // _LETTERS_PER_TOKEN)
-        return len(counter.tokenizer.encode(text).ids)
+        return len(encoded(counter.tokenizer, text))
 
     def _counter(self, place: ModelPlace) -> "_Counter | None":
         folder = place.tokenizer_folder()

@@ -1,5 +1,8 @@
 """Tokens are counted with the model's own tokenizer and template, and guessed only without one."""
 
+import threading
+import time
+
 import pytest
 from tests.support.tiny_models import tiny_config, write_tiny_model
 
@@ -101,3 +104,21 @@ def test_calls_and_tools_are_part_of_a_guess():
 
     assert Tokens().count_chat(upstream, called).tokens > 15
     assert Tokens().count_chat(upstream, CHAT | {"tools": [TOOL]}).tokens > 15
+
+
+@pytest.mark.parametrize("operation", ["chat", "text"])
+def test_nobody_waits_for_the_tokens_of_a_long_text_to_be_counted(place, operation):
+    tokens, text = Tokens(), "hello " * 300_000
+    tokens.count_chat(place, CHAT)  # loads the tokenizer
+    chat = {"messages": [{"role": "user", "content": text}]}
+    count = tokens.count_chat if operation == "chat" else tokens.count_text
+    counting = threading.Thread(target=count, args=(place, chat if operation == "chat" else text))
+
+    began = last = time.perf_counter()
+    longest = 0.0
+    counting.start()
+    while counting.is_alive():
+        time.sleep(0.001)
+        longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+
+    assert longest < (last - began) / 2
