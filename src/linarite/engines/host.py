@@ -31,6 +31,7 @@ import uvloop
 from aiohttp import web
 
 from linarite.engines import extra, place
+from linarite.engines.bodies import reply
 from linarite.engines.installed import folder_of, read_model
 from linarite.engines.process import EngineProcess, listen_privately
 from linarite.engines.refusals import EngineFailure
@@ -253,7 +254,7 @@ def application(host: Host, models: Path) -> web.Application:
         key = EngineKey(folder, bool(asked.get("deterministic")))
         engine = await host.reach(key, asked.get("doubted"))
         model = engine.model
-        return _reply(
+        return reply(
             {
                 "id": model.id,
                 "kind": model.kind,
@@ -266,13 +267,13 @@ def application(host: Host, models: Path) -> web.Application:
 
     async def stop(request: web.Request) -> web.Response:
         asked = orjson.loads(await request.read())
-        return _reply({"stopped": await host.stop(Path(asked["folder"]))})
+        return reply({"stopped": await host.stop(Path(asked["folder"]))})
 
     async def engines(request: web.Request) -> web.Response:
-        return _reply({"pid": os.getpid(), "engines": host.state()})
+        return reply({"pid": os.getpid(), "engines": host.state()})
 
     async def health(request: web.Request) -> web.Response:
-        return _reply({"status": "ok", "pid": os.getpid()})
+        return reply({"status": "ok", "pid": os.getpid()})
 
     app = web.Application(middlewares=[_render_errors])
     app.add_routes(
@@ -329,7 +330,7 @@ async def _render_errors(
         return await handler(request)
     except LinariteError as error:
         body = {"error": {"kind": type(error).__name__, "message": error.message}}
-        return _reply(body, status=error.status, headers=error.headers)
+        return reply(body, status=error.status, headers=error.headers)
 
 
 def _refuse_anothers_folder(folder: Path) -> None:
@@ -348,14 +349,6 @@ async def _refuse_second_host(path: Path) -> None:
         return
     writer.close()
     raise EngineFailure(f"Another engine host serves this data folder ({path}).")
-
-
-def _reply(
-    body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
-) -> web.Response:
-    return web.Response(
-        body=orjson.dumps(body), status=status, headers=headers, content_type="application/json"
-    )
 
 
 def _half_of_memory() -> int:
