@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 _BROKEN = "\N{REPLACEMENT CHARACTER}"
 _CONTEXT_TOKENS = 6
 _MOST_TOKENS = 64
-"""What is looked at of an answer whose bytes are no letters: more of them would take ever longer."""
+"""Looked at of an answer whose bytes are no letters: more of them would take ever longer."""
 
 
 @dataclass(frozen=True)
