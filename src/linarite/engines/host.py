@@ -40,6 +40,8 @@ from linarite.settings import Settings
 
 _LOOK_SECONDS = 5.0
 _END_SECONDS = 5.0
+_LEAVE_SECONDS = 60.0
+"""How long one that takes leave may go on answering where its memory is wanted."""
 _LONGEST_PAUSE_SECONDS = 30.0
 
 log = structlog.get_logger("linarite.engines")
@@ -160,7 +162,7 @@ class Host:
     async def _end(self, key: EngineKey) -> None:
         engine = self._engines.pop(key, None)
         if engine is not None:  # nobody else is ending it
-            await engine.end(_END_SECONDS)
+            await engine.end(_LEAVE_SECONDS if engine.is_leaving else _END_SECONDS)
 
     async def _start(self, key: EngineKey) -> EngineProcess:
         model = read_model(key.folder)

@@ -36,6 +36,8 @@ from linarite.errors import InferenceRefused, LinariteError
 _MOST_BODY_BYTES = 64 << 20
 _STALLED_SECONDS = 120.0
 _FAREWELL_SECONDS = 1.0
+_ANSWERED_SECONDS = 60.0
+"""How long those who are being answered are waited for on SIGTERM; the host may kill before."""
 _FLUSH_SECONDS = 0.05
 _LOOK_SECONDS = 0.25
 
@@ -133,7 +135,9 @@ async def serve(
         engine = EmbeddingEngine(model, is_deterministic=is_deterministic)
     presence = _Presence()
     app = application(engine, slots, stepping, presence)
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=5)
+    runner = web.AppRunner(
+        app, handler_cancellation=True, access_log=None, shutdown_timeout=_ANSWERED_SECONDS
+    )
     await runner.setup()
     await listen_privately(runner, path)
     stopped = asyncio.Event()
