@@ -303,13 +303,13 @@ class Dispatch:
             self._take_reply(ask, reply, began)
 
     def _has_failed(self, ask: Ask, fault: Exception) -> None:
-        """Answer a request that this program itself failed at; it would fail again."""
+        """Ask again what this program itself failed at: it may have been for want of something."""
         now = time.monotonic()
         if now - self._told_fault > _TELL_SECONDS:
             self._told_fault = now
             _log.error("the server failed at a request of a batch", exc_info=fault)
-        body = error_body("The server failed at this request.", code="internalFailure")
-        self._keep(answers.refused(ask.number, ask.custom_id, 500, body))
+        ask.last = (500, error_body("The server failed at this request.", code="internalFailure"))
+        self._ask_again(ask, now, counted=True)
 
     def _take_reply(self, ask: Ask, reply: Reply, began: float) -> None:
         now = time.monotonic()

@@ -335,7 +335,7 @@ def test_a_fault_of_the_program_costs_one_request_its_answer_and_is_told():
     response = journal.line(3)["response"]
     assert response["status_code"] == 500
     assert response["body"]["error"]["code"] == "internalFailure"
-    assert engine.asked[3] == 1
+    assert engine.asked[3] == 3
     [entry] = [entry for entry in told if entry["log_level"] == "error"]
     assert isinstance(entry["exc_info"], ZeroDivisionError)
 
