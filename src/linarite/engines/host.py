@@ -331,8 +331,12 @@ async def _render_errors(
     try:
         return await handler(request)
     except LinariteError as error:
-        body = {"error": {"kind": type(error).__name__, "message": error.message}}
-        return reply(body, status=error.status, headers=error.headers)
+        refused = error
+    except Exception as error:  # who asks can read nothing but a refusal of ours
+        log.error("engine_host_failed", exc_info=error)
+        refused = EngineFailure("The engine host failed; its log tells why.")
+    body = {"error": {"kind": type(refused).__name__, "message": refused.message}}
+    return reply(body, status=refused.status, headers=refused.headers)
 
 
 def _refuse_anothers_folder(folder: Path) -> None:

@@ -19,7 +19,7 @@ from tests.support.embedded import CHAT, EMBEDDING, engine_host, models_folder, 
 from linarite.engines import agreement, architecture, making
 from linarite.engines.client import Engines
 from linarite.engines.place import host_socket
-from linarite.engines.refusals import EngineUnreachable, ModelMissing
+from linarite.engines.refusals import EngineFailure, EngineUnreachable, ModelMissing
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
@@ -342,6 +342,17 @@ def test_a_model_without_files_is_missing(data):
             await engines.reach(pulled(CHAT).__class__("ghost", folder=models_folder() / "ghost"))
 
     with pytest.raises(ModelMissing):
+        asyncio.run(go())
+
+
+def test_a_fault_of_the_host_is_told_in_a_form_that_is_read(data, tmp_path):
+    (tmp_path / "model.json").write_text("{")
+
+    async def go():
+        async with Engines(host_socket(data)) as engines:
+            await engines.reach(pulled(CHAT).__class__("half", folder=tmp_path))
+
+    with pytest.raises(EngineFailure, match="its log tells why"):
         asyncio.run(go())
 
 
