@@ -102,24 +102,26 @@ class _Base:
 def build(settings: Settings) -> Built:
     """Wire every part for `settings`; opens no connection and starts nothing."""
     base = _base(settings)
-    database, files, queue, metrics = base.database, base.files, base.queue, base.metrics
-    uploads = Uploads(database, base.blobs, files, base.clock, settings.limits)
-    tuned = TunedModels(database, base.blobs, models_folder(settings), settings.data / "tuned")
+    database, blobs, files = base.database, base.blobs, base.files
+    queue, clock, metrics, limits = base.queue, base.clock, base.metrics, settings.limits
+    uploads = Uploads(database, blobs, files, clock, limits)
+    tuned = TunedModels(database, blobs, models_folder(settings), settings.data / "tuned")
     models = _models(settings, tuned)
     place, tokens = partial(_place, tuned), Tokens()
-    deployments = Deployments(database, models, base.clock, settings.deployments)
+    deployments = Deployments(database, models, clock, settings.deployments)
     inference = Inference(deployments, place)
     rates = RateLimits(deployments, place, metrics, tokens)
     content_filter = _content_filter(settings, metrics)
-    stored = StoredCompletions(database, base.clock, settings.stored_completions, deployments.meant)
+    stored = StoredCompletions(database, clock, settings.stored_completions, deployments.meant)
     exports = Exports(database, files, queue, deployments.meant)
     batches = _batches(base, deployments, TokenCounts(tokens, place))
     batch_work = Work(batches, _batch_engines(settings, inference, content_filter), stored.add)
     tuning = _tuning(base, models, tuned, deployments)
     tuning_work = TuningWork(tuning, _training(settings))
     services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
-    collaborators: list[Any] = [database, base.blobs, queue, Keys(database), metrics]
-    more = [GroupWriter(database), rates, exports, *filter(None, [content_filter])]
+    writer = GroupWriter(database)
+    collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), metrics, writer]
+    more = [rates, exports, *([] if content_filter is None else [content_filter])]
     parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services, *more]}
     parts[Settings] = settings  # whose own class is the one that read the file
     return Built(
