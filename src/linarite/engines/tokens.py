@@ -15,6 +15,8 @@ from linarite.errors import InferenceRefused
 
 _LETTERS_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4
+_MOST_COUNTERS = 32
+"""Tokenizers that are kept: each takes some ten megabytes, and every tuned model has its own."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Tokens:
     """Counts for every model; tokenizers are loaded when first needed. Safe in threads."""
 
     def __init__(self) -> None:
-        self._counters: dict[Path, _Counter | None] = {}
+        self._counters: dict[Path, _Counter] = {}  # the one that was asked last at the end
         self._lock = threading.Lock()
 
     def count_chat(self, place: ModelPlace, body: Mapping[str, Any]) -> Count:
@@ -81,9 +83,12 @@ class Tokens:
         if folder is None:
             return None
         with self._lock:
-            if folder not in self._counters:
-                self._counters[folder] = _Counter.load(folder)
-            return self._counters[folder]
+            counter = self._counters.pop(folder, None) or _Counter.load(folder)
+            if counter is not None:  # else it may still come
+                self._counters[folder] = counter
+            while len(self._counters) > _MOST_COUNTERS:
+                del self._counters[next(iter(self._counters))]
+            return counter
 
 
 class _Counter:

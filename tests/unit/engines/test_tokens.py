@@ -60,6 +60,15 @@ def test_without_a_tokenizer_four_letters_are_a_token_and_it_is_said():
     assert Tokens().count_chat(upstream, CHAT) == Count(6, is_exact=False)
 
 
+def test_a_model_that_comes_while_the_server_runs_is_counted_with_its_tokenizer(tmp_path):
+    tokens, place = Tokens(), ModelPlace("m", folder=tmp_path / "m")
+    before = tokens.count_chat(place, CHAT)
+
+    write_tiny_model(tmp_path / "m" / "hf", tiny_config())
+
+    assert [before.is_exact, tokens.count_chat(place, CHAT)] == [False, Count(23, is_exact=True)]
+
+
 @pytest.mark.parametrize(
     "body",
     [
