@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -134,6 +135,14 @@ class Gate:
         return any(entry.opens(bare, port, address) for entry in self.allowed)
 
 
+def opened(settings: OutboundSettings, url: str) -> OutboundSettings:
+    """The settings with the host and port of `url` open too: for what the operator named itself."""
+    named = httpx.URL(url)
+    port = named.port or {"http": 80, "https": 443}.get(named.scheme)
+    host = f"[{named.host}]" if ":" in named.host else named.host
+    return settings.model_copy(update={"allow": (*settings.allow, f"{host}:{port}")})
+
+
 @dataclass(frozen=True)
 class Outbound:
     """Makes clients for addresses that callers name.
@@ -193,13 +202,12 @@ class GuardedTransport(httpx.BaseTransport):
         )
 
     def begin(self, seconds: float) -> None:
-        """What is done from now on may take `seconds` in all.
+        """What this thread does from now on may take `seconds` in all.
 
         For a transport that lives longer than one download; `outbound.total_seconds`, counted
         from its making, is what holds without this.
         """
-        self._network.until = time.monotonic() + seconds
-        self._network.seconds = seconds
+        self._network.begin(seconds)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request."""
@@ -252,11 +260,24 @@ class _Network(httpcore.NetworkBackend):
     """Sockets whose answers are paced, to vetted addresses only where there is a gate."""
 
     def __init__(self, gate: Gate | None, settings: OutboundSettings) -> None:
-        self.seconds = settings.total_seconds
-        self.until = time.monotonic() + self.seconds
         self._gate = gate
         self._settings = settings
+        self._from_start = _Until(settings.total_seconds)
+        self._own = threading.local()
         self._sockets = httpcore.SyncBackend()
+
+    def begin(self, seconds: float) -> None:
+        """Give the calling thread that long from now on."""
+        self._own.until = _Until(seconds)
+
+    def check_time(self) -> None:
+        """Raise OutboundTooSlow once the calling thread's time is over."""
+        until: _Until = getattr(self._own, "until", self._from_start)
+        if time.monotonic() > until.moment:
+            raise OutboundTooSlow(
+                f"The answer took longer than {until.seconds:g} seconds in all (the setting "
+                "`outbound.total_seconds`)."
+            )
 
     def connect_tcp(
         self,
@@ -284,6 +305,14 @@ class _Network(httpcore.NetworkBackend):
         return _PacedStream(stream, _Pace(self._settings, self))
 
 
+class _Until:
+    """A moment that lies some seconds ahead."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.moment = time.monotonic() + seconds
+
+
 class _Pace:
     """How fast the other side answers, by the time that reading waited for it."""
 
@@ -295,11 +324,7 @@ class _Pace:
     def note(self, size: int, seconds: float) -> None:
         """Note that `size` bytes were waited for; raises OutboundTooSlow."""
         least, window = self._settings.min_bytes_per_second, self._settings.read_seconds
-        if time.monotonic() > self._network.until:
-            raise OutboundTooSlow(
-                f"The answer took longer than {self._network.seconds:g} seconds in all (the "
-                "setting `outbound.total_seconds`)."
-            )
+        self._network.check_time()
         self._bytes += size
         self._seconds += seconds
         if self._seconds < window:

@@ -19,14 +19,15 @@ from urllib3 import HTTPHeaderDict, HTTPResponse
 from linarite.outbound import GuardedTransport, OutboundFailed
 from linarite.settings import OutboundSettings
 
-_WHOLE_BYTES = 64 << 20
+MOST_BYTES = 64 << 20
+"""The longest single answer; whoever downloads more asks for it in ranges."""
 _REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
 
 
 def guarded_transport(settings: OutboundSettings) -> RequestsTransport:
-    """What a client of Azure takes as `transport`; for one thread, and closed with the client.
+    """What a client of Azure takes as `transport`; closed with the client.
 
-    A call may take `outbound.total_seconds`, and an answer that is not streamed may be 64 MiB.
+    A call may take `outbound.total_seconds`, and its answer may have `MOST_BYTES`.
     Beside azure-core's own errors it raises OutboundRefused, and OutboundFailed for a redirect:
     none is followed, as a key or a token would go along.
     """
@@ -76,16 +77,15 @@ class _Adapter(HTTPAdapter):
             raise requests.ReadTimeout(str(error)) from error
         except httpx.TransportError as error:
             raise requests.ConnectionError(str(error) or type(error).__name__) from error
-        is_whole = not stream or answer.status_code >= 400
         try:
-            _check(answer, is_whole=is_whole)
+            _check(answer, is_whole=not stream or answer.status_code >= 400)
         except OutboundFailed:
             answer.close()
             raise
         return self.build_response(
             request,
             HTTPResponse(
-                body=_Body(answer, _WHOLE_BYTES if is_whole else None),
+                body=_Body(answer),
                 headers=HTTPHeaderDict(answer.headers.multi_items()),
                 status=answer.status_code,
                 reason=answer.reason_phrase,
@@ -103,10 +103,10 @@ class _Adapter(HTTPAdapter):
 class _Body(io.RawIOBase):
     """An answer's body as a file, whose failures are a socket's."""
 
-    def __init__(self, answer: httpx.Response, limit: int | None) -> None:
+    def __init__(self, answer: httpx.Response) -> None:
         self._answer = answer
         self._pieces = answer.iter_raw()
-        self._limit = limit
+        self._left = MOST_BYTES
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
@@ -125,12 +125,11 @@ class _Body(io.RawIOBase):
             raise ConnectionError(str(error)) from error
         size = min(len(buffer), len(self._rest))
         buffer[:size], self._rest = self._rest[:size], self._rest[size:]
-        if self._limit is not None:
-            self._limit -= size
-            if self._limit < 0:
-                raise OutboundFailed(
-                    f"{_host(self._answer)} answered with more than {_WHOLE_BYTES >> 20} MiB."
-                )
+        self._left -= size
+        if self._left < 0:
+            raise OutboundFailed(
+                f"{_host(self._answer)} answered with more than {MOST_BYTES >> 20} MiB at once."
+            )
         return size
 
     def close(self) -> None:

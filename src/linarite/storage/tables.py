@@ -333,6 +333,21 @@ stored_completion_exports = sa.Table(
     sa.Column("newest", sa.BigInteger, nullable=False),  # the last `seq` when it was asked for
 )
 
+# What crawls saved in this server's own containers: a container is what has rows, no more.
+ingestion_pages = sa.Table(
+    "ingestion_pages",
+    metadata,
+    sa.Column("resource", sa.String(64), primary_key=True),
+    sa.Column("container", sa.String(130), primary_key=True),
+    sa.Column("key", sa.String(700), primary_key=True),
+    sa.Column("blob_id", sa.ForeignKey("blobs.id"), nullable=False),  # and its version
+    sa.Column("bytes", _bytes, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("title", sa.Text),
+    sa.Column("content_type", sa.Text, nullable=False),
+    sa.Column("more", sa.JSON, nullable=False),  # {name: text} that the next crawl wants to know
+)
+
 workers = sa.Table(
     "workers",
     metadata,

@@ -1,0 +1,90 @@
+"""The process that reads files: asked on its standard input, answering on its standard output.
+
+It ends with its parent: the kernel is asked to kill it then, and where that cannot be asked (other
+than Linux) the pipe that it is asked on closes, which it sees when it is through with a file.
+"""
+
+import ctypes
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from linarite.indexing.cracking.messages import receive, send
+from linarite.indexing.failures import DocumentFailed
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NO_NEW_PRIVS = 38
+_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWNET = 0x40000000
+_OPEN_FILES = 256
+
+
+def main() -> None:
+    """`child PARENT_PID MODULE:FUNCTION LIMITS`: read files until the parent goes."""
+    parent, reader, limits = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+    _shut_off(parent)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # so that what a library prints is not taken for an answer
+    os.set_blocking(2, False)  # nobody reads it before the end: a flood of it is lost
+    module, _, function = reader.partition(":")
+    read = getattr(importlib.import_module(module), function)
+    own_bytes = _size_bytes()
+    ceiling = own_bytes + limits["memory_bytes"]
+    resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
+    send(answers, {})
+    while (request := receive(sys.stdin.buffer.read)) is not None:
+        _allow_cpu(limits["seconds"])
+        answer = _answer(read, request, limits["text_characters"])
+        send(answers, {**answer, "grown_bytes": _size_bytes() - own_bytes})
+
+
+def _answer(read: Any, request: dict[str, Any], most_characters: int) -> dict[str, Any]:
+    path = Path(request["path"])
+    try:
+        cracked = read(path, request["name"], request["content_type"], most_characters)
+    except DocumentFailed as error:
+        return {"failed": str(error)}
+    except MemoryError:
+        return {"out_of_memory": True}
+    return {"text": cracked.text, "title": cracked.title}
+
+
+def _shut_off(parent: int) -> None:
+    """Give up what reading a file does not need (it writes none), and end with the parent."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        # No network but an empty one; where the system refuses that, it stays as it was.
+        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
+
+
+def _allow_cpu(seconds: float) -> None:
+    """So much processor time from now on; beyond it the kernel ends the process."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    allowed = int(usage.ru_utime + usage.ru_stime + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (allowed, most))
+
+
+def _size_bytes() -> int:
+    """The address space in use; 0 where it is not told (other than Linux)."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[0]
+    except OSError:
+        return 0
+    return int(pages) * resource.getpagesize()
+
+
+if __name__ == "__main__":
+    main()

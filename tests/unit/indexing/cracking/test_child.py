@@ -1,0 +1,231 @@
+"""What a cracker does with a reader that hangs, crashes, swells and chatters."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from linarite.indexing.cracking.cracked import Cracked
+from linarite.indexing.cracking.cracker import Cracker, Limits
+from linarite.indexing.failures import DocumentFailed, TryLater
+
+ROOT = Path(__file__).parents[4]
+READER = "tests.support.bad_reader:read"
+NOTHING = Path(os.devnull)
+Start = Callable[..., Cracker]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    started: list[Cracker] = []
+
+    def start(**limits) -> Cracker:
+        started.append(Cracker(Limits(**limits), READER))
+        return started[-1]
+
+    yield start
+    for cracker in started:
+        cracker.__exit__()
+
+
+def reason(cracker: Cracker, name: str) -> str:
+    with pytest.raises(DocumentFailed) as failed:
+        cracker.crack(NOTHING, name)
+    return str(failed.value)
+
+
+def pid(cracker: Cracker) -> int:
+    return int(cracker.crack(NOTHING, "pid").text)
+
+
+def test_one_process_reads_many_documents(start: Start):
+    cracker = start()
+
+    assert cracker.crack(NOTHING, "print hello", "a title") == Cracked("printed", "a title")
+    assert reason(cracker, "refuse It is not to be read.") == "It is not to be read."
+    assert len({pid(cracker) for _ in range(5)}) == 1
+
+
+def test_a_process_is_replaced_after_so_many_documents(start: Start):
+    cracker = start(documents=2)
+
+    pids = [pid(cracker) for _ in range(5)]
+
+    assert [pids.index(each) for each in pids] == [0, 0, 2, 2, 4]
+
+
+def test_a_process_that_has_grown_is_replaced(start: Start):
+    cracker = start(memory_bytes=400 << 20)
+    first = pid(cracker)
+
+    cracker.crack(NOTHING, "swell 150")
+
+    assert pid(cracker) != first
+
+
+def test_a_document_that_hangs_is_given_up_and_the_next_is_read(start: Start):
+    cracker = start(seconds=0.5)
+    first = pid(cracker)
+
+    assert reason(cracker, "hang") == "Cracking took longer than 0.5 seconds."
+    assert not psutil.pid_exists(first)
+    assert pid(cracker) != first
+
+
+def test_a_document_that_swells_is_given_up_and_the_next_is_read(start: Start):
+    cracker = start(memory_bytes=300 << 20)
+
+    assert reason(cracker, "swell 500") == "Cracking needed more than 300 MB of memory."
+    assert reason(cracker, "abort") == "Cracking needed more than 300 MB of memory."
+    assert pid(cracker)
+
+
+def test_a_document_that_crashes_its_reader_is_told_so(start: Start):
+    cracker = start()
+
+    assert reason(cracker, "crash") == "The file makes its reader fail: SIGSEGV"
+    assert reason(cracker, "raise no way") == (
+        "The file makes its reader fail: ZeroDivisionError: no way"
+    )
+    assert reason(cracker, "exit 3") == "The file makes its reader fail: it ended with status 3"
+    assert pid(cracker)
+
+
+def test_a_crash_is_not_blamed_on_a_document_whose_process_another_had_damaged(start: Start):
+    cracker = start()
+    cracker.crack(NOTHING, "swell 1")
+
+    assert cracker.crack(NOTHING, "crash-second").text == "well"
+
+
+def test_a_process_that_died_between_two_documents_is_replaced(start: Start):
+    cracker = start()
+    first = pid(cracker)
+
+    os.kill(first, signal.SIGKILL)
+
+    assert pid(cracker) != first
+
+
+def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(start: Start):
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_) -> None:
+        raise Interrupted
+
+    cracker = start()
+    cracker.crack(NOTHING, "pid")
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    try:
+        with pytest.raises(Interrupted):
+            cracker.crack(NOTHING, "nap 0.4")
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+
+    time.sleep(0.3)
+    assert cracker.crack(NOTHING, "print").text == "printed"
+
+
+@pytest.mark.slow
+def test_a_process_that_falls_silent_is_given_up(start: Start):
+    assert "answers no more" in reason(start(), "fall-silent")
+
+
+def test_text_beyond_every_bound_is_not_taken_in(start: Start):
+    cracker = start(text_characters=1000)
+
+    assert reason(cracker, "long 100000") == "The text is longer than 1,000 characters."
+
+
+def test_a_reader_that_chatters_does_not_wait_for_a_listener(start: Start):
+    cracker = start(seconds=5)
+
+    with suppress(DocumentFailed):
+        cracker.crack(NOTHING, "chatter 1000")
+
+    assert pid(cracker)
+
+
+def test_the_process_sees_no_secret(start: Start, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AZURE_STORAGE_KEY", "secret")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+
+    seen = start().crack(NOTHING, "environment").text.split()
+
+    assert "PATH" in seen
+    assert {"AZURE_STORAGE_KEY", "HTTPS_PROXY"}.isdisjoint(seen)
+
+
+def test_the_process_writes_no_file(start: Start, tmp_path: Path):
+    assert "File too large" in reason(start(), f"fill {tmp_path}/filled")
+
+
+def test_the_process_reaches_no_network(start: Start):
+    if subprocess.run(["unshare", "--user", "--net", "true"], capture_output=True).returncode:
+        pytest.skip("the system lets nobody give up the network")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        told = reason(start(), f"connect {server.getsockname()[1]}")
+
+    assert "Network is unreachable" in told
+
+
+def test_a_reader_that_cannot_be_loaded_is_a_matter_for_later():
+    with (
+        Cracker(reader="linarite.no_such_module:read") as cracker,
+        pytest.raises(TryLater) as failed,
+    ):
+        cracker.crack(NOTHING, "a.txt")
+
+    assert "No module named" in str(failed.value)
+
+
+@pytest.mark.parametrize("deed", ["hang", "pid"])
+def test_the_process_ends_with_a_parent_that_is_killed(deed, tmp_path: Path):
+    """Whether it is in the middle of a document or waits for the next one."""
+    script = (
+        "import time; from pathlib import Path\n"
+        "from linarite.indexing.cracking.cracker import Cracker\n"
+        f"cracker = Cracker(reader={READER!r}); nothing = Path('/dev/null')\n"
+        "print(cracker.crack(nothing, 'pid').text, flush=True)\n"
+        f"cracker.crack(nothing, {deed!r}); time.sleep(60)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    time.sleep(0.2)
+
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+
+    for _ in range(100):
+        if not psutil.pid_exists(child):
+            return
+        time.sleep(0.05)
+    pytest.fail("the child is still there")
+
+
+@pytest.mark.slow
+def test_a_document_that_takes_all_of_the_processor_is_given_up(start: Start):
+    """The kernel's own limit, which holds where the parent is not there to look at the clock."""
+    cracker = start(seconds=2)
+
+    assert reason(cracker, "spin") == "Cracking took longer than 2 seconds."
