@@ -72,7 +72,7 @@ def _action(document: Any, definition: IndexDefinition) -> Action:
     if not isinstance(document, dict):
         raise bad_request("A document must be an object.")
     kind = document.pop(_ACTION, "upload")
-    if kind not in _ACTIONS:
+    if not isinstance(kind, str) or kind not in _ACTIONS:
         raise bad_request(f"'{str(kind)[:40]}' is no '{_ACTION}'.")
     unknown = document.keys() - definition.by_name.keys()
     if unknown:
