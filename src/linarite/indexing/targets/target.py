@@ -43,11 +43,16 @@ class Target(Protocol):
         """Make the index where there is none; None: without vectors.
 
         Raises:
-            IngestionFailed: there is one whose fields or dimensions do not fit.
+            IndexMisfit: there is one whose fields or dimensions do not fit.
         """
 
     def upsert(self, chunks: Sequence[Chunk]) -> None:
-        """Store chunks, over those of the same ids; all are stored when this returns."""
+        """Store chunks, over those of the same ids; all are stored when this returns.
+
+        Raises:
+            DocumentFailed: the target refuses a chunk for what it is, as one that is too long;
+                others may be stored by then.
+        """
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove chunks; those that are not there are no fault."""
