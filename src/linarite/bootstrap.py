@@ -33,6 +33,7 @@ from linarite.resources.fine_tuning.service import FineTuning
 from linarite.resources.fine_tuning.tasks import Training
 from linarite.resources.fine_tuning.tasks import Work as TuningWork
 from linarite.resources.fine_tuning.tuned import TunedModels
+from linarite.resources.indexes.service import Indexes
 from linarite.resources.inference.filtering import ContentFilter
 from linarite.resources.inference.limits import RateLimits
 from linarite.resources.inference.service import Inference
@@ -151,10 +152,11 @@ def build(settings: Settings) -> Built:
     files.live[Purpose.FINE_TUNE_RESULTS] = tuning.live_results
     tuning_work = TuningWork(tuning, _training(settings))
     tracking = Tracking(tuning, settings.wandb)
+    indexes = Indexes(settings.data.absolute() / "indexes", limits)
     services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
     writer = GroupWriter(database)
     collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), metrics, writer]
-    more = [rates, exports, *([] if content_filter is None else [content_filter])]
+    more = [rates, exports, indexes, *([] if content_filter is None else [content_filter])]
     parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services, *more]}
     parts[Settings] = settings  # whose own class is the one that read the file
     return Built(

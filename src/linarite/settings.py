@@ -80,6 +80,8 @@ class LimitSettings(_Section):
     """How many that expire; none: any number."""
     fine_tuning_jobs: Annotated[int, Field(gt=0)] | None = None
     """How many tuning jobs one resource may have, ended ones included; none: any number."""
+    indexes: Annotated[int, Field(gt=0)] = 200
+    """How many embedded indexes one resource may have."""
     json_body_bytes: Annotated[int, Field(gt=0)] = 64 * MB
     """The longest JSON body."""
     small_file_bytes: Annotated[int, Field(gt=0)] = 8 * MB
