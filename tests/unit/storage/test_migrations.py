@@ -91,7 +91,8 @@ def test_what_is_stored_keeps_its_place_when_places_come_to_be_given_once(tmp_pa
 
 
 def test_what_is_stored_gets_the_bitmaps_that_storing_it_would_make(database: Database) -> None:
-    database.migrate()
+    with database.engine.begin() as connection:
+        command.upgrade(storage._alembic(connection), "0008")
     new = [
         NewCompletion(f"{n}", "model", "chat", 2_000 - n, {"of": f"{n % 20}"}, b"{}", b"[]")
         for n in range(700)
