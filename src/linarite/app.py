@@ -17,7 +17,6 @@ from linarite.http import errors, health, metrics
 from linarite.http.api_versions import check_api_version
 from linarite.http.auth import authenticate
 from linarite.http.edge import Edge
-from linarite.resources import not_built
 from linarite.resources.batches import routes as batches
 from linarite.resources.deployments import arm
 from linarite.resources.deployments import routes as deployments
@@ -26,6 +25,7 @@ from linarite.resources.files import routes as files
 from linarite.resources.fine_tuning import routes as fine_tuning
 from linarite.resources.indexes import routes as indexes
 from linarite.resources.inference import routes as inference
+from linarite.resources.ingestion import routes as ingestion
 from linarite.resources.models import routes as models
 from linarite.resources.stored_completions import routes as stored_completions
 from linarite.resources.stored_completions.writing import GroupWriter
@@ -43,7 +43,7 @@ AUTHORING: tuple[APIRouter, ...] = (
     stored_completions.router,
     models.router,
     deployments.router,
-    not_built.router,
+    ingestion.router,
 )
 """The contract's operations and those beside them, relative to their base."""
 

@@ -21,6 +21,7 @@ from linarite.errors import LinariteError
 from linarite.http.auth import Keys
 from linarite.http.metrics import Metrics
 from linarite.http.wiring import Parts
+from linarite.indexing import extra as ingestion_extra
 from linarite.outbound import Outbound
 from linarite.resources.batches.deployed import DeployedEngines, TokenCounts
 from linarite.resources.batches.service import Batches
@@ -38,6 +39,10 @@ from linarite.resources.inference.filtering import ContentFilter
 from linarite.resources.inference.grounding import Grounding
 from linarite.resources.inference.limits import RateLimits
 from linarite.resources.inference.service import Inference
+from linarite.resources.ingestion import refreshing
+from linarite.resources.ingestion.assembly import Assembly
+from linarite.resources.ingestion.service import Ingestion
+from linarite.resources.ingestion.tasks import Work as IngestionWork
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.models.service import Models
 from linarite.resources.stored_completions import tasks as stored_tasks
@@ -97,6 +102,7 @@ class _Base:
     blobs: BlobStore
     queue: Queue
     clock: SystemClock
+    secrets: Secrets
     files: Files
     metrics: Metrics
 
@@ -124,7 +130,19 @@ def build(settings: Settings) -> Built:
     batch_work = Work(batches, engines, stored.add)
     tuning = _tuning(base, models, tuned, deployments)
     tuning_work = TuningWork(tuning, _training(settings))
+    ingestion = Ingestion(
+        database,
+        deployments,
+        queue,
+        clock,
+        settings,
+        base.secrets,
+        indexes.has,
+        _ingestion_missing,
+    )
+    ingestion_work = _ingestion_work(base, ingestion, deployments, inference, indexes)
     services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
+    services.append(ingestion)
     writer = GroupWriter(database)
     collaborators: list[Any] = [settings, database, blobs, queue, keys, metrics, writer]
     filters = [] if content_filter is None else [content_filter]
@@ -142,6 +160,7 @@ def build(settings: Settings) -> Built:
             *batch_work.tasks(),
             *tuning_work.tasks(),
             *Tracking(tuning, settings.wandb).tasks(),
+            *ingestion_work.tasks(),
         ],
         schedules=[
             *file_tasks.schedules(files),
@@ -149,6 +168,7 @@ def build(settings: Settings) -> Built:
             *stored_tasks.schedules(stored),
             *batch_work.schedules(),
             *tuning_work.schedules(),
+            *refreshing.schedules(ingestion),
         ],
     )
 
@@ -158,8 +178,9 @@ def _base(settings: Settings) -> _Base:
     database = Database(settings.resolved_database_url)
     blobs = BlobStore(settings.blob_url or _folder_url(settings.data / "blobs"))
     queue, clock = Queue(database), SystemClock()
-    files = Files(database, blobs, queue, clock, settings.limits, _secrets(settings))
-    return _Base(settings, database, blobs, queue, clock, files, Metrics())
+    secrets = _secrets(settings)
+    files = Files(database, blobs, queue, clock, settings.limits, secrets)
+    return _Base(settings, database, blobs, queue, clock, secrets, files, Metrics())
 
 
 def _batches(base: _Base, deployments: Deployments, counts: TokenCounts) -> Batches:
@@ -298,6 +319,31 @@ def _training_missing(settings: Settings) -> LinariteError | None:
     if settings.fine_tuning.command is not None or training_extra.is_installed():
         return None
     return ExtraMissing(training_extra.MESSAGE)
+
+
+def _ingestion_work(
+    base: _Base,
+    ingestion: Ingestion,
+    deployments: Deployments,
+    inference: Inference,
+    indexes: Indexes,
+) -> IngestionWork:
+    settings = base.settings
+    parts = Assembly(
+        settings,
+        base.database,
+        base.blobs,
+        base.clock,
+        deployments,
+        inference,
+        indexes,
+        host_socket(settings.data),
+    )
+    return IngestionWork(ingestion, parts.open)
+
+
+def _ingestion_missing() -> LinariteError | None:
+    return None if ingestion_extra.is_installed() else ExtraMissing(ingestion_extra.MESSAGE)
 
 
 def _secrets(settings: Settings) -> Secrets:

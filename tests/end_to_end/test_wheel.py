@@ -86,6 +86,16 @@ def tune(server: Serving) -> httpx.Response:
     )
 
 
+def ingest(server: Serving) -> httpx.Response:
+    source = {"kind": "Urls", "urls": ["https://example.com/"], "embeddings": []}
+    return httpx.put(
+        f"{server.endpoint}/openai/ingestion/jobs/a-job",
+        params={"api-version": server.ready["api_version"]},
+        headers={"api-key": server.ready["api_key"]},
+        json={"kind": "UserCompute", "workspaceId": "here", "datasource": source},
+    )
+
+
 def list_indexes(server: Serving) -> httpx.Response:
     return httpx.get(
         f"{server.endpoint}/indexes",
@@ -154,13 +164,14 @@ def test_without_the_extra_the_server_stands_and_names_it(core: Path, tmp_path: 
     pulled(CHAT)
 
     with serving(tmp_path, program=[core], LINARITE_MODELS_DIR=str(models_folder())) as server:
-        answers = {
-            "local": chat(server),
-            "train": tune(server),
-            "ingest": list_indexes(server),
-        }
+        answers = [
+            ("local", chat(server)),
+            ("train", tune(server)),
+            ("ingest", ingest(server)),
+            ("ingest", list_indexes(server)),
+        ]
 
-    for extra, answer in answers.items():
+    for extra, answer in answers:
         assert answer.status_code == 503
         assert f"pip install 'linarite[{extra}]'" in answer.json()["error"]["message"]
 

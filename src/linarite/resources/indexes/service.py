@@ -54,6 +54,10 @@ class Indexes:
         call = SearchCall(resource, "", method, path, parameters, headers, body, base_url)
         return answer(store, call)
 
+    def has(self, resource: str, index: str) -> bool:
+        """Whether `resource` has an index of that name; loads nothing."""
+        return (self._root / resource / index).is_dir()
+
     def transport(self, resource: str, maker: str) -> "RequestsTransport":
         """What Azure's own search clients take as `transport` to use the indexes in this process.
 

@@ -1,0 +1,81 @@
+"""What a run works with: the parts that its job's definition names, put together by `assembly`."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from linarite.indexing.containers.container import Container
+from linarite.indexing.cracking.cracked import Cracked
+from linarite.indexing.targets.target import Target
+from linarite.wire.ingestion import IngestionJob
+
+if TYPE_CHECKING:  # what it loads an installation may be without
+    from linarite.indexing.crawling.crawl import Crawled
+    from linarite.indexing.embedding.embedder import Embedder
+
+
+class Cracker(Protocol):
+    """Takes the text out of files."""
+
+    def crack(self, path: Path, name: str, content_type: str | None) -> Cracked:
+        """The text of a file; raises DocumentFailed where there is none to be had."""
+
+
+class Pages(Container, Protocol):
+    """A container of pages that a crawl saves."""
+
+    def crawl(
+        self,
+        check: Callable[[], None],
+        told: Callable[["Crawled"], None],
+        warn: Callable[[str, str], None],
+    ) -> "Crawled":
+        """Crawl to the end, or to a limit; raises IngestionFailed, and what `check` raises.
+
+        Args:
+            check: called often; what it raises ends the crawl.
+            told: called often with how far it is.
+            warn: called with an address and why no page of it was saved.
+        """
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run works with.
+
+    Args:
+        container: where its documents are.
+        target: where their chunks go.
+        cracker: takes the text out of them.
+        chunk: cuts a text; each piece is short enough for the embedding model.
+        embedder: makes the vectors; None: the index has none.
+        fingerprint: tells how chunks are made; where it changes, all are made anew.
+        document_bytes: how long a document may be.
+        parallel: how many lanes there are at most.
+        pages: the container once more where a crawl fills it; else None.
+        cleans_up: whether what was only made on the way is removed at the end.
+    """
+
+    container: Container
+    target: Target
+    cracker: Cracker
+    chunk: Callable[[str], Sequence[str]]
+    embedder: "Embedder | None"
+    fingerprint: str
+    document_bytes: int
+    parallel: int
+    pages: Pages | None = None
+    cleans_up: bool = False
+
+
+OpenParts = Callable[[str, IngestionJob], AbstractContextManager[Parts]]
+"""The parts of a resource's job while the block lasts; raises IngestionFailed."""
+
+
+def delete_all(container: Container, check: Callable[[], None]) -> None:
+    """Remove every document of a container; `check` is called before each."""
+    for item in container.list():
+        check()
+        container.delete(item.key)
