@@ -198,9 +198,10 @@ def test_what_the_index_does_not_know_is_said_without_asking_a_model(
     assert len(asked_of(engine)) == before
 
 
-def test_a_model_may_answer_by_itself_where_it_is_allowed_to(server: Server):
+def test_a_model_may_answer_by_itself_where_it_is_allowed_to(server: Server, engine: RunningEngine):
     answer = ask(server, "Who won the cup? [[say France]]", source(in_scope=False))
 
+    assert asked_of(engine)[-1]["messages"] == user("Who won the cup? [[say France]]")
     assert answer.choices[0].message.content == "France"
     assert answer.choices[0].message.context["citations"] == []
 
