@@ -10,11 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 
-import orjson
-
 from linarite.indexing.search import document_operations as documents
 from linarite.indexing.search import index_operations as indexes
-from linarite.indexing.search.calls import JSON, SearchAnswer, SearchCall, json_answer
+from linarite.indexing.search.calls import SearchAnswer, SearchCall, json_answer
 from linarite.indexing.search.refusals import Busy, NotThere, SearchRefused
 from linarite.indexing.search.store import Store
 
@@ -50,11 +48,8 @@ def _answer(store: Store, call: SearchCall) -> SearchAnswer:
         if match is not None:
             methods.append(method)
     if methods:
-        return SearchAnswer(
-            405,
-            {**JSON, "allow": ", ".join(methods)},
-            orjson.dumps(SearchRefused(f"{call.method} is not allowed here.").body),
-        )
+        refused = json_answer(SearchRefused(f"{call.method} is not allowed here.").body, 405)
+        return replace(refused, headers={**refused.headers, "allow": ", ".join(methods)})
     raise NotThere("There is no such operation in this index; see the documentation.")
 
 

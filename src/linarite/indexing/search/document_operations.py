@@ -38,6 +38,7 @@ def index_documents(store: Store, call: SearchCall, named: Mapping[str, str]) ->
     store.check_space()
     actions = batches.actions(read_body(call, MOST_BYTES), record.definition)
     with store.writing(call.resource, named["index"]) as current:
+        check_maker(call, current)
         if current.etag != record.etag:  # its fields were changed as this waited
             actions = batches.actions(read_body(call, MOST_BYTES), current.definition)
         table = store.table(call.resource, current)

@@ -130,8 +130,6 @@ class _Kept:
     def take(self, action: Action) -> Outcome:
         """Change one document, or say why not."""
         old = self._now.get(action.key, self._before.get(action.key))
-        if action.key in self._now and self._now[action.key] is None:
-            old = None
         if action.kind == "delete":
             self._now[action.key] = None
             return Outcome(action.key, 200)

@@ -51,9 +51,9 @@ _GROWTH = 10
 _OLD_VERSIONS = timedelta(minutes=10)
 """How long a query that is under way may still read what was replaced."""
 _EXACT_ROWS = 100_000
-"""Up to here a vector is compared with all others: 40 ms on two cores at 384 dimensions."""
+"""Up to here a vector is compared with all others: some 50 ms on two cores at 384 dimensions."""
 _CACHE_BYTES = 128 << 20
-"""What the store keeps in memory of all indexes together; left alone it keeps gigabytes."""
+"""What Lance may keep in memory of all indexes together; left alone it takes gigabytes."""
 _METRICS = {"cosine": "cosine", "euclidean": "l2", "dotProduct": "dot"}
 
 

@@ -215,10 +215,13 @@ class Assembly:
                     )
                 )
             case PineconeIndexSpec():
-                from linarite.indexing.targets.pinecone import pinecone_target
+                from linarite.indexing.targets.pinecone import Serverless, pinecone_target
 
+                create = None if spec.create is None else Serverless(*spec.create)
                 return stack.enter_context(
-                    pinecone_target(spec.key, spec.namespace, host=spec.host)
+                    pinecone_target(
+                        spec.key, spec.namespace, host=spec.host, index=spec.index, create=create
+                    )
                 )
 
     def _search_target(self, stack: ExitStack, spec: SearchIndexSpec, made_by: str) -> Target:
@@ -256,7 +259,7 @@ def _place(spec: TargetSpec) -> str:
             host = spec.connection_string.rpartition("@")[2].partition("/")[0]  # no secret in it
             return f"cosmos {host} {spec.database} {spec.collection}"
         case PineconeIndexSpec():
-            return f"pinecone {spec.host} {spec.namespace}"
+            return f"pinecone {spec.host or spec.index} {spec.namespace}"
     assert_never(spec)
 
 
