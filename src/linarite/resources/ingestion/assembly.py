@@ -202,7 +202,8 @@ class Assembly:
                 key = AzureKeyCredential("none is asked for")
                 return AzureSearchTarget(ENDPOINT, key, transport, index, made_by)
             case SearchIndexSpec():
-                return self._search_target(stack, spec, made_by)
+                # other resources may have a job of that id, and the same service
+                return self._search_target(stack, spec, f"{made_by} of {resource}")
             case CosmosIndexSpec():
                 from linarite.indexing.targets.cosmos import cosmos_target
 
@@ -220,7 +221,11 @@ class Assembly:
                 create = None if spec.create is None else Serverless(*spec.create)
                 return stack.enter_context(
                     pinecone_target(
-                        spec.key, spec.namespace, host=spec.host, index=spec.index, create=create
+                        spec.key,
+                        f"{resource}.{spec.namespace}",
+                        host=spec.host,
+                        index=spec.index,
+                        create=create,
                     )
                 )
 
