@@ -117,7 +117,7 @@ class Assembly:
             case FolderSpec(path=path):
                 from linarite.indexing.containers.folder import FolderContainer
 
-                return FolderContainer(path)
+                return FolderContainer(path, creates=resolved.crawl is not None)
             case OwnContainerSpec(container=name):
                 from linarite.indexing.containers.own import OwnContainer
 
