@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.support.chunks import a_chunk
 from tests.support.ingestion_jobs import dataset, pages, workspace
 from tests.support.pinecone_service import KEY, data_plane
