@@ -3,7 +3,8 @@
 FolderContainer   documents as files; a version is what a file holds
 RowsTarget        chunks as rows of an SQLite file of its own, which a kill leaves as they are
 WordsEmbedder     vectors made of a text's hash; each text that it is asked for is a line
-PlainCracker      a text's first line is its title; one that says ``broken`` is refused
+PlainCracker      a text's first line is its title; one that says ``broken`` is refused, and one
+                  that says ``unforeseen`` is what its author did not think of
 """
 
 import hashlib
@@ -49,7 +50,8 @@ class FolderContainer:
                 key = path.relative_to(self.folder).as_posix()
                 content = path.read_bytes()
                 version = hashlib.sha256(content).hexdigest()[:16]
-                yield Item(key, version, f"file:///{key}", len(content))
+                title = content.decode().partition("noted as ")[2] or None
+                yield Item(key, version, f"file:///{key}", len(content), title)
 
     def read(self, item: Item, into: BinaryIO, limit_bytes: int) -> None:
         self.told("read")
@@ -212,6 +214,8 @@ class PlainCracker:
             self.told("poison")
         if "broken" in text:
             raise DocumentFailed("It is broken.")
+        if "unforeseen" in text:
+            raise LookupError("no such thing")
         return Cracked(text, text.partition("\n")[0] or None)
 
 

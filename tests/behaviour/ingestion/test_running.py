@@ -125,6 +125,26 @@ def test_a_document_that_cannot_be_read_is_a_warning_and_is_not_tried_again(job)
     assert retried.warnings == ["bad.txt: It is broken."]
 
 
+def test_what_nobody_foresaw_of_a_document_is_its_own_warning(job):
+    fill(job, 3)
+    job.standing.write("odd.txt", "unforeseen")
+
+    run = job.run()
+
+    assert (run.status, run.warnings) == (
+        "succeeded",
+        ["odd.txt: Reading it failed for an internal error (LookupError)."],
+    )
+    assert sorted(job.standing.target.contents()) == ["000.txt", "001.txt", "002.txt"]
+
+
+def test_signs_that_no_database_takes_are_left_out_of_titles(job):
+    job.standing.write("a.txt", "noted as A\0B")
+
+    assert job.run().status == OperationState.SUCCEEDED
+    assert {row[2] for row in job.standing.target.rows().values()} == {"A B"}
+
+
 def test_a_document_that_becomes_unreadable_leaves_the_index(job):
     fill(job, 3)
     job.run()

@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from linarite.indexing.containers.container import Item
+from linarite.resources.ingestion.texts import storable
 from linarite.storage.database import Database, Transaction
 from linarite.storage.tables import ingestion_documents as documents
 
@@ -174,9 +175,9 @@ def _listed(item: Item) -> dict[str, Any]:
     return {
         "key": item.key,
         "version": item.version,
-        "url": item.url,
-        "title": item.title,
-        "content_type": item.content_type,
+        "url": storable(item.url),
+        "title": None if item.title is None else storable(item.title),
+        "content_type": None if item.content_type is None else storable(item.content_type),
         "bytes": item.size,
     }
 
@@ -305,7 +306,7 @@ def settle(tx: Transaction, ended: Sequence[Settled], fingerprint: str, run: str
                 "ended": State.INDEXED if one.error is None else State.FAILED,
                 "made_of": one.digest,
                 "count": one.chunks,
-                "why": one.error,
+                "why": None if one.error is None else storable(one.error),
             }
             for one in ended
         ],
