@@ -68,7 +68,7 @@ class Reading:
             return Settled(document, 0, None, str(failure))
         except _NOT_ITS_FAULT:
             raise
-        except Exception as error:  # what nobody foresaw is not to end the run
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw is not to end the run
             self._tenure.check()
             _log.exception("a document cannot be read", document=document.id)
             reason = f"Reading it failed for an internal error ({type(error).__name__})."
