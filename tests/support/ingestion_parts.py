@@ -24,7 +24,11 @@ from linarite.indexing.crawling.crawl import Crawled
 from linarite.indexing.failures import DocumentFailed, IndexMisfit
 from linarite.indexing.targets.target import Chunk
 from linarite.resources.ingestion.parts import Parts
-from linarite.wire.ingestion import IngestionJob
+from linarite.wire.ingestion import (
+    IngestionJob,
+    IngestionJobSystemCompute,
+    SystemComputeStorage,
+)
 
 DIMENSIONS = 4
 
@@ -236,6 +240,8 @@ class Standing:
     has_vectors: bool = True
     crawls: bool = False
     is_crawled_whole: bool = True
+    misfits: set[str] = field(default_factory=set)
+    """Containers whose targets have other vectors."""
     target: RowsTarget = field(init=False)
     embedder: WordsEmbedder = field(init=False)
 
@@ -262,8 +268,19 @@ class Standing:
         (self.source / key).parent.mkdir(parents=True, exist_ok=True)
         (self.source / key).write_text("\n".join(lines))
 
-    def open(self, _resource: str, _job: IngestionJob) -> AbstractContextManager[Parts]:
+    def target_of(self, container: str) -> RowsTarget:
+        """Where a job with that container puts its chunks; so that a test can have two places."""
+        if container == "documents":
+            return self.target
+        target = RowsTarget(self.folder / f"{container}.sqlite3", self._tell)
+        target.dimensions = 99 if container in self.misfits else None
+        return target
+
+    def open(self, _resource: str, job: IngestionJob) -> AbstractContextManager[Parts]:
         """The parts as a run gets them."""
+        assert isinstance(job, IngestionJobSystemCompute)
+        assert isinstance(job.datasource, SystemComputeStorage)
+        target = self.target_of(job.datasource.container_name)
 
         @contextmanager
         def opened() -> Iterator[Parts]:
@@ -273,10 +290,11 @@ class Standing:
                 pages = SiteContainer(self.documents, self._tell, self.source, whole)
             yield Parts(
                 container=pages or FolderContainer(self.documents, self._tell),
-                target=self.target,
+                target=target,
                 cracker=PlainCracker(self._tell),
                 chunk=chunk,
                 embedder=self.embedder if self.has_vectors else None,
+                place=str(target.file),
                 fingerprint=self.fingerprint,
                 document_bytes=1 << 20,
                 parallel=self.parallel,

@@ -1,6 +1,7 @@
 """What a run leaves in the index: all that the container holds, once, and nothing else."""
 
 import json
+import sqlite3
 import threading
 
 import pytest
@@ -194,6 +195,61 @@ def test_chunks_that_the_index_lost_are_stored_again(job):
 
     assert run.status == OperationState.SUCCEEDED
     assert len(job.standing.target.rows()) == 6
+
+
+def test_a_job_that_names_another_target_leaves_nothing_in_the_one_before(job):
+    fill(job, 3)
+    job.standing.write("bad.txt", "broken")
+    job.run()
+    other = job.standing.target_of("elsewhere")
+    asked = len(job.standing.embedder.asked())
+
+    moved = job.run("elsewhere")
+
+    assert (moved.status, len(other.rows())) == ("succeeded", 6)
+    with pytest.raises(sqlite3.OperationalError):
+        job.standing.target.rows()
+    assert len(job.standing.embedder.asked()) == asked
+    (job.standing.documents / "001.txt").unlink()
+
+    back = job.run()
+
+    assert (back.status, len(job.standing.target.rows())) == ("succeeded", 4)
+
+
+def test_a_former_target_that_is_away_keeps_its_chunks_and_the_run_says_so(job):
+    fill(job, 3)
+    job.run()
+    job.standing.told = Failing("drop", 1, IngestionFailed("The key is wrong."))
+
+    run = job.run("elsewhere")
+
+    assert (run.status, run.warnings) == (
+        "succeeded",
+        ["What the job stored in its former target stays there: The key is wrong."],
+    )
+    assert len(job.standing.target.rows()) == 6
+    assert len(job.standing.target_of("elsewhere").rows()) == 6
+
+
+def test_an_index_of_a_new_target_that_does_not_fit_is_left_alone(job):
+    fill(job, 3)
+    job.run()
+    job.standing.misfits.add("elsewhere")
+
+    run = job.run("elsewhere")
+
+    assert (run.status, run.error.message) == ("failed", "The index has other vectors.")
+
+
+def test_an_index_that_somebody_deleted_is_made_anew(job):
+    fill(job, 3)
+    job.run()
+    job.standing.target.drop()
+
+    run = job.run()
+
+    assert (run.status, len(job.standing.target.rows())) == ("succeeded", 6)
 
 
 class Failing:

@@ -169,7 +169,7 @@ def test_a_deleted_job_is_seen_no_more_and_its_id_is_free_once_it_is_gone(shared
 
     with database.transaction() as tx:
         record = jobs.deleted(tx, key)
-        assert jobs.definition_of(record).job_id == "a-job"
+        assert [one.job_id for one in jobs.definitions_of(record)] == ["a-job"]
         jobs.forget(tx, record)
     with database.reading() as connection:
         assert jobs.deleted(connection, key) is None

@@ -189,6 +189,14 @@ def redo(tx: Transaction, job: int) -> None:
     tx.execute(sa.update(documents).where(is_indexed).values(values))
 
 
+def move_out(tx: Transaction, job: int) -> None:
+    """Note that no chunks lie in the target, which is another from now on."""
+    is_filed = (documents.c.job == job) & (documents.c.state != State.FAILED)
+    nothing = {"digest": None, "chunks": 0, "chunks_most": 0}
+    tx.execute(sa.update(documents).where(documents.c.job == job).values(nothing))
+    tx.execute(sa.update(documents).where(is_filed).values(state=State.PENDING, attempts=0))
+
+
 def counts(connection: sa.Connection, job: int) -> Counts:
     """How many documents are in each state."""
     query = sa.select(documents.c.state, sa.func.count()).where(documents.c.job == job)

@@ -80,7 +80,6 @@ class Coordinator:
             IngestionFailed: the run cannot go on.
             HandedBack, RunOver: this worker may not.
         """
-        self._wait_for_earlier_lanes()
         is_whole = self._crawl()
         seen = self._list_all()
         self._have_lanes_work()
@@ -91,7 +90,7 @@ class Coordinator:
             self._clean_up()
         self._finish()
 
-    def _wait_for_earlier_lanes(self) -> None:
+    def wait_for_earlier_lanes(self) -> None:
         """What an earlier run's lanes still hold, they are about to write into the target."""
         while True:
             with self._runs.database.reading() as connection:
@@ -167,9 +166,8 @@ class Coordinator:
 
     def _have_lanes_work(self) -> None:
         """Put lanes down, and wait until no document is left that is to be worked on."""
+        self._ensure_target()  # even for nothing: somebody may have deleted it
         counts = self._counts()
-        if counts.pending or not counts.total:
-            self._ensure_target()
         lanes = min(self._parts.parallel, -(-counts.pending // _WORTH_A_LANE))
         asked_at, pause = float("-inf"), _FIRST_LOOK_SECONDS
         self.stages.indexing.begin()

@@ -99,6 +99,12 @@ def remove(tx: Transaction, seq: int) -> None:
     tx.execute(sa.delete(jobs).where(jobs.c.seq == seq, ~_IS_THERE))
 
 
+def note_place(tx: Transaction, seq: int, place: str) -> None:
+    """Note that a job's chunks lie in `place`, by the definition that it has now."""
+    filled = {"place": place, "filled_by": jobs.c.definition}
+    tx.execute(sa.update(jobs).where(jobs.c.seq == seq).values(**filled))
+
+
 def has_open_run(connection: sa.Connection, job: JobRecord) -> bool:
     """Whether a run of the job waits or is under way."""
     query = sa.select(runs.c.seq).where(runs.c.job == job.seq, runs.c.status.in_(OPEN))

@@ -32,6 +32,7 @@ from linarite.resources.ingestion.listing import ListedDocument
 from linarite.resources.ingestion.masking import masked, unmasked
 from linarite.resources.ingestion.records import (
     CANCELLED,
+    Filled,
     JobRecord,
     Run,
     Trigger,
@@ -114,7 +115,7 @@ class Ingestion:
         hours = definition.refresh_hours(body)
         with self.database.transaction() as tx:
             held = repository.hold(tx, resource, job_id)
-            kept = None if held is None else self._kept(held)
+            kept = None if held is None else self._opened(held.definition)
             job = unmasked(body, kept).model_copy(update={"job_id": job_id})
             resolved = self._checked(tx, resource, job)
             now = self.clock.now()
@@ -255,6 +256,17 @@ class Ingestion:
         assert record is not None, "a job outlives its runs"
         return self._open(record)
 
+    def filled(self, run: Run) -> Filled:
+        """Where the chunks of a run's job lie."""
+        with self.database.reading() as connection:
+            record = repository.by_key(connection, run.job)
+        assert record is not None, "a job outlives its runs"
+        return Filled(record.place, self._opened(record.filled_by))
+
+    def note_place(self, tx: Transaction, run: Run, place: str) -> None:
+        """Note that the chunks of a run's job lie in `place` from now on, as it is defined now."""
+        repository.note_place(tx, run.job, place)
+
     def note_stages(
         self, tx: Transaction, run_id: str, stages: Sequence[IngestionJobStageProgress]
     ) -> None:
@@ -302,9 +314,11 @@ class Ingestion:
         record = repository.by_key(connection, int(key))
         return None if record is None or record.deleted_at is None else record
 
-    def definition_of(self, record: JobRecord) -> IngestionJob:
-        """A job with its secrets and its id."""
-        return self._open(record)
+    def definitions_of(self, record: JobRecord) -> list[IngestionJob]:
+        """A job with its secrets and its id; before that what it was when it was filled last."""
+        former = None if record.filled_by == record.definition else record.filled_by
+        filled = self._opened(former)
+        return [*([] if filled is None else [filled]), self._open(record)]
 
     def forget(self, tx: Transaction, record: JobRecord) -> None:
         """Remove the rows of a job that is being deleted, last of all that is its."""
@@ -313,12 +327,13 @@ class Ingestion:
     def _open(self, record: JobRecord) -> IngestionJob:
         return IngestionJob.model_validate(orjson.loads(self.secrets.open(record.definition)))
 
-    def _kept(self, record: JobRecord) -> IngestionJob | None:
-        """The job before it is put again; None where its row cannot be read any more."""
+    def _opened(self, definition: str | None) -> IngestionJob | None:
+        """A job by its encrypted definition; None where it cannot be read any more."""
         try:
-            return self._open(record)
+            told = None if definition is None else orjson.loads(self.secrets.open(definition))
         except UnreadableSecret:
             return None
+        return None if told is None else IngestionJob.model_validate(told)
 
     def _checked(self, tx: Transaction, resource: str, job: IngestionJob) -> Resolved:
         """What `job` comes to; raises InvalidPayload, or that ingestion is missing here."""

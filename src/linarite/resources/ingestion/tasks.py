@@ -14,6 +14,7 @@ import structlog
 from linarite.indexing.failures import IngestionFailed, TryLater
 from linarite.resources.ingestion import documents, embeddings
 from linarite.resources.ingestion.lanes import Lane
+from linarite.resources.ingestion.moving import leave_former_target
 from linarite.resources.ingestion.parts import OpenParts, Parts, delete_all
 from linarite.resources.ingestion.pipeline import LANE, Coordinator
 from linarite.resources.ingestion.records import CANCELLED, JobRecord, Run
@@ -59,7 +60,10 @@ class Work:
         tenure = Tenure(self._runs, run_id, ticket)
         try:
             with self._parts_of(run) as parts:
-                Coordinator(self._runs, run, parts, tenure).work()
+                coordinator = Coordinator(self._runs, run, parts, tenure)
+                coordinator.wait_for_earlier_lanes()
+                leave_former_target(self._runs, run, parts, tenure, self._open_parts)
+                coordinator.work()
         except RunOver:
             self._end_cancelled(run, ticket)
         except TryLater:
@@ -105,10 +109,11 @@ class Work:
             return
         self._wait_for_lanes(job.seq, ticket)
         try:
-            with self._open_parts(job.resource, self._runs.definition_of(job)) as parts:
-                parts.target.drop()
-                if parts.pages is not None:
-                    delete_all(parts.pages, ticket.check)
+            for definition in self._runs.definitions_of(job):
+                with self._open_parts(job.resource, definition) as parts:
+                    parts.target.drop()
+                    if parts.pages is not None:
+                        delete_all(parts.pages, ticket.check)
         except TryLater:
             raise
         except IngestionFailed as failure:
