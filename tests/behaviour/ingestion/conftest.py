@@ -82,7 +82,9 @@ def world(
 ) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("ingestion")
     with running_server(
-        folder / "data", database_url=shared_database_url, ingestion={"running": 8}
+        folder / "data",
+        database_url=shared_database_url,
+        ingestion={"running": 8, "documents": 200},
     ) as server:
         made = World(server)
         work = Work(server.built.parts[Ingestion], made.open)

@@ -252,6 +252,16 @@ def test_an_index_that_somebody_deleted_is_made_anew(job):
     assert (run.status, len(job.standing.target.rows())) == ("succeeded", 6)
 
 
+def test_a_container_with_too_many_documents_fails_the_run(job):
+    fill(job, 201)
+
+    run = job.run()
+
+    assert run.status == OperationState.FAILED
+    assert run.error is not None
+    assert "holds more than 200 documents" in run.error.message
+
+
 class Failing:
     """Fails at one kind of call, so many times."""
 

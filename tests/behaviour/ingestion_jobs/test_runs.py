@@ -5,11 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 from tests.support.clock import StandingClock
 from tests.support.files import error_of
 from tests.support.ingestion_jobs import JOBS, begin, finish, pages, put, service, storage
 
-from linarite.resources.ingestion.repository import find_any_run
+from linarite.resources.ingestion.repository import due, find_any_run
+from linarite.storage.tables import ingestion_jobs
 
 HOUR = 3600
 
@@ -215,3 +217,43 @@ def test_of_workers_that_look_at_once_one_starts_the_run(shared_jobs, tenant):
         list(pool.map(look, range(4)))
 
     assert runs(tenant) == ["notRunning", "succeeded"]
+
+
+def test_old_runs_are_forgotten_as_others_start(shared_jobs, tenant):
+    jobs = service(shared_jobs)
+    ingestion = jobs.settings.ingestion.model_copy(update={"runs": 2})
+    few = jobs.settings.model_copy(update={"ingestion": ingestion})
+    made = []
+    for _ in range(3):
+        made.append(put(tenant, "a-job", storage()))
+        with shared_jobs.built.database.transaction() as tx:
+            jobs.warn(tx, made[-1], "a", "a: empty")
+        finish(shared_jobs, made[-1])
+
+    with shared_jobs.built.database.reading() as connection:
+        resource = find_any_run(connection, made[0]).resource
+    made.append(replace(jobs, settings=few).retry_failed(resource, "a-job").id)
+
+    kept = [one["runId"] for one in tenant.get(f"{JOBS}/a-job/runs").json()["value"]]
+    assert kept == made[:-3:-1]
+
+
+def test_a_job_that_cannot_be_read_does_not_keep_others_from_their_refresh(shared_jobs, tenant):
+    jobs, database = service(shared_jobs), shared_jobs.built.database
+    made = [
+        put(tenant, job_id, storage(dataRefreshIntervalInHours=1)) for job_id in ("broken", "a-job")
+    ]
+    for run_id in made:
+        finish(shared_jobs, run_id)
+    with database.transaction() as tx:
+        its = ingestion_jobs.c.seq == find_any_run(tx, made[0]).job
+        tx.execute(sa.update(ingestion_jobs).where(its).values(definition="none"))
+    late = replace(jobs, clock=StandingClock(jobs.clock.now() + HOUR))
+
+    late.start_due()
+    late.start_due()
+
+    assert runs(tenant, "broken") == ["succeeded"]
+    assert runs(tenant) == ["notRunning", "succeeded"]
+    with database.reading() as connection:
+        assert "broken" not in [one.id for one in due(connection, late.clock.now(), 100)]

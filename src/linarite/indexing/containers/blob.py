@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from azure.core import MatchConditions
@@ -22,6 +22,8 @@ from linarite.indexing.inflating import BadEncoding, inflated
 from linarite.outbound import OutboundFailed, OutboundTooSlow
 
 _PAGE = 1000
+_EMPTY_PAGES = 100
+"""How many may follow one another in a listing; Azure's own may have some."""
 _PASSING = frozenset({408, 425, 429})
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _NO_STORAGE = "answers in no way that a storage does"
@@ -60,10 +62,7 @@ class BlobContainer:
     def list(self) -> Iterator[Item]:
         with _failures(self._name):
             try:
-                found = self._client.list_blobs(
-                    self._prefix or None, include=["metadata"], results_per_page=_PAGE
-                )
-                for blob in found:
+                for blob in self._listed():
                     if self._counts(blob):
                         yield self._item(blob)
             except HttpResponseError as error:
@@ -110,6 +109,21 @@ class BlobContainer:
     def close(self) -> None:
         """Close the client's connections."""
         self._client.close()
+
+    def _listed(self) -> Iterator[BlobProperties]:
+        """What the container lists, as long as the listing gets on."""
+        pages: Any = self._client.list_blobs(
+            self._prefix or None, include=["metadata"], results_per_page=_PAGE
+        ).by_page()
+        marker, empty = None, 0
+        for page in pages:
+            blobs = list(page)
+            yield from blobs
+            empty = 0 if blobs else empty + 1
+            is_same = marker is not None and pages.continuation_token == marker
+            if is_same or empty > _EMPTY_PAGES:
+                raise IngestionFailed(f"The listing of {self._name} does not come to an end.")
+            marker = pages.continuation_token
 
     def _counts(self, blob: BlobProperties) -> bool:
         if self._is_single:

@@ -159,10 +159,12 @@ class _Crawl:
                 f"`maxFileSize` is {self._limits.file_bytes}; a crawl takes pages of up to "
                 f"{MOST_FILE_BYTES} bytes."
             )
-        keys = []
+        keys: list[str] = []
         for number, item in enumerate(self._container.list()):
             if number % _CHECKED_ITEMS == 0:
                 self._check()
+                if time.monotonic() > self._until or len(keys) > _MOST_KNOWN:
+                    raise IngestionFailed("The container of the pages has too much in it to crawl.")
             if item.more.get("job") == self._job and "sha256" in item.more:
                 self._before[item.url] = item
                 keys.append(item.key)

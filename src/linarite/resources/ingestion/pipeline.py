@@ -7,7 +7,7 @@ what is left to do. What is written holds only while the run goes on and its wor
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,8 @@ _REMOVED_AT_ONCE = 500
 _IDS_AT_ONCE = 1_000
 _WORTH_A_LANE = 16
 """Documents."""
+_VECTORS, _VECTORS_A_CHUNK = 10_000, 4
+"""How many vectors are kept from run to run: so many, and so many for each chunk."""
 _FIRST_LOOK_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
 _ASK_AGAIN_SECONDS = 10.0
@@ -88,6 +90,8 @@ class Coordinator:
         self._reconcile()
         if self._parts.cleans_up:
             self._clean_up()
+        else:
+            self._forget_idle_vectors()
         self._finish()
 
     def wait_for_earlier_lanes(self) -> None:
@@ -130,12 +134,23 @@ class Coordinator:
         with self._runs.database.reading() as connection:
             seen = Seen(*documents.ends(connection, self._run.job))
         count = 0
-        for items in in_batches(self._parts.container.list(), _LISTED_AT_ONCE):
-            self._tenure.check()
+        for items in in_batches(self._listed(), _LISTED_AT_ONCE):
             self._compare(items, seen)
             count += len(items)
             self.stages.listing.count(count)
         return seen
+
+    def _listed(self) -> Iterator[Item]:
+        """What the container tells of, which may be a caller's own server and lie without end."""
+        most = self._runs.settings.ingestion.documents
+        for number, item in enumerate(self._parts.container.list()):
+            self._tenure.check()
+            if number == most:
+                raise IngestionFailed(
+                    f"The container holds more than {most:,} documents, the most that a job may "
+                    "have; its operator can change the setting `ingestion.documents`."
+                )
+            yield item
 
     def _compare(self, items: list[Item], seen: Seen) -> None:
         run = self._run
@@ -281,6 +296,15 @@ class Coordinator:
         embeddings.forget(self._run.job, self._tenure.writing)
         if self._parts.pages is not None:
             self._tenure.patiently(partial(delete_all, self._parts.pages, self._tenure.check))
+
+    def _forget_idle_vectors(self) -> None:
+        """Forget the vectors once most of them must be of texts that are no more."""
+        job = self._run.job
+        with self._runs.database.reading() as connection:
+            kept = embeddings.count(connection, job)
+            most = _VECTORS + _VECTORS_A_CHUNK * documents.chunks(connection, job)
+        if kept > most:
+            embeddings.forget(job, self._tenure.writing)
 
     def _finish(self) -> None:
         with self._tenure.writing() as tx:

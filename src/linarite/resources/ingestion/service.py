@@ -164,9 +164,9 @@ class Ingestion:
         """All that is told of a run; raises NotFound. Contract: IngestionJobRuns_Get."""
         with self.database.reading() as connection:
             run = _found_run(connection, _found(connection, resource, job_id), run_id)
-            texts, total = repository.warnings_of(connection, run, _SHOWN_WARNINGS)
+            texts, total = repository.warnings_of(connection, run, _SHOWN_WARNINGS + 1)
         if total > len(texts):
-            texts.append(f"{total - len(texts)} more documents have warnings; list the documents.")
+            texts[_SHOWN_WARNINGS:] = [_more_warnings(total - _SHOWN_WARNINGS)]
         return run.in_full(texts)
 
     def documents(
@@ -288,7 +288,7 @@ class Ingestion:
 
     def finish(self, tx: Transaction, run_id: str) -> None:
         """End a run that did its work; one that was cancelled meanwhile fails all the same."""
-        run = repository.find_any_run(tx, run_id)
+        run = repository.hold_run(tx, run_id)
         if run is None or RUN_LIFECYCLE.is_final(run.status):
             return
         if run.cancelled_at is not None:
@@ -298,7 +298,7 @@ class Ingestion:
 
     def fail(self, tx: Transaction, run_id: str, message: str, inner: Sequence[str] = ()) -> None:
         """End a run that could not do its work, unless it has ended."""
-        run = repository.find_any_run(tx, run_id)
+        run = repository.hold_run(tx, run_id)
         if run is None or RUN_LIFECYCLE.is_final(run.status):
             return
         error = _error(message, inner) if run.cancelled_at is None else _error(CANCELLED)
@@ -329,11 +329,12 @@ class Ingestion:
 
     def _opened(self, definition: str | None) -> IngestionJob | None:
         """A job by its encrypted definition; None where it cannot be read any more."""
-        try:
-            told = None if definition is None else orjson.loads(self.secrets.open(definition))
-        except UnreadableSecret:
+        if definition is None:
             return None
-        return None if told is None else IngestionJob.model_validate(told)
+        try:
+            return IngestionJob.model_validate(orjson.loads(self.secrets.open(definition)))
+        except (UnreadableSecret, ValueError):  # an older key's, or an older version's
+            return None
 
     def _checked(self, tx: Transaction, resource: str, job: IngestionJob) -> Resolved:
         """What `job` comes to; raises InvalidPayload, or that ingestion is missing here."""
@@ -419,28 +420,31 @@ class Ingestion:
             run = repository.insert_run(tx, record, values)
         except IntegrityError:  # it was started by somebody who did not hold the job's row
             raise _has_open_run(record) from None
+        repository.remove_old_runs(tx, record, self.settings.ingestion.runs)
         self.queue.enqueue(tx, RUN, run.id, resource=record.resource, place=run.seq)
         return run
 
     def _start_due(self, job: JobRecord) -> bool:
         assert job.interval_hours is not None
+        definition = self._opened(job.definition)
         try:
             with self.database.transaction() as tx:
                 next_run_at = self.clock.now() + job.interval_hours * _HOUR
                 if not repository.take_due(tx, job, next_run_at):
                     return False
-                self._start(tx, job, Trigger.REFRESH, self._open(job))
+                if definition is not None:
+                    self._start(tx, job, Trigger.REFRESH, definition)
         except UnexpectedEntityState:
             return False
-        except UnreadableSecret as error:
-            _log.error("a job cannot be refreshed", job=job.id, reason=error.message)
-            return False
-        return True
+        if definition is None:  # its turn is over all the same: it would be in the others' way
+            _log.error("a job cannot be refreshed: its definition cannot be read", job=job.id)
+        return definition is not None
 
     def _end(
         self, tx: Transaction, run: Run, to: OperationState, error: dict[str, Any] | None
     ) -> None:
         """End a run, unless somebody else has."""
+        repository.keep_warnings(tx, run, _SHOWN_WARNINGS, _more_warnings)
         now = self.clock.now()
         repository.move(tx, run, to, error=error, stages=run.ended(to), finished_at=now)
 
@@ -475,6 +479,10 @@ def _has_open_run(record: JobRecord) -> UnexpectedEntityState:
     return UnexpectedEntityState(
         f"A run of the job {record.id} is open; wait until it has ended, or cancel it."
     )
+
+
+def _more_warnings(count: int) -> str:
+    return f"{count} more documents have warnings; list the documents."
 
 
 def _error(message: str, inner: Sequence[str] = ()) -> dict[str, Any]:
