@@ -30,8 +30,8 @@ def guarded_transport(settings: OutboundSettings) -> RequestsTransport:
     """What a client of Azure takes as `transport`; closed with the client.
 
     A call may take `outbound.total_seconds`, ten minutes at most; its answer has `MOST_BYTES` at
-    most. Beside azure-core's own errors it raises OutboundRefused, and OutboundFailed for a redirect:
-    none is followed, as a key or a token would go along.
+    most. Beside azure-core's own errors it raises OutboundRefused, and OutboundFailed for a
+    redirect: none is followed, as a key or a token would go along.
     """
     # At INFO and below azure's packages log addresses and headers, some of which are secrets.
     logging.getLogger("azure").setLevel(logging.WARNING)
