@@ -4,7 +4,8 @@ FolderContainer   documents as files; a version is what a file holds
 RowsTarget        chunks as rows of an SQLite file of its own, which a kill leaves as they are
 WordsEmbedder     vectors made of a text's hash; each text that it is asked for is a line
 PlainCracker      a text's first line is its title; one that says ``broken`` is refused, and one
-                  that says ``unforeseen`` is what its author did not think of
+                  that says ``unforeseen`` is what its author did not think of; ``packed`` makes
+                  a long one
 """
 
 import hashlib
@@ -220,6 +221,8 @@ class PlainCracker:
             raise DocumentFailed("It is broken.")
         if "unforeseen" in text:
             raise LookupError("no such thing")
+        if "packed" in text:
+            text += "x" * 1_000_000
         return Cracked(text, text.partition("\n")[0] or None)
 
 

@@ -3,9 +3,11 @@
 import json
 import sqlite3
 import threading
+import time
 
 import pytest
 from tests.behaviour.ingestion.conftest import Job
+from tests.support.files import until
 from tests.support.ingestion_parts import DIMENSIONS, nothing
 
 from linarite.indexing.failures import IngestionFailed, TryLater
@@ -350,6 +352,27 @@ class Holding:
         if call == self._call:
             self.reached.set()
             assert self.free.wait(20)
+
+
+def test_of_long_texts_fewer_are_in_memory_at_once(job):
+    for number in range(20):
+        job.standing.write(f"{number}.txt", f"packed {number}")
+    job.standing.parallel, holding, cracked = 1, Holding("upsert"), []
+
+    def told(call: str) -> None:
+        cracked.append(call) if call == "crack" else holding(call)
+
+    job.standing.told = told
+    job.put()
+    assert holding.reached.wait(20)
+    until(lambda: len(cracked) >= 8, "a hand was read ahead", 10)
+    time.sleep(0.3)
+    read_ahead = len(cracked)
+    holding.free.set()
+
+    assert read_ahead == 8
+    assert job.ended().status == OperationState.SUCCEEDED
+    assert len(job.standing.target.rows()) == 20
 
 
 def test_a_cancelled_run_fails_once_nothing_is_written_any_more(job):

@@ -89,6 +89,7 @@ class Settled:
     chunks: int
     digest: str | None
     error: str | None = None
+    characters = 0
 
 
 _COLUMNS = [documents.c[field.name] for field in fields(Document)]
@@ -324,6 +325,12 @@ def settle(tx: Transaction, ended: Sequence[Settled], fingerprint: str, run: str
 def let_go(tx: Transaction, lane: str) -> None:
     """Give back what a lane holds."""
     tx.execute(sa.update(documents).where(documents.c.lane == lane).values(lane=None))
+
+
+def give_back(tx: Transaction, lane: str, seqs: Sequence[int]) -> None:
+    """Give back some of what a lane holds."""
+    its = (documents.c.lane == lane) & documents.c.seq.in_(seqs)
+    tx.execute(sa.update(documents).where(its).values(lane=None))
 
 
 def walk(connection: sa.Connection, job: int, after: int, most: int) -> list[Document]:

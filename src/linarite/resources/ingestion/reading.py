@@ -41,6 +41,11 @@ class Ready:
     title: str
     texts: Sequence[str]
 
+    @property
+    def characters(self) -> int:
+        """How much there is of it in memory."""
+        return sum(map(len, self.texts))
+
 
 class Reading:
     """Reads documents, one after the other; for one thread.
