@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -10,8 +11,11 @@ from tests.support.clock import StandingClock
 from tests.support.files import error_of
 from tests.support.ingestion_jobs import JOBS, begin, finish, pages, put, service, storage
 
+from linarite.indexing.failures import IngestionFailed
 from linarite.resources.ingestion.repository import due, find_any_run
+from linarite.resources.ingestion.tasks import Work
 from linarite.storage.tables import ingestion_jobs
+from linarite.tasks.task import HandedBack
 
 HOUR = 3600
 
@@ -257,3 +261,39 @@ def test_a_job_that_cannot_be_read_does_not_keep_others_from_their_refresh(share
     assert runs(tenant) == ["notRunning", "succeeded"]
     with database.reading() as connection:
         assert "broken" not in [one.id for one in due(connection, late.clock.now(), 100)]
+
+
+class Overtaken:
+    """The ticket of a worker that is taken for dead once it has begun."""
+
+    attempt, guards = 0, 0
+
+    def check(self):
+        pass
+
+    def wait(self, seconds):
+        pass
+
+    def guard(self, tx):
+        self.guards += 1
+        if self.guards > 1:
+            raise HandedBack
+
+
+@contextmanager
+def nothing_opens(resource, job):
+    raise IngestionFailed("It is away.")
+    yield
+
+
+@pytest.mark.parametrize("task", ["run", "lane"])
+def test_a_worker_that_was_taken_for_dead_fails_nobodys_run(shared_jobs, tenant, task):
+    run_id = put(tenant, "a-job", storage())
+    work = Work(service(shared_jobs), nothing_opens)
+    subjects = {"run": (work.run, run_id), "lane": (work.lane, f"{run_id}/0")}
+    perform, subject = subjects[task]
+
+    with pytest.raises(HandedBack):
+        perform(subject, Overtaken())
+
+    assert runs(tenant) == ["running"]

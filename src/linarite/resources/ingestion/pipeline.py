@@ -268,6 +268,7 @@ class Coordinator:
             _log.warning("chunks are missing", run=self._run.id, stored=stored, there=there)
             with self._tenure.writing() as tx:
                 documents.redo(tx, self._run.job)
+            self.stages.preprocessing.begin()
             self._have_lanes_work()
             stored, there = self._recount()
         if there != stored:

@@ -69,7 +69,7 @@ class Work:
         except TryLater:
             raise
         except IngestionFailed as failure:
-            self._fail(run_id, failure)
+            self._fail(run_id, failure, ticket)
 
     def give_up(self, run_id: str, error: Exception) -> None:
         """Fail a run whose coordinator failed again and again."""
@@ -92,7 +92,7 @@ class Work:
             self._let_go(name, ticket)  # others may have more luck meanwhile
             raise
         except IngestionFailed as failure:
-            self._fail(run_id, failure)
+            self._fail(run_id, failure, ticket)
         self._let_go(name, ticket)
 
     def give_up_lane(self, name: str, error: Exception) -> None:
@@ -163,11 +163,13 @@ class Work:
         with database.transaction() as tx:
             self._runs.forget(tx, job)
 
-    def _fail(self, run_id: str, error: Exception) -> None:
+    def _fail(self, run_id: str, error: Exception, ticket: Ticket | None = None) -> None:
         said = (
             str(error)
             if isinstance(error, IngestionFailed)
             else f"The run failed due to an internal error ({type(error).__name__})."
         )
         with self._runs.database.transaction() as tx:
+            if ticket is not None:  # a worker that was taken for dead fails nobody's run
+                ticket.guard(tx)
             self._runs.fail(tx, run_id, said)

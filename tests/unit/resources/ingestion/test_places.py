@@ -201,6 +201,12 @@ def test_how_far_a_crawl_goes():
     )
 
 
+def test_the_emulator_is_named_by_its_own_word():
+    emulator = {"kind": "ConnectionString", "connectionString": "UseDevelopmentStorage=true"}
+
+    assert isinstance(resolved(storage(emulator)).container.access, ByString)
+
+
 def test_a_page_that_no_crawl_takes_is_refused_when_the_job_is_put():
     resolved(pages(crawling={"maxFileSize": 100_000_000}))
 
