@@ -287,6 +287,16 @@ def test_what_is_away_for_a_moment_is_waited_for(job, call):
     assert job.run().status == OperationState.SUCCEEDED
 
 
+def test_what_a_service_says_at_length_is_kept_in_short(job):
+    fill(job, 1)
+    job.standing.told = Failing("list", 1, IngestionFailed("no \0" * 10_000))
+
+    run = job.run()
+
+    assert run.error is not None
+    assert len(run.error.message) == 4001
+
+
 @pytest.mark.parametrize("call", ["list", "embed", "upsert"])
 def test_what_refuses_fails_the_run_with_its_reason(job, call):
     fill(job, 3)

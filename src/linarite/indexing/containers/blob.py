@@ -24,6 +24,8 @@ from linarite.outbound import OutboundFailed, OutboundTooSlow
 _PAGE = 1000
 _EMPTY_PAGES = 100
 """How many may follow one another in a listing; Azure's own may have some."""
+_LONGEST_TOLD, _NOTED = 4096, 16_384
+"""Characters of a blob's name, version and type, and of its metadata: twice what Azure takes."""
 _PASSING = frozenset({408, 425, 429})
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _NO_STORAGE = "answers in no way that a storage does"
@@ -118,6 +120,8 @@ class BlobContainer:
         marker, empty = None, 0
         for page in pages:
             blobs = list(page)
+            if any(map(_is_beyond, blobs)):
+                raise IngestionFailed(f"{_capital(self._name)} {_NO_STORAGE}.")
             yield from blobs
             empty = 0 if blobs else empty + 1
             is_same = marker is not None and pages.continuation_token == marker
@@ -159,6 +163,13 @@ class BlobContainer:
             metadata=metadata,
             content_settings=ContentSettings(content_type=page.content_type),
         )
+
+
+def _is_beyond(blob: BlobProperties) -> bool:
+    """Whether it is told more of a blob than a storage keeps, which would fill our rows."""
+    told = [blob.name, blob.etag or "", blob.content_settings.content_type or ""]
+    noted = [part for pair in (blob.metadata or {}).items() for part in pair]
+    return sum(map(len, told)) > _LONGEST_TOLD or sum(len(one or "") for one in noted) > _NOTED
 
 
 def _lowered(metadata: Mapping[str, str] | None) -> dict[str, str]:

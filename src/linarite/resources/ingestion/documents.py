@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from linarite.indexing.containers.container import Item
-from linarite.resources.ingestion.texts import storable
+from linarite.resources.ingestion.texts import reason, storable
 from linarite.storage.database import Database, Transaction
 from linarite.storage.tables import ingestion_documents as documents
 
@@ -315,7 +315,7 @@ def settle(tx: Transaction, ended: Sequence[Settled], fingerprint: str, run: str
                 "ended": State.INDEXED if one.error is None else State.FAILED,
                 "made_of": one.digest,
                 "count": one.chunks,
-                "why": None if one.error is None else storable(one.error),
+                "why": None if one.error is None else reason(one.error),
             }
             for one in ended
         ],

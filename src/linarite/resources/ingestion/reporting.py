@@ -14,6 +14,7 @@ from linarite.clock import Clock
 from linarite.resources.ingestion import repository
 from linarite.resources.ingestion.lifecycle import RUN as RUN_LIFECYCLE
 from linarite.resources.ingestion.records import CANCELLED, Filled, JobRecord, Run
+from linarite.resources.ingestion.texts import reason
 from linarite.storage.database import Database, Transaction
 from linarite.storage.secrets import Secrets, UnreadableSecret
 from linarite.wire.ingestion import IngestionJob, IngestionJobStageProgress, OperationState
@@ -151,4 +152,7 @@ def more_warnings(count: int) -> str:
 
 def told_error(message: str, inner: Sequence[str] = ()) -> dict[str, Any]:
     """An IngestionError as rows hold it."""
-    return {"message": message, **({"innerErrors": list(inner)} if inner else {})}
+    return {
+        "message": reason(message),
+        **({"innerErrors": list(map(reason, inner))} if inner else {}),
+    }

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from linarite.http.pages import Listed, Page, keyset, listed, unknown_after
 from linarite.resources.ingestion.lifecycle import OPEN, RUN
 from linarite.resources.ingestion.records import JobRecord, Run, Trigger
-from linarite.resources.ingestion.texts import storable
+from linarite.resources.ingestion.texts import reason
 from linarite.storage.database import Transaction
 from linarite.storage.tables import ingestion_jobs as jobs
 from linarite.storage.tables import ingestion_run_warnings as warnings
@@ -181,7 +181,7 @@ def mark_cancelled(tx: Transaction, run: Run, now: int) -> bool:
 
 def add_warning(tx: Transaction, run: Run, document_key: str, text: str) -> None:
     """Keep what is to be said of a document; what was said first counts."""
-    values = {"run": run.seq, "document": _mark(document_key), "text": storable(text)}
+    values = {"run": run.seq, "document": _mark(document_key), "text": reason(text)}
     tx.execute(_insert_or_ignore(tx, warnings, values))
 
 

@@ -326,8 +326,9 @@ LAUGHS = b"".join(b'<!ENTITY l%d "%s">' % (n, b"&l%d;" % (n - 1) * 10) for n in 
         ),
         (listing(A_BLOB, "same"), "to an end"),
         (with_new_markers, "to an end"),
+        (listing(A_BLOB.replace(">a<", f">{'a' * 5000}<"), ""), "in no way that a storage does"),
     ],
-    ids=["endless", "compressed", "redirect", "html", "json", "laughs", "same", "empty"],
+    ids=["endless", "compressed", "redirect", "html", "json", "laughs", "same", "empty", "long"],
 )
 def test_a_storage_that_means_harm_is_held(page, why):
     with web_site() as site:
