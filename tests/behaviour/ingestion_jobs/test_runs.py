@@ -2,8 +2,9 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ from tests.support.clock import StandingClock
 from tests.support.files import error_of
 from tests.support.ingestion_jobs import JOBS, begin, finish, pages, put, service, storage
 
-from linarite.indexing.failures import IngestionFailed
+from linarite.indexing.failures import IngestionFailed, TryLater
 from linarite.resources.ingestion.repository import due, find_any_run
 from linarite.resources.ingestion.tasks import Work
 from linarite.storage.tables import ingestion_jobs
@@ -297,3 +298,31 @@ def test_a_worker_that_was_taken_for_dead_fails_nobodys_run(shared_jobs, tenant,
         perform(subject, Overtaken())
 
     assert runs(tenant) == ["running"]
+
+
+@pytest.mark.parametrize("error", [IngestionFailed("The key is wrong."), TryLater("It is away.")])
+def test_a_target_that_is_away_does_not_keep_a_deleted_job_in_the_other_one(
+    shared_jobs, tenant, error
+):
+    jobs, dropped = service(shared_jobs), []
+    run_id = put(tenant, "a-job", storage(containerName="former"))
+    with shared_jobs.built.database.transaction() as tx:
+        run = find_any_run(tx, run_id)
+        jobs.note_place(tx, run, "there")
+    finish(shared_jobs, run_id)
+    finish(shared_jobs, put(tenant, "a-job", storage(containerName="present")))
+    tenant.delete(f"{JOBS}/a-job")
+
+    @contextmanager
+    def opened(resource, job):
+        container = job.datasource.container_name
+        if container == "former":
+            raise error
+        yield SimpleNamespace(
+            target=SimpleNamespace(drop=lambda: dropped.append(container)), pages=None
+        )
+
+    with nullcontext() if type(error) is IngestionFailed else pytest.raises(TryLater):
+        Work(jobs, opened).delete(str(run.job), Overtaken())
+
+    assert dropped == ["present"]

@@ -108,16 +108,19 @@ class Work:
         if job is None:
             return
         self._wait_for_lanes(job.seq, ticket)
-        try:
-            for definition in self._runs.definitions_of(job):
+        later: TryLater | None = None
+        for definition in self._runs.definitions_of(job):
+            try:
                 with self._open_parts(job.resource, definition) as parts:
                     parts.target.drop()
                     if parts.pages is not None:
                         delete_all(parts.pages, ticket.check)
-        except TryLater:
-            raise
-        except IngestionFailed as failure:
-            _log.error("a deleted job leaves its index behind", job=job.id, reason=str(failure))
+            except TryLater as failure:
+                later = failure
+            except IngestionFailed as failure:
+                _log.error("a deleted job leaves its index behind", job=job.id, reason=str(failure))
+        if later is not None:
+            raise later
         self._forget(job, ticket)
 
     def give_up_deleting(self, key: str, error: Exception) -> None:
