@@ -6,11 +6,15 @@ import threading
 import time
 
 import pytest
+import sqlalchemy as sa
 from tests.behaviour.ingestion.conftest import Job
 from tests.support.files import until
 from tests.support.ingestion_parts import DIMENSIONS, nothing
 
 from linarite.indexing.failures import IngestionFailed, TryLater
+from linarite.resources.ingestion import embeddings
+from linarite.resources.ingestion.repository import find_any_run
+from linarite.storage.tables import ingestion_embeddings
 from linarite.wire.ingestion import IngestionJobRun, OperationState
 
 
@@ -319,6 +323,21 @@ def test_what_was_embedded_only_on_the_way_is_forgotten_where_that_is_asked_for(
     job.run()
 
     assert job.standing.embedder.asked().count("title 0") == 2
+
+
+def test_vectors_of_texts_that_are_no_more_are_forgotten_in_the_end(job):
+    fill(job, 1)
+    job.run()
+    database = job.runs.database
+    with database.transaction() as tx:
+        its = find_any_run(tx, job.last).job
+        rows = [{"job": its, "digest": b"%d" % n, "vector": b""} for n in range(10_010)]
+        tx.execute(sa.insert(ingestion_embeddings), rows)
+
+    assert job.run().status == OperationState.SUCCEEDED
+
+    with database.reading() as connection:
+        assert embeddings.count(connection, its) == 0
 
 
 def test_pages_that_a_whole_crawl_did_not_find_again_leave_the_index(job):
