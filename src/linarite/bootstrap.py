@@ -21,6 +21,7 @@ from linarite.errors import LinariteError
 from linarite.http.auth import Keys
 from linarite.http.metrics import Metrics
 from linarite.http.wiring import Parts
+from linarite.indexing import extra as ingestion_extra
 from linarite.outbound import Outbound
 from linarite.resources.batches.deployed import DeployedEngines, TokenCounts
 from linarite.resources.batches.service import Batches
@@ -33,9 +34,14 @@ from linarite.resources.fine_tuning.service import FineTuning
 from linarite.resources.fine_tuning.tasks import Training
 from linarite.resources.fine_tuning.tasks import Work as TuningWork
 from linarite.resources.fine_tuning.tuned import TunedModels
+from linarite.resources.indexes.service import Indexes
 from linarite.resources.inference.filtering import ContentFilter
 from linarite.resources.inference.limits import RateLimits
 from linarite.resources.inference.service import Inference
+from linarite.resources.ingestion import refreshing
+from linarite.resources.ingestion.assembly import Assembly
+from linarite.resources.ingestion.service import Ingestion
+from linarite.resources.ingestion.tasks import Work as IngestionWork
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.models.service import Models
 from linarite.resources.stored_completions import tasks as stored_tasks
@@ -95,6 +101,7 @@ class _Base:
     blobs: BlobStore
     queue: Queue
     clock: SystemClock
+    secrets: Secrets
     files: Files
     metrics: Metrics
 
@@ -118,10 +125,15 @@ def build(settings: Settings) -> Built:
     batch_work = Work(batches, _batch_engines(settings, inference, content_filter), stored.add)
     tuning = _tuning(base, models, tuned, deployments)
     tuning_work = TuningWork(tuning, _training(settings))
+    indexes = Indexes(settings.data.absolute() / "indexes", limits)
+    ingestion = _ingestion(base, deployments, indexes)
+    assembly = _assembly(base, deployments, inference, indexes)
+    ingestion_work = IngestionWork(ingestion, assembly.open)
     services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
+    services.append(ingestion)
     writer = GroupWriter(database)
     collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), metrics, writer]
-    more = [rates, exports, *([] if content_filter is None else [content_filter])]
+    more = [rates, exports, indexes, *([] if content_filter is None else [content_filter])]
     parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services, *more]}
     parts[Settings] = settings  # whose own class is the one that read the file
     return Built(
@@ -135,6 +147,7 @@ def build(settings: Settings) -> Built:
             *batch_work.tasks(),
             *tuning_work.tasks(),
             *Tracking(tuning, settings.wandb).tasks(),
+            *ingestion_work.tasks(),
         ],
         schedules=[
             *file_tasks.schedules(files),
@@ -142,6 +155,7 @@ def build(settings: Settings) -> Built:
             *stored_tasks.schedules(stored),
             *batch_work.schedules(),
             *tuning_work.schedules(),
+            *refreshing.schedules(ingestion),
         ],
     )
 
@@ -151,8 +165,9 @@ def _base(settings: Settings) -> _Base:
     database = Database(settings.resolved_database_url)
     blobs = BlobStore(settings.blob_url or _folder_url(settings.data / "blobs"))
     queue, clock = Queue(database), SystemClock()
-    files = Files(database, blobs, queue, clock, settings.limits, _secrets(settings))
-    return _Base(settings, database, blobs, queue, clock, files, Metrics())
+    secrets = _secrets(settings)
+    files = Files(database, blobs, queue, clock, settings.limits, secrets)
+    return _Base(settings, database, blobs, queue, clock, secrets, files, Metrics())
 
 
 def _batches(base: _Base, deployments: Deployments, counts: TokenCounts) -> Batches:
@@ -209,6 +224,34 @@ def _tuning(
     )
     base.files.live[Purpose.FINE_TUNE_RESULTS] = tuning.live_results
     return tuning
+
+
+def _ingestion(base: _Base, deployments: Deployments, indexes: Indexes) -> Ingestion:
+    return Ingestion(
+        base.database,
+        deployments,
+        base.queue,
+        base.clock,
+        base.settings,
+        base.secrets,
+        indexes.has,
+        _ingestion_missing,
+    )
+
+
+def _assembly(
+    base: _Base, deployments: Deployments, inference: Inference, indexes: Indexes
+) -> Assembly:
+    return Assembly(
+        base.settings,
+        base.database,
+        base.blobs,
+        base.clock,
+        deployments,
+        inference,
+        indexes,
+        host_socket(base.settings.data),
+    )
 
 
 def _content_filter(settings: Settings, metrics: Metrics) -> ContentFilter | None:
@@ -279,6 +322,10 @@ def _training_missing(settings: Settings) -> LinariteError | None:
     if settings.fine_tuning.command is not None or training_extra.is_installed():
         return None
     return ExtraMissing(training_extra.MESSAGE)
+
+
+def _ingestion_missing() -> LinariteError | None:
+    return None if ingestion_extra.is_installed() else ExtraMissing(ingestion_extra.MESSAGE)
 
 
 def _secrets(settings: Settings) -> Secrets:
