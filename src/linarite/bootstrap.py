@@ -36,6 +36,7 @@ from linarite.resources.fine_tuning.tasks import Work as TuningWork
 from linarite.resources.fine_tuning.tuned import TunedModels
 from linarite.resources.indexes.service import Indexes
 from linarite.resources.inference.filtering import ContentFilter
+from linarite.resources.inference.grounding import Grounding
 from linarite.resources.inference.limits import RateLimits
 from linarite.resources.inference.service import Inference
 from linarite.resources.ingestion import refreshing
@@ -118,22 +119,26 @@ def build(settings: Settings) -> Built:
     deployments = Deployments(database, models, clock, settings.deployments)
     inference = Inference(deployments, place)
     rates = RateLimits(deployments, place, metrics, tokens)
+    keys = Keys(database)
+    indexes = Indexes(settings.data.absolute() / "indexes", limits)
+    grounding = Grounding(inference, tokens, keys, indexes, settings.outbound, _addresses(settings))
     content_filter = _content_filter(settings, metrics)
     stored = StoredCompletions(database, clock, settings.stored_completions, deployments.meant)
     exports = Exports(database, files, queue, deployments.meant)
     batches = _batches(base, deployments, TokenCounts(tokens, place))
-    batch_work = Work(batches, _batch_engines(settings, inference, content_filter), stored.add)
+    batch_engines = _batch_engines(settings, inference, grounding, content_filter)
+    batch_work = Work(batches, batch_engines, stored.add)
     tuning = _tuning(base, models, tuned, deployments)
     tuning_work = TuningWork(tuning, _training(settings))
-    indexes = Indexes(settings.data.absolute() / "indexes", limits)
     ingestion = _ingestion(base, deployments, indexes)
     assembly = _assembly(base, deployments, inference, indexes)
     ingestion_work = IngestionWork(ingestion, assembly.open)
     services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
     services.append(ingestion)
     writer = GroupWriter(database)
-    collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), metrics, writer]
-    more = [rates, exports, indexes, *([] if content_filter is None else [content_filter])]
+    collaborators: list[Any] = [settings, database, blobs, queue, keys, metrics, writer]
+    filters = [] if content_filter is None else [content_filter]
+    more = [rates, exports, indexes, grounding, *filters]
     parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services, *more]}
     parts[Settings] = settings  # whose own class is the one that read the file
     return Built(
@@ -193,7 +198,10 @@ def _batches(base: _Base, deployments: Deployments, counts: TokenCounts) -> Batc
 
 
 def _batch_engines(
-    settings: Settings, inference: Inference, content_filter: ContentFilter | None
+    settings: Settings,
+    inference: Inference,
+    grounding: Grounding,
+    content_filter: ContentFilter | None,
 ) -> DeployedEngines:
     return DeployedEngines(
         host_socket(settings.data),
@@ -201,6 +209,7 @@ def _batch_engines(
         inference.prepare,
         inference.settle,
         inference.to_store,
+        grounding.ground,
         content_filter,
     )
 
@@ -257,6 +266,14 @@ def _assembly(
 def _content_filter(settings: Settings, metrics: Metrics) -> ContentFilter | None:
     given = settings.content_filter
     return None if given is None else ContentFilter(given, metrics)
+
+
+def _addresses(settings: Settings) -> list[str]:
+    """Where this server says that it is."""
+    server = settings.server
+    scheme = "http" if server.tls is None else "https"
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return [*filter(None, [server.public_url]), f"{scheme}://{host}:{server.port}"]
 
 
 def _models(settings: Settings, tuned: TunedModels) -> Models:
