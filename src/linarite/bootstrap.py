@@ -126,13 +126,21 @@ def build(settings: Settings) -> Built:
     stored = StoredCompletions(database, clock, settings.stored_completions, deployments.meant)
     exports = Exports(database, files, queue, deployments.meant)
     batches = _batches(base, deployments, TokenCounts(tokens, place))
-    batch_engines = _batch_engines(settings, inference, grounding, content_filter)
-    batch_work = Work(batches, batch_engines, stored.add)
+    engines = _batch_engines(settings, inference, grounding, content_filter)
+    batch_work = Work(batches, engines, stored.add)
     tuning = _tuning(base, models, tuned, deployments)
     tuning_work = TuningWork(tuning, _training(settings))
-    ingestion = _ingestion(base, deployments, indexes)
-    assembly = _assembly(base, deployments, inference, indexes)
-    ingestion_work = IngestionWork(ingestion, assembly.open)
+    ingestion = Ingestion(
+        database,
+        deployments,
+        queue,
+        clock,
+        settings,
+        base.secrets,
+        indexes.has,
+        _ingestion_missing,
+    )
+    ingestion_work = _ingestion_work(base, ingestion, deployments, inference, indexes)
     services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
     services.append(ingestion)
     writer = GroupWriter(database)
@@ -235,34 +243,6 @@ def _tuning(
     return tuning
 
 
-def _ingestion(base: _Base, deployments: Deployments, indexes: Indexes) -> Ingestion:
-    return Ingestion(
-        base.database,
-        deployments,
-        base.queue,
-        base.clock,
-        base.settings,
-        base.secrets,
-        indexes.has,
-        _ingestion_missing,
-    )
-
-
-def _assembly(
-    base: _Base, deployments: Deployments, inference: Inference, indexes: Indexes
-) -> Assembly:
-    return Assembly(
-        base.settings,
-        base.database,
-        base.blobs,
-        base.clock,
-        deployments,
-        inference,
-        indexes,
-        host_socket(base.settings.data),
-    )
-
-
 def _content_filter(settings: Settings, metrics: Metrics) -> ContentFilter | None:
     given = settings.content_filter
     return None if given is None else ContentFilter(given, metrics)
@@ -339,6 +319,27 @@ def _training_missing(settings: Settings) -> LinariteError | None:
     if settings.fine_tuning.command is not None or training_extra.is_installed():
         return None
     return ExtraMissing(training_extra.MESSAGE)
+
+
+def _ingestion_work(
+    base: _Base,
+    ingestion: Ingestion,
+    deployments: Deployments,
+    inference: Inference,
+    indexes: Indexes,
+) -> IngestionWork:
+    settings = base.settings
+    parts = Assembly(
+        settings,
+        base.database,
+        base.blobs,
+        base.clock,
+        deployments,
+        inference,
+        indexes,
+        host_socket(settings.data),
+    )
+    return IngestionWork(ingestion, parts.open)
 
 
 def _ingestion_missing() -> LinariteError | None:

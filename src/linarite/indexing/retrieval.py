@@ -18,7 +18,7 @@ from linarite.indexing.failures import IngestionFailed
 from linarite.indexing.targets.search_calls import search_failures
 
 _RRF_K = 60
-_LEAST_CANDIDATES = 20
+_LEAST_CANDIDATES = 50
 _SYNTAX = re.compile(r'[+|"()*~\\]|(?<!\w)-')
 """What the simple query language would read as more than a word."""
 _FAILED = "The data source could not be searched."
@@ -159,18 +159,14 @@ def _joined(lists: Sequence[list[Passage]]) -> list[Passage]:
 def _is_relevant(passage: Passage, question: Question) -> bool:
     if passage.reranked is not None:
         return passage.reranked >= relevance.RERANKED[question.strictness]
+    by_words = 0.0
+    if question.asks_words:
+        by_words = relevance.of_words(question.text, f"{passage.title or ''} {passage.content}")
+    by_vector = None
+    if passage.similarity is not None:
+        by_vector = relevance.of_vector(passage.similarity, question.background)
     least = relevance.STRICTNESS[question.strictness]
-    by_vector = (
-        0.0
-        if passage.similarity is None
-        else relevance.of_vector(passage.similarity, question.background)
-    )
-    if question.vector is not None and by_vector >= least.vector:
-        return True
-    if not question.asks_words:
-        return False
-    by_words = relevance.of_words(question.text, f"{passage.title or ''} {passage.content}")
-    return by_words >= least.words
+    return least.lets_by(by_words, by_vector, has_vectors=question.vector is not None)
 
 
 class _Search:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -68,7 +69,7 @@ def server(
         yield one
 
 
-def fill(server: Server, name: str, *, with_vectors: bool) -> None:
+def fill(server: Server, name: str, *, with_vectors: bool, more: str = "") -> None:
     transport = server.built.parts[Indexes].transport("default", "the test")
     target = AzureSearchTarget(ENDPOINT, AzureKeyCredential("x"), transport, name, "the test")
     target.ensure(4 if with_vectors else None)
@@ -76,7 +77,7 @@ def fill(server: Server, name: str, *, with_vectors: bool) -> None:
         [
             a_chunk(
                 place,
-                content=text,
+                content=text + more,
                 title=title.title(),
                 filepath=f"{title}.md",
                 url=f"https://example.org/{title}",
@@ -197,9 +198,10 @@ def test_what_the_index_does_not_know_is_said_without_asking_a_model(
     assert len(asked_of(engine)) == before
 
 
-def test_a_model_may_answer_by_itself_where_it_is_allowed_to(server: Server):
+def test_a_model_may_answer_by_itself_where_it_is_allowed_to(server: Server, engine: RunningEngine):
     answer = ask(server, "Who won the cup? [[say France]]", source(in_scope=False))
 
+    assert asked_of(engine)[-1]["messages"] == user("Who won the cup? [[say France]]")
     assert answer.choices[0].message.content == "France"
     assert answer.choices[0].message.context["citations"] == []
 
@@ -260,7 +262,11 @@ def test_documents_are_cut_to_the_model_s_window(server: Server, engine: Running
     with search_service() as service:
         service.indexes["handbook-index"] = {}
         service.found = [
-            {"@search.score": 3.0 - n, "content": f"kiln {n} " + "words " * 700, "chunk_id": str(n)}
+            {
+                "@search.score": 3.0 - n,
+                "content": f"hot kiln {n} " + "words " * 700,
+                "chunk_id": str(n),
+            }
             for n in range(3)
         ]
         elsewhere = by_words(
@@ -360,13 +366,13 @@ class TestElsewhere:
             "filter": "year gt 2000",
             "queryType": "simple",
             "searchMode": "any",
-            "top": 20,
+            "top": 50,
         }
         assert vectors == {
             "filter": "year gt 2000",
-            "top": 20,
+            "top": 50,
             "vectorQueries": [
-                {"kind": "vector", "vector": vector("kiln"), "k": 20, "fields": "vec"}
+                {"kind": "vector", "vector": vector("kiln"), "k": 50, "fields": "vec"}
             ],
         }
 
@@ -499,6 +505,27 @@ def test_an_embedding_deployment_that_is_not_there_is_refused(server: Server):
     error = refused(server, source(embedding_dependency=missing))
 
     assert (error.status_code, error.code) == (404, "DeploymentNotFound")
+
+
+def test_the_content_filter_judges_the_documents_that_a_model_is_shown(
+    engine: RunningEngine, tmp_path: Path
+):
+    """What the scripted judge finds is written in the text: ``violence=0.9``."""
+    upstream = {"base_url": engine.base_url}
+    judge = {"base_url": engine.base_url, "model": "judge"}
+    models = [{"id": "chat", "upstream": upstream}]
+    with running_server(tmp_path, models=models, content_filter=judge) as server:
+        fill(server, "words-index", with_vectors=False)
+        words = by_words(index_name="words-index")
+        chunks = list(ask(server, "How many degrees has the kiln?", words, stream=True))
+        fill(server, "bad-index", with_vectors=False, more=" violence=0.9")
+        error = refused(server, by_words(index_name="bad-index", strictness=1))
+
+    assert chunks[0].choices == []
+    assert chunks[0].prompt_filter_results
+    assert chunks[1].choices[0].delta.context["citations"][0]["filepath"] == "kiln.md"
+    assert "content_filter_results" in chunks[1].choices[0].model_extra
+    assert error.code == "content_filter"
 
 
 def test_lines_of_a_batch_answer_from_an_index_too(server: Server, engine: RunningEngine):

@@ -35,3 +35,34 @@ def test_the_background_is_the_middle_of_what_has_nothing_to_do_with_the_questio
 
 def test_nothing_is_like_a_vector_of_zeros():
     assert relevance.cosine([0.0, 0.0], [1.0, 2.0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "vector", "has_vectors", "is_let_by"),
+    [
+        (0.0, 0.4, True, True),
+        (0.0, 0.3, True, False),
+        (0.7, 0.2, True, True),
+        (0.7, 0.1, True, False),
+        (0.7, None, True, False),
+        (0.9, None, True, True),
+        (0.7, None, False, True),
+        (0.5, None, False, False),
+    ],
+)
+def test_a_vector_is_enough_and_words_want_some_of_it(
+    words: float, vector: float | None, has_vectors: bool, is_let_by: bool
+):
+    threshold = relevance.STRICTNESS[3]
+
+    assert threshold.lets_by(words, vector, has_vectors=has_vectors) is is_let_by
+
+
+def test_each_strictness_lets_by_less_than_the_one_before():
+    levels = [relevance.STRICTNESS[level] for level in range(1, 6)]
+
+    for name in ("vector", "words"):
+        values = [getattr(level, name) for level in levels]
+        assert values == sorted(set(values))
+    ranks = list(relevance.RERANKED.values())
+    assert ranks == sorted(set(ranks))

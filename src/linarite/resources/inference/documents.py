@@ -7,13 +7,12 @@ from typing import Any
 from linarite.engines.place import ModelPlace
 from linarite.engines.tokens import Tokens
 from linarite.errors import InferenceRefused
-from linarite.resources.inference.counting import answer_tokens
 
 _UNKNOWN_WINDOW = 8192
 _ANSWER_TOKENS = 1024
 """Left for the answer where the chat does not say, but no more than a quarter of the window."""
 _WORTH_SHOWING_TOKENS = 48
-_BETWEEN_TOKENS = 4
+_BETWEEN_TOKENS, _AROUND_TOKENS = 4, 16
 _CUT = 0.95
 _FROM_DOCUMENTS_ALONE = (
     "Answer the question from the documents that stand before it, and from nothing else. After "
@@ -68,11 +67,14 @@ def with_documents(
         InferenceRefused: the chat leaves no room for any.
     """
     rules = _FROM_DOCUMENTS_ALONE if in_scope else _WITH_DOCUMENTS
-    system = "\n\n".join(filter(None, [role_information, rules]))
-    bare = _told(asked, system)
+    system = "\n\n".join(filter(None, [role_information, rules if documents else None]))
+    bare = _told(asked, system) if system else dict(asked)
+    if not documents:
+        return bare, 0
     window = room.window or _UNKNOWN_WINDOW
-    answer = answer_tokens("/chat/completions", asked) or min(_ANSWER_TOKENS, window // 4)
-    left = window - answer - room.tokens.count_chat(room.place, _asking(bare, "")).tokens
+    said = asked.get("max_completion_tokens") or asked.get("max_tokens")
+    answer = said or min(_ANSWER_TOKENS, window // 4)
+    left = window - answer - room.tokens.count_chat(room.place, bare).tokens - _AROUND_TOKENS
     shown: list[str] = []
     for number, (title, text) in enumerate(documents, start=1):
         head = f"[doc{number}] {title or ''}".rstrip() + "\n"
@@ -82,7 +84,7 @@ def with_documents(
         whole = head + text if cost <= left else room.cut(head + text, left - _BETWEEN_TOKENS)
         shown.append(whole)
         left -= cost
-    if documents and not shown:
+    if not shown:
         raise InferenceRefused(
             f"This model's maximum context length is {window} tokens, and the messages leave no "
             "room in it for retrieved documents. Please reduce the length of the messages.",
@@ -121,11 +123,10 @@ def _told(asked: Mapping[str, Any], system: str) -> dict[str, Any]:
 def _asking(asked: Mapping[str, Any], documents: str) -> dict[str, Any]:
     """The chat whose last question stands below the documents."""
     messages = list(asked["messages"])
-    if documents:
-        at = max(n for n, message in enumerate(messages) if message["role"] == "user")
-        messages[at] = _changed(
-            messages[at], lambda text: f"Documents:\n\n{documents}\n\nQuestion: {text}"
-        )
+    at = max(n for n, message in enumerate(messages) if message["role"] == "user")
+    messages[at] = _changed(
+        messages[at], lambda text: f"Documents:\n\n{documents}\n\nQuestion: {text}"
+    )
     return {**asked, "messages": messages}
 
 

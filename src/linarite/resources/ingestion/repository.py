@@ -160,9 +160,18 @@ def mark_cancelled(tx: Transaction, run: Run, now: int) -> bool:
 
 def add_warning(tx: Transaction, run: Run, document_key: str, text: str) -> None:
     """Keep what is to be said of a document; what was said first counts."""
-    mark = hashlib.sha256(document_key.encode("utf-8", "surrogatepass")).hexdigest()
-    values = {"run": run.seq, "document": mark, "text": text}
+    values = {"run": run.seq, "document": _mark(document_key), "text": text}
     tx.execute(_insert_or_ignore(tx, warnings, values))
+
+
+def remove_warning(tx: Transaction, run: Run, document_key: str) -> None:
+    """Forget what was to be said of a document."""
+    is_it = (warnings.c.run == run.seq) & (warnings.c.document == _mark(document_key))
+    tx.execute(sa.delete(warnings).where(is_it))
+
+
+def _mark(document_key: str) -> str:
+    return hashlib.sha256(document_key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def warnings_of(connection: sa.Connection, run: Run, limit: int) -> tuple[list[str], int]:

@@ -26,8 +26,9 @@ from linarite.errors import (
 )
 from linarite.http.pages import Listed, Page
 from linarite.resources.deployments.service import Deployments
-from linarite.resources.ingestion import definition, repository
+from linarite.resources.ingestion import definition, listing, repository
 from linarite.resources.ingestion.lifecycle import RUN as RUN_LIFECYCLE
+from linarite.resources.ingestion.listing import ListedDocument
 from linarite.resources.ingestion.masking import masked, unmasked
 from linarite.resources.ingestion.records import (
     CANCELLED,
@@ -167,6 +168,18 @@ class Ingestion:
             texts.append(f"{total - len(texts)} more documents have warnings; list the documents.")
         return run.in_full(texts)
 
+    def documents(
+        self, resource: str, job_id: str, page: Page, state: str | None
+    ) -> Listed[ListedDocument]:
+        """A page of a job's documents, all or those in one state.
+
+        Raises:
+            NotFound: there is no such job.
+            InvalidPayload: `page.after` is none of its documents, or there is no such state.
+        """
+        with self.database.reading() as connection:
+            return listing.page(connection, _found(connection, resource, job_id), page, state)
+
     def cancel(self, resource: str, job_id: str, run_id: str) -> IngestionJobRun:
         """End a run early; what is in the index stays.
 
@@ -254,6 +267,12 @@ class Ingestion:
         run = repository.find_any_run(tx, run_id)
         if run is not None:
             repository.add_warning(tx, run, document_key, text)
+
+    def unwarn(self, tx: Transaction, run_id: str, document_key: str) -> None:
+        """Take back what was said of a document: it went well in a later try of the run."""
+        run = repository.find_any_run(tx, run_id)
+        if run is not None:
+            repository.remove_warning(tx, run, document_key)
 
     def finish(self, tx: Transaction, run_id: str) -> None:
         """End a run that did its work; one that was cancelled meanwhile fails all the same."""

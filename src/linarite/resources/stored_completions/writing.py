@@ -26,7 +26,7 @@ _MOST_AT_ONCE = 100
 _MOST_BYTES_HERE = 16 << 10
 """Of one completion: longer texts take long to be compressed."""
 _CHECKPOINT_AFTER = 250
-"""Transactions on the loop's thread, some ten pages each, after which SQLite's log is emptied."""
+"""Transactions on the loop's thread, 16 pages or so each, after which SQLite's log is emptied."""
 
 _log = structlog.get_logger("linarite.stored_completions")
 
