@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
@@ -61,6 +61,8 @@ def settings_page() -> str:
     """docs/settings.md."""
     sections = [_SETTINGS_HEAD, "## Top level\n", *_table(Settings, skip_sections=True)]
     for name, field in Settings.model_fields.items():
+        if named := _named_sections(field.annotation):
+            sections += _page_of_named(name, field, named)
         section = _section(field.annotation)
         if section is None:
             continue
@@ -73,6 +75,20 @@ def settings_page() -> str:
                 heading = f"\n### `{name}.{inner_name}`\n"
                 sections += [heading, f"{_first_line(nested)}\n", *_table(nested)]
     return "\n".join(sections) + "\n"
+
+
+def _page_of_named(name: str, field: FieldInfo, named: list[type[BaseModel]]) -> Iterator[str]:
+    """The tables that bear names: one kind of them, or several that `kind` tells apart."""
+    about = (field.description or "").partition(": ")[2]
+    yield f"\n## `[{name}.NAME]`\n"
+    yield f"{about[:1].upper()}{' '.join(about[1:].replace('``', '`').split())}"
+    for section in named:
+        if len(named) > 1:
+            [kind] = get_args(section.model_fields["kind"].annotation)
+            yield f'\n### `kind = "{kind}"`\n'
+            yield f"{_first_line(section)}"
+        if section.model_fields.keys() - {"kind"}:
+            yield from ("", *_table(section))
 
 
 def commands_page() -> str:
@@ -144,8 +160,10 @@ def _flags(option: Any) -> str:
 def _table(section: type[BaseModel], *, skip_sections: bool = False) -> list[str]:
     rows = ["| setting | default | |", "|---|---|---|"]
     for name, field in section.model_fields.items():
-        if skip_sections and _section(field.annotation) is not None:
+        if skip_sections and (_section(field.annotation) or _named_sections(field.annotation)):
             continue
+        if name == "kind" and len(get_args(field.annotation)) == 1:
+            continue  # stands above the table
         about = " ".join((field.description or "").replace("``", "`").split())
         rows.append(f"| `{name}` | {_default(field)} | {about} |")
     return rows
@@ -172,6 +190,17 @@ def _section(annotation: Any) -> type[BaseModel] | None:
         found = (_section(argument) for argument in get_args(annotation))
         return next((one for one in found if one is not None), None)
     return None
+
+
+def _named_sections(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that a setting gives names to."""
+    if get_origin(annotation) is not dict:
+        return []
+    value = get_args(annotation)[1]
+    if get_origin(value) is Annotated:
+        value = get_args(value)[0]
+    kinds = get_args(value) or (value,)
+    return [one for one in kinds if isinstance(one, type) and issubclass(one, BaseModel)]
 
 
 def _first_line(section: type[BaseModel]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from tests.support.azurite import Azurite, running_azurite
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.server import Server, running_server
 
@@ -70,6 +71,13 @@ def client(server: Server) -> Iterator[httpx.Client]:
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server for the whole session; each test takes a database of its own."""
     with running_postgres() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """Azure Storage's emulator for the whole session; each test takes a container of its own."""
+    with running_azurite(tmp_path_factory.mktemp("azurite")) as running:
         yield running
 
 

@@ -17,14 +17,15 @@ from linarite.http import errors, health, metrics
 from linarite.http.api_versions import check_api_version
 from linarite.http.auth import authenticate
 from linarite.http.edge import Edge
-from linarite.resources import not_built
 from linarite.resources.batches import routes as batches
 from linarite.resources.deployments import arm
 from linarite.resources.deployments import routes as deployments
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.files import routes as files
 from linarite.resources.fine_tuning import routes as fine_tuning
+from linarite.resources.indexes import routes as indexes
 from linarite.resources.inference import routes as inference
+from linarite.resources.ingestion import routes as ingestion
 from linarite.resources.models import routes as models
 from linarite.resources.stored_completions import routes as stored_completions
 from linarite.resources.stored_completions.writing import GroupWriter
@@ -42,7 +43,7 @@ AUTHORING: tuple[APIRouter, ...] = (
     stored_completions.router,
     models.router,
     deployments.router,
-    not_built.router,
+    ingestion.router,
 )
 """The contract's operations and those beside them, relative to their base."""
 
@@ -77,6 +78,7 @@ def create_app(built: Built) -> ASGIApp:
         app.include_router(router, prefix="/openai/v1", dependencies=v1)
         app.include_router(router, prefix="/openai", dependencies=versioned)
     app.include_router(arm.router, dependencies=versioned)
+    app.include_router(indexes.router)  # whose own dialect says what a version is
     for router in (health.router, metrics.router, home.router):
         app.include_router(router, include_in_schema=False)
     return _edged(metrics.Measured(app, built.parts[metrics.Metrics]), built.settings)

@@ -21,6 +21,7 @@ from linarite.errors import LinariteError
 from linarite.http.auth import Keys
 from linarite.http.metrics import Metrics
 from linarite.http.wiring import Parts
+from linarite.indexing import extra as ingestion_extra
 from linarite.outbound import Outbound
 from linarite.resources.batches.deployed import DeployedEngines, TokenCounts
 from linarite.resources.batches.service import Batches
@@ -33,9 +34,14 @@ from linarite.resources.fine_tuning.service import FineTuning
 from linarite.resources.fine_tuning.tasks import Training
 from linarite.resources.fine_tuning.tasks import Work as TuningWork
 from linarite.resources.fine_tuning.tuned import TunedModels
+from linarite.resources.indexes.service import Indexes
 from linarite.resources.inference.filtering import ContentFilter
 from linarite.resources.inference.limits import RateLimits
 from linarite.resources.inference.service import Inference
+from linarite.resources.ingestion import refreshing
+from linarite.resources.ingestion.assembly import Assembly
+from linarite.resources.ingestion.service import Ingestion
+from linarite.resources.ingestion.tasks import Work as IngestionWork
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.models.service import Models
 from linarite.resources.stored_completions import tasks as stored_tasks
@@ -94,7 +100,8 @@ def build(settings: Settings) -> Built:
     queue = Queue(database)
     clock, limits = SystemClock(), settings.limits
     outbound = Outbound(settings.outbound)
-    files = Files(database, blobs, queue, clock, limits, _secrets(settings))
+    secrets = _secrets(settings)
+    files = Files(database, blobs, queue, clock, limits, secrets)
     uploads = Uploads(database, blobs, files, clock, limits)
     tuned = TunedModels(database, blobs, models_folder(settings), settings.data / "tuned")
     models = _models(settings, tuned)
@@ -151,10 +158,35 @@ def build(settings: Settings) -> Built:
     files.live[Purpose.FINE_TUNE_RESULTS] = tuning.live_results
     tuning_work = TuningWork(tuning, _training(settings))
     tracking = Tracking(tuning, settings.wandb)
+    indexes = Indexes(settings.data.absolute() / "indexes", limits)
+    ingestion = Ingestion(
+        database,
+        deployments,
+        queue,
+        clock,
+        settings,
+        secrets,
+        indexes.has,
+        _ingestion_missing,
+    )
+    ingestion_work = IngestionWork(
+        ingestion,
+        Assembly(
+            settings,
+            database,
+            blobs,
+            clock,
+            deployments,
+            inference,
+            indexes,
+            host_socket(settings.data),
+        ).open,
+    )
     services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
+    services.append(ingestion)
     writer = GroupWriter(database)
     collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), metrics, writer]
-    more = [rates, exports, *([] if content_filter is None else [content_filter])]
+    more = [rates, exports, indexes, *([] if content_filter is None else [content_filter])]
     parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services, *more]}
     parts[Settings] = settings  # whose own class is the one that read the file
     return Built(
@@ -168,6 +200,7 @@ def build(settings: Settings) -> Built:
             *batch_work.tasks(),
             *tuning_work.tasks(),
             *tracking.tasks(),
+            *ingestion_work.tasks(),
         ],
         schedules=[
             *file_tasks.schedules(files),
@@ -175,6 +208,7 @@ def build(settings: Settings) -> Built:
             *stored_tasks.schedules(stored),
             *batch_work.schedules(),
             *tuning_work.schedules(),
+            *refreshing.schedules(ingestion),
         ],
     )
 
@@ -247,6 +281,10 @@ def _training_missing(settings: Settings) -> LinariteError | None:
     if settings.fine_tuning.command is not None or training_extra.is_installed():
         return None
     return ExtraMissing(training_extra.MESSAGE)
+
+
+def _ingestion_missing() -> LinariteError | None:
+    return None if ingestion_extra.is_installed() else ExtraMissing(ingestion_extra.MESSAGE)
 
 
 def _secrets(settings: Settings) -> Secrets:

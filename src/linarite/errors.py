@@ -20,7 +20,6 @@ service answers at its gateway (numbers as text, PascalCase), and OpenAI's own s
     ├── UnexpectedEntityState   409  unexpectedEntityState
     ├── RateLimited             429  429
     ├── InternalFailure         500  internalFailure
-    ├── NotBuilt                501  internalFailure
     ├── ServiceUnavailable      503  serviceUnavailable
     ├── ResourceNotFound        404  404
     ├── MethodNotAllowed        405  405
@@ -174,14 +173,6 @@ class InternalFailure(LinariteError):
 
     code = "internalFailure"
     status = 500
-
-
-class NotBuilt(LinariteError):
-    """This operation of the contract is not built yet."""
-
-    code = "internalFailure"
-    status = 501
-    should_retry = False
 
 
 class ServiceUnavailable(LinariteError):

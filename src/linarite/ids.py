@@ -65,6 +65,11 @@ def deployment_id() -> str:
     return f"deployment-{uuid.uuid4().hex}"
 
 
+def run_id() -> str:
+    """A uuid: one run of an ingestion job."""
+    return str(uuid.uuid4())
+
+
 def blob_id() -> str:
     """32 hex digits: the row that names stored bytes."""
     return uuid.uuid4().hex

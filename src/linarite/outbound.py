@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -134,6 +135,14 @@ class Gate:
         return any(entry.opens(bare, port, address) for entry in self.allowed)
 
 
+def opened(settings: OutboundSettings, url: str) -> OutboundSettings:
+    """The settings with the host and port of `url` open too: for what the operator named itself."""
+    named = httpx.URL(url)
+    port = named.port or {"http": 80, "https": 443}.get(named.scheme)
+    host = f"[{named.host}]" if ":" in named.host else named.host
+    return settings.model_copy(update={"allow": (*settings.allow, f"{host}:{port}")})
+
+
 @dataclass(frozen=True)
 class Outbound:
     """Makes clients for addresses that callers name.
@@ -172,19 +181,33 @@ class GuardedTransport(httpx.BaseTransport):
         settings: the ``[outbound]`` section. With a `proxy`, the proxy is connected to unvetted,
             as the operator named it, and what is asked of it is vetted here first; a name that
             only the proxy can resolve is refused unless it is allowed by name.
+        resolver: gives the addresses of a name for a port.
 
     Raises:
         ValueError: an entry of `allow` cannot be read.
     """
 
-    def __init__(self, settings: OutboundSettings) -> None:
-        self._gate = Gate([Allowed.parse(entry) for entry in settings.allow])
+    def __init__(
+        self,
+        settings: OutboundSettings,
+        resolver: Callable[[str, int], Sequence[str]] = resolve,
+    ) -> None:
+        self._gate = Gate([Allowed.parse(entry) for entry in settings.allow], resolver)
         self._by_proxy = settings.proxy is not None
+        self._network = _Network(None if self._by_proxy else self._gate, settings)
         self._pool = httpcore.ConnectionPool(
             ssl_context=_trust(settings),
             proxy=_proxy(settings.proxy) if settings.proxy else None,
-            network_backend=_Network(None if self._by_proxy else self._gate, settings),
+            network_backend=self._network,
         )
+
+    def begin(self, seconds: float) -> None:
+        """What this thread does from now on may take `seconds` in all.
+
+        For a transport that lives longer than one download; `outbound.total_seconds`, counted
+        from its making, is what holds without this.
+        """
+        self._network.begin(seconds)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request."""
@@ -239,8 +262,22 @@ class _Network(httpcore.NetworkBackend):
     def __init__(self, gate: Gate | None, settings: OutboundSettings) -> None:
         self._gate = gate
         self._settings = settings
-        self._until = time.monotonic() + settings.total_seconds
+        self._from_start = _Until(settings.total_seconds)
+        self._own = threading.local()
         self._sockets = httpcore.SyncBackend()
+
+    def begin(self, seconds: float) -> None:
+        """Give the calling thread that long from now on."""
+        self._own.until = _Until(seconds)
+
+    def check_time(self) -> None:
+        """Raise OutboundTooSlow once the calling thread's time is over."""
+        until: _Until = getattr(self._own, "until", self._from_start)
+        if time.monotonic() > until.moment:
+            raise OutboundTooSlow(
+                f"The answer took longer than {until.seconds:g} seconds in all (the setting "
+                "`outbound.total_seconds`)."
+            )
 
     def connect_tcp(
         self,
@@ -265,25 +302,29 @@ class _Network(httpcore.NetworkBackend):
 
     def _connect(self, address: str, port: int, *how: Any) -> httpcore.NetworkStream:
         stream = self._sockets.connect_tcp(address, port, *how)
-        return _PacedStream(stream, _Pace(self._settings, self._until))
+        return _PacedStream(stream, _Pace(self._settings, self))
+
+
+class _Until:
+    """A moment that lies some seconds ahead."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.moment = time.monotonic() + seconds
 
 
 class _Pace:
     """How fast the other side answers, by the time that reading waited for it."""
 
-    def __init__(self, settings: OutboundSettings, until: float) -> None:
+    def __init__(self, settings: OutboundSettings, network: _Network) -> None:
         self._settings = settings
-        self._until = until
+        self._network = network
         self._bytes, self._seconds = 0, 0.0
 
     def note(self, size: int, seconds: float) -> None:
         """Note that `size` bytes were waited for; raises OutboundTooSlow."""
         least, window = self._settings.min_bytes_per_second, self._settings.read_seconds
-        if time.monotonic() > self._until:
-            raise OutboundTooSlow(
-                f"The answer took longer than {self._settings.total_seconds:g} seconds in all (the "
-                "setting `outbound.total_seconds`)."
-            )
+        self._network.check_time()
         self._bytes += size
         self._seconds += seconds
         if self._seconds < window:

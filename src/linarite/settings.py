@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -16,14 +16,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from linarite.sections import ComputeEntry, ConnectionEntry, DatasetEntry, Name, Section
+
 KB, MB, GB = 1 << 10, 1 << 20, 1 << 30
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class TlsFiles(_Section):
+class TlsFiles(Section):
     """A certificate and its key, as PEM files."""
 
     cert: Path
@@ -32,7 +30,7 @@ class TlsFiles(_Section):
     """Its private key."""
 
 
-class ServerSettings(_Section):
+class ServerSettings(Section):
     """``[server]``: where the server listens and how the world reaches it."""
 
     host: str = "127.0.0.1"
@@ -51,7 +49,7 @@ class ServerSettings(_Section):
     """What `x-ms-region` says."""
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """``[limits]``: sizes and counts; ``profile = "azure"`` brings the service's smaller ones."""
 
     profile: Literal["default", "azure"] = "default"
@@ -80,6 +78,8 @@ class LimitSettings(_Section):
     """How many that expire; none: any number."""
     fine_tuning_jobs: Annotated[int, Field(gt=0)] | None = None
     """How many tuning jobs one resource may have, ended ones included; none: any number."""
+    indexes: Annotated[int, Field(gt=0)] = 200
+    """How many embedded indexes one resource may have."""
     json_body_bytes: Annotated[int, Field(gt=0)] = 64 * MB
     """The longest JSON body."""
     small_file_bytes: Annotated[int, Field(gt=0)] = 8 * MB
@@ -112,7 +112,7 @@ _AZURE_LIMITS: dict[str, int] = {
 }
 
 
-class BatchSettings(_Section):
+class BatchSettings(Section):
     """``[batches]``: how batches run and end."""
 
     expire: bool = True
@@ -131,7 +131,7 @@ class BatchSettings(_Section):
     """How long requests that are out may come in once a batch is cancelled or has expired."""
 
 
-class StoredCompletionSettings(_Section):
+class StoredCompletionSettings(Section):
     """``[stored_completions]``: how long stored completions are kept."""
 
     retention_days: Annotated[int, Field(gt=0)] | None = None
@@ -141,7 +141,7 @@ class StoredCompletionSettings(_Section):
     oldest are deleted within a minute. None: any number."""
 
 
-class FineTuningSettings(_Section):
+class FineTuningSettings(Section):
     """``[fine_tuning]``: how tuning jobs run."""
 
     running: Annotated[int, Field(gt=0)] = 1
@@ -154,7 +154,7 @@ class FineTuningSettings(_Section):
     """The program that trains, given a job's folder; by default Linarite's own."""
 
 
-class WandbSettings(_Section):
+class WandbSettings(Section):
     """``[wandb]``: Weights & Biases, for tuning jobs whose `integrations` ask for it."""
 
     api_key: SecretStr | None = None
@@ -167,7 +167,24 @@ class WandbSettings(_Section):
     """How long the last of a run may take to get there, once its job has ended."""
 
 
-class TaskSettings(_Section):
+class IngestionSettings(Section):
+    """``[ingestion]``: how ingestion jobs run."""
+
+    running: Annotated[int, Field(gt=0)] = 2
+    """How many runs of one resource's jobs run at once."""
+    parallel: Annotated[int, Field(ge=1, le=64)] = 2
+    """How many documents of a run are worked on at once, unless the job says."""
+    most_parallel: Annotated[int, Field(ge=1, le=64)] = 16
+    """The largest `instanceCount` that a job may ask for."""
+    jobs: Annotated[int, Field(gt=0)] = 1000
+    """How many jobs one resource may have."""
+    document_bytes: Annotated[int, Field(gt=0)] = 200 * MB
+    """The longest document; a longer one is left out with a warning."""
+    refresh_seconds: Annotated[float, Field(gt=0)] = 30
+    """How often it is looked for jobs whose refresh is due."""
+
+
+class TaskSettings(Section):
     """``[tasks]``: how workers find work and each other."""
 
     poll_seconds: Annotated[float, Field(gt=0)] = 0.1
@@ -178,7 +195,7 @@ class TaskSettings(_Section):
     """How long it may be silent before another takes its work over."""
 
 
-class EngineSettings(_Section):
+class EngineSettings(Section):
     """``[engines]``: the embedded engines of this machine."""
 
     memory_bytes: Annotated[int, Field(gt=0)] | None = None
@@ -189,7 +206,7 @@ class EngineSettings(_Section):
     """How long an engine may take to start."""
 
 
-class OutboundSettings(_Section):
+class OutboundSettings(Section):
     """``[outbound]``: which addresses a caller may make this server fetch."""
 
     allow: tuple[str, ...] = ()
@@ -198,6 +215,9 @@ class OutboundSettings(_Section):
     """A proxy that downloads go through; it then decides which addresses are reached."""
     ca_bundle: Path | None = None
     """Authorities that are trusted beside the usual ones, as a PEM file."""
+    identity_hosts: tuple[str, ...] = ()
+    """Hosts (``*.search.windows.net``) that an ingestion job may have this server use its own
+    identity at, beside those of named connections."""
     connect_seconds: Annotated[float, Field(gt=0)] = 10
     """How long a connection may take to stand."""
     read_seconds: Annotated[float, Field(gt=0)] = 60
@@ -210,7 +230,7 @@ class OutboundSettings(_Section):
     """A download slower than this over `read_seconds` is given up."""
 
 
-class Upstream(_Section):
+class Upstream(Section):
     """An OpenAI-compatible server that answers for a model."""
 
     base_url: str
@@ -227,7 +247,7 @@ class Upstream(_Section):
     weights are added here under the same id."""
 
 
-class ContentFilterSettings(_Section):
+class ContentFilterSettings(Section):
     """``[content_filter]``: a moderation endpoint that judges prompts and answers; none without."""
 
     base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/\S*)?$")]
@@ -246,7 +266,7 @@ class ContentFilterSettings(_Section):
     """How much of a stream is held back to be judged at once."""
 
 
-class ModelEntry(_Section):
+class ModelEntry(Section):
     """One ``[[models]]``: a base model at a path on this machine or behind an address."""
 
     id: Annotated[
@@ -271,7 +291,7 @@ class ModelEntry(_Section):
         return self
 
 
-class DeploymentEntry(_Section):
+class DeploymentEntry(Section):
     """One ``[[deployments]]``: a name that requests use, and the model behind it."""
 
     name: Annotated[
@@ -325,6 +345,7 @@ class Settings(BaseSettings):
     stored_completions: StoredCompletionSettings = StoredCompletionSettings()
     fine_tuning: FineTuningSettings = FineTuningSettings()
     wandb: WandbSettings = WandbSettings()
+    ingestion: IngestionSettings = IngestionSettings()
     tasks: TaskSettings = TaskSettings()
     engines: EngineSettings = EngineSettings()
     outbound: OutboundSettings = OutboundSettings()
@@ -333,6 +354,15 @@ class Settings(BaseSettings):
     deployments: tuple[DeploymentEntry, ...] = ()
     aliases: dict[str, str] = {}
     """``[aliases]``: other names, each for a model or a deployment."""
+    connections: dict[Name, ConnectionEntry] = {}
+    """``[connections.NAME]``: services that ingestion jobs may use, for `connectionId`, of which
+    the last segment counts."""
+    datasets: dict[Name, DatasetEntry] = {}
+    """``[datasets.NAME]``: documents that ingestion jobs may read, for `datasetId`: the bare name,
+    or an id with ``/data/NAME/versions/…`` in it."""
+    computes: dict[Name, ComputeEntry] = {}
+    """``[computes.NAME]``: how much of this server an ingestion job may take, for `computeId`, of
+    which the last segment counts."""
 
     @field_validator("api_key")
     @classmethod

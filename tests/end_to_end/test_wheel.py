@@ -86,6 +86,16 @@ def tune(server: Serving) -> httpx.Response:
     )
 
 
+def ingest(server: Serving) -> httpx.Response:
+    source = {"kind": "Urls", "urls": ["https://example.com/"], "embeddings": []}
+    return httpx.put(
+        f"{server.endpoint}/openai/ingestion/jobs/a-job",
+        params={"api-version": server.ready["api_version"]},
+        headers={"api-key": server.ready["api_key"]},
+        json={"kind": "UserCompute", "workspaceId": "here", "datasource": source},
+    )
+
+
 def test_the_wheel_holds_every_file_of_the_package(wheel: Path):
     source = ROOT / "src"
     files = (file for file in (source / "linarite").rglob("*") if file.is_file())
@@ -146,7 +156,7 @@ def test_without_the_extra_the_server_stands_and_names_it(core: Path, tmp_path: 
     pulled(CHAT)
 
     with serving(tmp_path, program=[core], LINARITE_MODELS_DIR=str(models_folder())) as server:
-        answers = {"local": chat(server), "train": tune(server)}
+        answers = {"local": chat(server), "train": tune(server), "ingest": ingest(server)}
 
     for extra, answer in answers.items():
         assert answer.status_code == 503

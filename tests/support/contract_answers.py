@@ -21,7 +21,7 @@ from tests.contract.checker import (
     check_refusal,
     operation_of,
 )
-from tests.contract.deviations import NEVER_ANSWERED, NOT_BUILT, ONLY_OVER_POST
+from tests.contract.deviations import NEVER_ANSWERED, ONLY_OVER_POST
 from tests.contract.schema import DEFINITIONS, reachable
 from tests.support.recording import Answer
 
@@ -79,7 +79,10 @@ class ContractAnswers:
                 for name, value in sorted(_answerable_values() - _readable_values())
                 if (name, value) not in over_any
             ),
-            *(f"a success of {built}" for built in sorted(_built() - _operations(self.seen))),
+            *(
+                f"a success of {built}"
+                for built in sorted(set(OPERATIONS) - _operations(self.seen))
+            ),
         ]
 
     def _remember(self, operation: str, answer: Answer, verdict: Verdict) -> None:
@@ -125,10 +128,6 @@ def _answer(response: Any, body: bytes) -> Answer:
     )
 
 
-def _built() -> set[str]:
-    return set(OPERATIONS) - NOT_BUILT
-
-
 def _operations(seen: Iterable[Seen]) -> set[str]:
     return {value for name, value, _ in seen if name == "operation"}
 
@@ -146,11 +145,11 @@ def _values_in_answers(operations: Iterable[str], *, successes_only: bool) -> se
 
 
 def _answerable_values() -> set[EnumValue]:
-    return _values_in_answers(_built(), successes_only=False) - set(NEVER_ANSWERED)
+    return _values_in_answers(OPERATIONS, successes_only=False) - set(NEVER_ANSWERED)
 
 
 def _readable_values() -> set[EnumValue]:
     """Those that a read can show; an error may come over any method."""
-    reads = [each for each in _built() if OPERATIONS[each].method == "GET"]
+    reads = [each for each in OPERATIONS if OPERATIONS[each].method == "GET"]
     readable = _values_in_answers(reads, successes_only=True)
     return readable - set(NEVER_ANSWERED) - set(ONLY_OVER_POST)

@@ -1,4 +1,3 @@
-import datetime
 import ipaddress
 import logging
 import ssl
@@ -7,10 +6,7 @@ import time
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from tests.support.certificates import self_signed
 from tests.support.web_site import content, redirect, web_site
 
 from linarite.outbound import (
@@ -249,11 +245,9 @@ def test_only_vetted_addresses_are_connected_to(site):
 
 
 def test_tls_is_checked_against_the_name_and_the_operators_authorities(tmp_path):
-    certificate, key = _certificate("localhost")
-    (tmp_path / "cert.pem").write_bytes(certificate)
-    (tmp_path / "key.pem").write_bytes(key)
+    certificate, key = self_signed(tmp_path, "localhost")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    tls.load_cert_chain(certificate, key)
 
     with web_site(tls) as site:
         site.pages["/file"] = content(b"hello")
@@ -261,41 +255,15 @@ def test_tls_is_checked_against_the_name_and_the_operators_authorities(tmp_path)
 
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             get(url, "localhost")
-        trusted = get(url, "localhost", ca_bundle=tmp_path / "cert.pem")
+        trusted = get(url, "localhost", ca_bundle=certificate)
         with pytest.raises(httpx.ConnectError, match="mismatch"):
             get(
                 url.replace("localhost", "127.0.0.1"),
                 "127.0.0.1",
-                ca_bundle=tmp_path / "cert.pem",
+                ca_bundle=certificate,
             )
 
     assert trusted.content == b"hello"
-
-
-def _certificate(name: str) -> tuple[bytes, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    return (
-        certificate.public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ),
-    )
 
 
 def test_the_allowed_network_of_one_address_is_that_address():

@@ -50,18 +50,26 @@ class Client:
             verify=verify,
         )
 
-    def get(self, path: str) -> dict[str, Any]:
+    def get(self, path: str, **query: str) -> dict[str, Any]:
         """What is answered at `path`; raises Refused."""
-        return self._answer("GET", path)
+        return self._answer("GET", path, params=query)
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """What is answered to `body`; raises Refused."""
         return self._answer("POST", path, json=body)
 
+    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """What is answered to `body` put at `path`; raises Refused."""
+        return self._answer("PUT", path, json=body)
+
+    def delete(self, path: str) -> None:
+        """Have what is at `path` removed; raises Refused."""
+        self._answer("DELETE", path)
+
     def _answer(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         try:
             answer = self._http.request(method, path, **options)
-            said = dict(answer.json())
+            said = dict(answer.json()) if answer.content else {}
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Refused(f"The server at {self._endpoint} does not answer: {error}") from None
         except ValueError:

@@ -21,6 +21,7 @@ from linarite.settings import GB, Settings
 _EXTRAS = {
     "local": ("openvino_genai", "the embedded engine and models"),
     "train": ("peft", "fine-tuning"),
+    "ingest": ("lancedb", "ingestion jobs"),
     "wandb": ("wandb", "telling Weights & Biases of fine-tuning jobs"),
 }
 _LEAST_MEMORY_BYTES = 2 * GB

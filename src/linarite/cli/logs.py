@@ -8,7 +8,7 @@ from structlog.typing import Processor
 
 from linarite.settings import Settings
 
-_QUIET = ("uvicorn", "alembic", "dbos", "httpx", "asyncio")
+_QUIET = ("uvicorn", "alembic", "dbos", "httpx", "asyncio", "azure")
 
 
 def configure(settings: Settings, process: str) -> None:

@@ -11,6 +11,7 @@ from linarite.cli.completions import completions
 from linarite.cli.demo import demo
 from linarite.cli.doctor import doctor
 from linarite.cli.env import env
+from linarite.cli.ingestion import ingestion
 from linarite.cli.models import models
 from linarite.cli.refusals import Refused
 from linarite.cli.serve import serve
@@ -33,6 +34,7 @@ app.command()(doctor)
 app.add_typer(models, name="models")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(completions, name="completions")
+app.add_typer(ingestion, name="ingestion")
 
 
 @app.callback(invoke_without_command=True)

@@ -333,6 +333,120 @@ stored_completion_exports = sa.Table(
     sa.Column("newest", sa.BigInteger, nullable=False),  # the last `seq` when it was asked for
 )
 
+# An index belongs to the job whose id its name is made of; a job that is being deleted keeps both
+# until nothing of it is left. No `seq` is given twice, as tasks go by it. The definition has
+# secrets in it and is encrypted as a whole; what lists and refreshes look at stands beside it.
+ingestion_jobs = sa.Table(
+    "ingestion_jobs",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.String(100), nullable=False),  # the caller chose it
+    sa.Column("resource", sa.String(64), nullable=False),
+    sa.Column("index_name", sa.String(110), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("workspace_id", sa.Text),
+    sa.Column("definition", sa.Text, nullable=False),
+    sa.Column("interval_hours", sa.BigInteger),  # null: it is not refreshed
+    sa.Column("next_run_at", _time),
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("deleted_at", _time),  # when it was asked for
+    sa.UniqueConstraint("resource", "id"),
+    sa.UniqueConstraint("resource", "index_name"),
+    sa.Index("ix_ingestion_jobs_resource_seq", "resource", "seq"),
+    sa.Index("ix_ingestion_jobs_next_run_at", "next_run_at"),
+    sqlite_autoincrement=True,
+)
+
+_RUN_IS_OPEN = sa.text("status IN ('notRunning', 'running')")
+
+ingestion_runs = sa.Table(
+    "ingestion_runs",
+    metadata,
+    _sequence(),
+    sa.Column("id", sa.String(36), nullable=False, unique=True),
+    sa.Column("job", sa.ForeignKey("ingestion_jobs.seq"), nullable=False),
+    sa.Column("trigger", sa.String(16), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("stages", sa.JSON, nullable=False),  # as the wire shows them
+    sa.Column("error", sa.JSON),  # {message, innerErrors}
+    sa.Column("created_at", _time, nullable=False),
+    sa.Column("started_at", _time),
+    sa.Column("cancelled_at", _time),  # when it was asked for; its worker ends it then
+    sa.Column("finished_at", _time),
+    sa.Index("ix_ingestion_runs_job_seq", "job", "seq"),
+    sa.Index(
+        "uq_ingestion_runs_job_open",
+        "job",
+        unique=True,
+        sqlite_where=_RUN_IS_OPEN,
+        postgresql_where=_RUN_IS_OPEN,
+    ),
+)
+
+ingestion_run_warnings = sa.Table(
+    "ingestion_run_warnings",
+    metadata,
+    _sequence(),
+    sa.Column("run", sa.ForeignKey("ingestion_runs.seq"), nullable=False),
+    sa.Column("document", sa.String(64), nullable=False),  # SHA-256 of its key
+    sa.Column("text", sa.Text, nullable=False),
+    sa.UniqueConstraint("run", "document"),
+)
+
+# What is known of each document of an ingestion job, and of what of it lies in the target.
+ingestion_documents = sa.Table(
+    "ingestion_documents",
+    metadata,
+    _sequence(),
+    sa.Column("job", sa.ForeignKey("ingestion_jobs.seq"), nullable=False),
+    sa.Column("id", sa.String(32), nullable=False),  # what its chunks' ids begin with
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),  # as listed last
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("title", sa.Text),
+    sa.Column("content_type", sa.Text),
+    sa.Column("bytes", _bytes, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("lane", sa.String(80)),  # the task that works on it; null: none
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),  # by dead workers
+    sa.Column("digest", sa.String(64)),  # of what is wholly in the target; null: nothing is
+    sa.Column("fingerprint", sa.String(64)),  # of how it was made, when it was settled last
+    sa.Column("chunks", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("chunks_most", sa.Integer, nullable=False, server_default="0"),  # may be there
+    sa.Column("error", sa.Text),
+    sa.Column("run", sa.String(36)),  # that settled it last
+    sa.Column("settled_at", _time),
+    sa.UniqueConstraint("job", "id"),
+    sa.Index("ix_ingestion_documents_job_state_seq", "job", "state", "seq"),
+    sa.Index("ix_ingestion_documents_lane", "lane"),
+)
+
+# Vectors that a job's texts had, so that no text is embedded twice.
+ingestion_embeddings = sa.Table(
+    "ingestion_embeddings",
+    metadata,
+    _sequence(),
+    sa.Column("job", sa.ForeignKey("ingestion_jobs.seq"), nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),  # SHA-256 of the model's name and the text
+    sa.Column("vector", sa.LargeBinary, nullable=False),  # floats of 4 bytes, little-endian
+    sa.UniqueConstraint("job", "digest"),
+)
+
+# What crawls saved in this server's own containers: a container is what has rows, no more.
+ingestion_pages = sa.Table(
+    "ingestion_pages",
+    metadata,
+    sa.Column("resource", sa.String(64), primary_key=True),
+    sa.Column("container", sa.String(130), primary_key=True),
+    sa.Column("key", sa.String(700), primary_key=True),
+    sa.Column("blob_id", sa.ForeignKey("blobs.id"), nullable=False),  # and its version
+    sa.Column("bytes", _bytes, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("title", sa.Text),
+    sa.Column("content_type", sa.Text, nullable=False),
+    sa.Column("more", sa.JSON, nullable=False),  # {name: text} that the next crawl wants to know
+)
+
 workers = sa.Table(
     "workers",
     metadata,

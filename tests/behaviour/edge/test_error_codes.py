@@ -137,10 +137,6 @@ def a_broken_row(client: httpx.Client, server: Server) -> httpx.Response:
     return client.get(f"/openai/files/{file['id']}")
 
 
-def not_built(client: httpx.Client, _: Server) -> httpx.Response:
-    return client.get("/openai/ingestion/jobs")
-
-
 def another_versions_database(client: httpx.Client, server: Server) -> httpx.Response:
     with server.built.database.transaction() as tx:
         version = tx.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one()
@@ -172,7 +168,6 @@ PROVOKED: dict[tuple[str, int], Callable[[httpx.Client, Server], httpx.Response]
     ("unexpectedEntityState", 409): cancelling_what_has_ended,
     ("429", 429): more_than_a_minute_has_room_for,
     ("internalFailure", 500): a_broken_row,
-    ("internalFailure", 501): not_built,
     ("serviceUnavailable", 503): another_versions_database,
 }
 
@@ -194,7 +189,7 @@ def test_a_code_comes_with_its_status(system: Server, code: str, status: int):
     assert len(error["message"]) > 10
     assert "Traceback" not in answer.text
     assert "linarite" not in answer.text.lower().replace("linarite serve", "")
-    assert answer.headers.get("x-should-retry") == ("false" if status in {409, 501} else None)
+    assert answer.headers.get("x-should-retry") == ("false" if status == 409 else None)
 
 
 def test_each_answer_can_be_found_in_the_log(system: Server):

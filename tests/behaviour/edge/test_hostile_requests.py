@@ -37,6 +37,16 @@ ARM = {
     "sku": {"name": "standard", "capacity": 1},
     "properties": {"model": {"format": "OpenAI", "name": "scripted", "version": "1"}},
 }
+INGESTION = {
+    "kind": "SystemCompute",
+    "jobId": "a-job",
+    "datasource": {
+        "kind": "Storage",
+        "connection": {"kind": "RelativeConnection"},
+        "containerName": "docs",
+        "embeddings": [],
+    },
+}
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3}
 
 
@@ -58,6 +68,15 @@ JSON_OPERATIONS = {
     ),
     "Files_Import": Sent("POST", "/openai/files/import", IMPORT),
     "Batch_Create": Sent("POST", "/openai/batches", BATCH, ("metadata",)),
+    "IngestionJobs_Create": Sent(
+        "PUT",
+        "/openai/ingestion/jobs/a-job",
+        INGESTION,
+        (
+            *("searchServiceConnection", "completionAction", "dataRefreshIntervalInHours"),
+            *("workspaceId", "target", "compute"),
+        ),
+    ),
     "Deployments_Create": Sent("POST", "/openai/deployments", DEPLOYMENT),
     "Deployments_Update": Sent("PATCH", "/openai/deployments/own", DEPLOYMENT),
     "ArmDeployments_Create": Sent("PUT", f"{ACCOUNT}/own", ARM, ("tags",)),
@@ -90,7 +109,7 @@ JSON_OPERATIONS = {
         is_inference=True,
     ),
 }
-LISTS = ["/openai/files", "/openai/batches"]
+LISTS = ["/openai/files", "/openai/batches", "/openai/ingestion/jobs"]
 ITEMS = [
     ("GET", "/openai/files/{}"),
     ("DELETE", "/openai/files/{}"),
@@ -99,6 +118,11 @@ ITEMS = [
     ("GET", "/openai/batches/{}"),
     ("POST", "/openai/batches/{}/cancel"),
     ("GET", "/openai/models/{}"),
+    ("GET", "/openai/ingestion/jobs/{}"),
+    ("DELETE", "/openai/ingestion/jobs/{}"),
+    ("GET", "/openai/ingestion/jobs/{}/runs"),
+    ("GET", "/openai/ingestion/jobs/own/runs/{}"),
+    ("POST", "/openai/ingestion/jobs/{}/retry-failed"),
     ("GET", "/openai/deployments/{}"),
     ("DELETE", "/openai/deployments/{}"),
     ("GET", ACCOUNT + "/{}"),

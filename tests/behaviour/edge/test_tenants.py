@@ -17,6 +17,15 @@ LINE = (
     b'{"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", '
     b'"body": {"model": "mine", "messages": [{"role": "user", "content": "Hello"}]}}\n'
 )
+INGESTION = {
+    "kind": "SystemCompute",
+    "datasource": {
+        "kind": "Storage",
+        "connection": {"kind": "RelativeConnection"},
+        "containerName": "docs",
+        "embeddings": [],
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +50,10 @@ def mine(server: Server) -> Iterator[dict[str, str]]:
         upload = client.post("/openai/uploads", json=start).json()
         deployment = client.post("/openai/deployments", json={"id": "mine", "model": "base"}).json()
         batch = client.post("/openai/batches", json=BATCH | {"input_file_id": file["id"]}).json()
+        put = client.put("/openai/ingestion/jobs/mine", json=INGESTION)
         yield {
+            "job": put.json()["jobId"],
+            "run": put.headers["operation-location"].partition("?")[0].rpartition("/")[2],
             "batch": batch["id"],
             "file": small["id"],
             "batch file": file["id"],
@@ -67,6 +79,12 @@ OPERATIONS = [
     ("POST", "/openai/uploads/{upload}/cancel", {}),
     ("GET", "/openai/batches/{batch}", {}),
     ("POST", "/openai/batches/{batch}/cancel", {}),
+    ("GET", "/openai/ingestion/jobs/{job}", {}),
+    ("DELETE", "/openai/ingestion/jobs/{job}", {}),
+    ("GET", "/openai/ingestion/jobs/{job}/runs", {}),
+    ("GET", "/openai/ingestion/jobs/{job}/runs/{run}", {}),
+    ("POST", "/openai/ingestion/jobs/{job}/runs/{run}/cancel", {}),
+    ("POST", "/openai/ingestion/jobs/{job}/retry-failed", {}),
     ("GET", "/openai/deployments/{deployment}", {}),
     ("PATCH", "/openai/deployments/{deployment}", {"json": {"enqueued_token_limit": 1}}),
     ("DELETE", "/openai/deployments/{deployment}", {}),
@@ -97,6 +115,19 @@ def test_anothers_items_are_in_no_list(other: httpx.Client, mine: dict[str, str]
     assert listed.isdisjoint(mine.values())
 
 
+def test_two_resources_may_each_have_a_job_of_the_same_id(
+    other: httpx.Client, mine: dict[str, str]
+):
+    assert other.get("/openai/ingestion/jobs").json() == {"value": []}
+
+    put = other.put(f"/openai/ingestion/jobs/{mine['job']}", json=INGESTION)
+
+    path = f"/openai/ingestion/jobs/{mine['job']}/runs"
+    assert put.status_code == 200
+    assert other.get(f"{path}/{mine['run']}").status_code == 404
+    assert mine["run"] not in other.get(path).text
+
+
 def test_anothers_file_is_no_input(other: httpx.Client, mine: dict[str, str]):
     body = BATCH | {"input_file_id": mine["batch file"]}
 
@@ -116,3 +147,5 @@ def test_all_of_it_is_still_there(server: Server, mine: dict[str, str]):
         assert client.get(f"/openai/deployments/{mine['deployment']}").status_code == 200
         cancelled = client.post(f"/openai/uploads/{mine['upload']}/cancel")
         assert cancelled.json()["status"] == "cancelled"
+        run = client.get(f"/openai/ingestion/jobs/{mine['job']}/runs/{mine['run']}")
+        assert run.json()["status"] == "notRunning"

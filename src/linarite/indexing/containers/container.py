@@ -12,10 +12,12 @@ class Item:
     Args:
         key: its name in the container, with ``/`` between folders; told as `filepath`.
         version: an etag, or what stands for one; equal means unchanged.
-        url: where a reader finds the document: the page it was saved from, else the blob.
+        url: where a reader finds the document: the page it was saved from, else the blob; empty
+            where there is no such place.
         size: in bytes.
         title: what was noted beside it when a crawl saved it.
         content_type: as the container tells it; None where it tells none.
+        more: what a Page had as `more`, where a crawl saved it.
     """
 
     key: str
@@ -24,6 +26,7 @@ class Item:
     size: int
     title: str | None = None
     content_type: str | None = None
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,5 +27,6 @@ class Embedder(Protocol):
         Batches by count and tokens, and waits out a busy endpoint within bounds.
 
         Raises:
+            DocumentFailed: the model refuses a text for what it is, as one that is too long.
             IngestionFailed: the model refuses, or is away (TryLater).
         """

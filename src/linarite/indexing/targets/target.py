@@ -47,7 +47,12 @@ class Target(Protocol):
         """
 
     def upsert(self, chunks: Sequence[Chunk]) -> None:
-        """Store chunks, over those of the same ids; all are stored when this returns."""
+        """Store chunks, over those of the same ids; all are stored when this returns.
+
+        Raises:
+            DocumentFailed: the target refuses a chunk for what it is, as one that is too long;
+                others may be stored by then.
+        """
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove chunks; those that are not there are no fault."""

@@ -1,0 +1,229 @@
+"""Documents in a container of Azure Blob Storage."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import BinaryIO
+from urllib.parse import quote, unquote, urlsplit
+
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.storage.blob import BlobProperties, ContainerClient, ContentSettings
+
+from linarite.indexing.containers.container import Item, Page
+from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
+from linarite.indexing.inflating import BadEncoding, inflated
+from linarite.outbound import OutboundFailed, OutboundTooSlow
+
+_PAGE = 1000
+_PASSING = frozenset({408, 425, 429})
+_PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+_CODE = re.compile(r"[A-Za-z0-9]{1,64}")
+
+
+class BlobContainer:
+    """A container of Azure Blob Storage, as the Container of a run.
+
+    Page's `url`, `title` and `more` are metadata of their blobs; `url` and `title` that somebody
+    else set there count likewise. Markers of folders are no documents.
+
+    Args:
+        client: from `blob_access`; this closes it.
+        prefix: only documents whose names begin so.
+        is_single: whether only the one blob of the name `prefix` counts.
+        creates: whether the container is made where there is none, as for pages of a crawl.
+    """
+
+    def __init__(
+        self,
+        client: ContainerClient,
+        *,
+        prefix: str = "",
+        is_single: bool = False,
+        creates: bool = False,
+    ) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._is_single = is_single
+        self._creates = creates
+        parts = urlsplit(client.url)
+        self._url = f"{parts.scheme}://{parts.netloc}{parts.path}"  # a signature may follow
+        self._name = f"the container {client.container_name!r} of {parts.hostname}"
+
+    def list(self) -> Iterator[Item]:
+        with _failures(self._name):
+            try:
+                found = self._client.list_blobs(
+                    self._prefix or None, include=["metadata"], results_per_page=_PAGE
+                )
+                for blob in found:
+                    if self._counts(blob):
+                        yield self._item(blob)
+            except HttpResponseError as error:
+                if not (self._creates and _code(error) == "ContainerNotFound"):
+                    raise
+
+    def read(self, item: Item, into: BinaryIO, limit_bytes: int) -> None:
+        _check_length(item.size, limit_bytes)
+        with _failures(self._name), _failures_of_one():
+            download = self._client.download_blob(
+                item.key,
+                etag=f'"{item.version}"',
+                match_condition=MatchConditions.IfNotModified,
+                decompress=False,
+            )
+            encoding = download.properties.content_settings.content_encoding
+            length = 0
+            try:
+                for piece in inflated(download.chunks(), encoding):
+                    length += len(piece)
+                    _check_length(length, limit_bytes)
+                    into.write(piece)
+            except BadEncoding as error:
+                raise DocumentFailed(f"{error}.") from None
+
+    def write(self, page: Page) -> None:
+        with _failures(self._name):
+            try:
+                self._upload(page)
+            except HttpResponseError as error:
+                if not (self._creates and _code(error) == "ContainerNotFound"):
+                    raise
+                self._client.create_container()
+                self._upload(page)
+
+    def delete(self, key: str) -> None:
+        with _failures(self._name):
+            try:
+                self._client.delete_blob(key)
+            except HttpResponseError as error:
+                if error.status_code != 404:
+                    raise
+
+    def close(self) -> None:
+        """Close the client's connections."""
+        self._client.close()
+
+    def _counts(self, blob: BlobProperties) -> bool:
+        if self._is_single:
+            return bool(blob.name == self._prefix)
+        is_folder = _lowered(blob.metadata).get("hdi_isfolder") == "true"
+        return not is_folder and not (blob.name.endswith("/") and not blob.size)
+
+    def _item(self, blob: BlobProperties) -> Item:
+        known = {name: unquote(value) for name, value in _lowered(blob.metadata).items()}
+        return Item(
+            key=blob.name,
+            version=blob.etag.strip('"'),
+            url=_lowered(blob.metadata).get("url") or f"{self._url}/{quote(blob.name)}",
+            size=blob.size,
+            title=known.get("title"),
+            content_type=blob.content_settings.content_type,
+            more={name: value for name, value in known.items() if name not in {"url", "title"}},
+        )
+
+    def _upload(self, page: Page) -> None:
+        metadata = {name: quote(value, safe=_PLAIN) for name, value in page.more.items()}
+        metadata["url"] = page.url
+        if page.title:
+            metadata["title"] = quote(page.title.strip(), safe=_PLAIN)
+        self._client.upload_blob(
+            page.key,
+            page.body,
+            overwrite=True,
+            metadata=metadata,
+            content_settings=ContentSettings(content_type=page.content_type),
+        )
+
+
+def _lowered(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    return {name.lower(): value for name, value in (metadata or {}).items()}
+
+
+def _check_length(length: int, limit: int) -> None:
+    if length > limit:
+        raise DocumentFailed(f"the document is longer than {limit} bytes.")
+
+
+@contextmanager
+def _failures_of_one() -> Iterator[None]:
+    """What concerns one document only."""
+    try:
+        yield
+    except HttpResponseError as error:
+        if error.status_code in {404, 412} and _code(error) != "ContainerNotFound":
+            raise DocumentFailed(
+                "the document was changed or removed since the container was listed."
+            ) from None
+        if _code(error) in {"BlobArchived", "BlobBeingRehydrated"}:
+            raise DocumentFailed("the document is in the archive tier; rehydrate it.") from None
+        raise
+
+
+@contextmanager
+def _failures(name: str) -> Iterator[None]:
+    """Azure's failures and the guard's as a run's; no text of the other side gets through."""
+    try:
+        yield
+    except OutboundTooSlow as error:
+        raise TryLater(f"While reading {name}: {error.message}") from error
+    except OutboundFailed as error:
+        raise IngestionFailed(error.message) from None
+    except ClientAuthenticationError as error:
+        raise _unauthorized(name, error) from None
+    except HttpResponseError as error:
+        raise _told(name, error) from None
+    except (ServiceRequestError, ServiceResponseError) as error:
+        raise TryLater(f"{_capital(name)} cannot be reached: {_why(error)}.") from error
+    except AzureError as error:
+        raise IngestionFailed(
+            f"{_capital(name)} answered in no way that a storage does."
+        ) from error
+
+
+def _told(name: str, error: HttpResponseError) -> IngestionFailed:
+    status, code = error.status_code, _code(error)
+    if code == "ContainerNotFound":
+        return IngestionFailed(f"ContainerNotFound: {name} does not exist.")
+    if status in {401, 403}:
+        return _unauthorized(name, error)
+    if status is None or status >= 500 or status in _PASSING:
+        answered = f"answers {status}{f' ({code})' if code else ''}" if status else "broke off"
+        return TryLater(f"{_capital(name)} {answered}.", _after(error))
+    return IngestionFailed(f"{_capital(name)} answers {status}{f' ({code})' if code else ''}.")
+
+
+def _unauthorized(name: str, error: HttpResponseError) -> IngestionFailed:
+    code = _code(error)
+    return IngestionFailed(
+        f"This request isn't authorized to perform this operation: {name} refuses the credentials "
+        f"of the connection{f' ({code})' if code else ''}."
+    )
+
+
+def _code(error: HttpResponseError) -> str:
+    code = str(getattr(error, "error_code", None) or "")
+    return code if _CODE.fullmatch(code) else ""
+
+
+def _after(error: HttpResponseError) -> float | None:
+    after = str(getattr(error.response, "headers", {}).get("retry-after", ""))
+    return float(after) if after.isdecimal() else None
+
+
+def _why(error: AzureError) -> str:
+    """The cause as httpx told it, which never has more of an address than the host."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return str(cause)[:200] or type(cause).__name__
+
+
+def _capital(name: str) -> str:
+    return name[0].upper() + name[1:]

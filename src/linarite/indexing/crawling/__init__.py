@@ -1,0 +1,1 @@
+"""Web pages, fetched within limits and saved in a container."""

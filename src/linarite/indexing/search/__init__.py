@@ -1,0 +1,10 @@
+"""The embedded index: documents, vectors and their search, in Azure AI Search's REST dialect.
+
+    dialect → documents | searching → query | matching → words | filters → schema → definition
+    dialect → store
+
+Nothing here is imported before somebody asks for an index: the store's libraries are large.
+"""
+
+MOST_BYTES = 16 << 20
+"""The longest body of a request, as in the service."""

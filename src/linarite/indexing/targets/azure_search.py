@@ -1,0 +1,201 @@
+"""Chunks in Azure AI Search, by its official client.
+
+The embedded index speaks the same dialect, so this is its target too: the transport decides which
+of the two is meant. Knows no job.
+"""
+
+import dataclasses
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+from azure.core.credentials import AzureKeyCredential, TokenCredential
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.core.pipeline.transport import HttpTransport
+from azure.core.rest import HttpRequest
+from azure.search.documents import SearchClient
+from azure.search.documents.indexes import SearchIndexClient
+from azure.search.documents.indexes.models import SearchIndex
+
+from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
+from linarite.indexing.targets.search_calls import BoundedRetries, search_failures
+from linarite.indexing.targets.search_fields import VECTOR_FIELD, index_definition, misfit
+from linarite.indexing.targets.target import Chunk
+from linarite.settings import MB
+
+_API_VERSION = "2026-04-01"
+_BATCH_CHUNKS, _BATCH_BYTES = 1000, 12 * MB
+"""The service takes 1,000 documents and 16 MB in a request."""
+_VECTOR_NUMBER_BYTES = 25
+"""The longest that a number of a vector gets in JSON, with its comma."""
+_BUSY_DOCUMENT = frozenset({409, 422, 429, 503})
+"""Statuses of one document in a batch that ask for another try."""
+_TRIES = 5
+_CHUNK_ID = re.compile(r"[0-9a-f]{32}-\d+")
+
+Document = dict[str, Any]
+
+
+class AzureSearchTarget:
+    """An index in Azure AI Search, or in the embedded one.
+
+    Args:
+        endpoint: the service's address, ``https://NAME.search.windows.net``.
+        credential: its key, or a token credential, which the client sends over https only.
+        transport: carries every request, and decides which addresses are reached.
+        index_name: of the index, which is this job's alone.
+        made_by: kept as the index's description; an index that tells another is not deleted.
+        backoff_seconds: how long the first wait for a busy service is; it doubles with each.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        credential: AzureKeyCredential | TokenCredential,
+        transport: HttpTransport[Any, Any],
+        index_name: str,
+        made_by: str,
+        backoff_seconds: float = 0.8,
+    ) -> None:
+        options: dict[str, Any] = {
+            "transport": transport,
+            "retry_policy": BoundedRetries(backoff_seconds),
+            "permit_redirects": False,
+            "api_version": _API_VERSION,
+        }
+        self._indexes = SearchIndexClient(endpoint, credential, **options)
+        self._documents = SearchClient(endpoint, index_name, credential, **options)
+        self._endpoint, self._name, self._made_by = endpoint, index_name, made_by
+        self._backoff_seconds = backoff_seconds
+
+    def ensure(self, dimensions: int | None) -> None:
+        wanted = index_definition(self._name, self._made_by, dimensions)
+        with search_failures(f"The index {self._name} in {self._endpoint} couldn't be created."):
+            found = self._found() or self._created(wanted)
+        reason = misfit(found, dimensions)
+        if reason is not None:
+            raise IngestionFailed(
+                f"The index {self._name} in {self._endpoint} is there already and does not fit: "
+                f"{reason} Delete it, or use another job id."
+            )
+
+    def upsert(self, chunks: Sequence[Chunk]) -> None:
+        for batch in _batches(_document(chunk) for chunk in chunks):
+            self._settle(batch, "upload")
+
+    def delete(self, ids: Sequence[str]) -> None:
+        for start in range(0, len(ids), _BATCH_CHUNKS):
+            batch: list[Document] = [{"id": id_} for id_ in ids[start : start + _BATCH_CHUNKS]]
+            self._settle(batch, "delete")
+
+    def count(self) -> int:
+        """How many documents the index has; Azure's count follows what was stored by seconds."""
+        with search_failures(f"The chunks in the index {self._name} couldn't be counted."):
+            return int(self._documents.get_document_count())
+
+    def drop(self) -> None:
+        """Delete the index where the job made it, else the job's chunks that are in it."""
+        with search_failures(f"The index {self._name} couldn't be deleted."):
+            found = self._found()
+            if found is None:
+                return
+            if found.description == self._made_by:
+                self._indexes.delete_index(self._name)
+                return
+            ids = [str(document["id"]) for document in self._documents.search("*", select=["id"])]
+        self.delete([id_ for id_ in ids if _CHUNK_ID.fullmatch(id_)])
+
+    def _found(self) -> SearchIndex | None:
+        try:
+            return self._indexes.get_index(self._name)
+        except ResourceNotFoundError:
+            return None
+
+    def _created(self, wanted: SearchIndex) -> SearchIndex:
+        try:
+            return self._indexes.create_index(wanted)
+        except ResourceExistsError:  # another worker came first
+            return self._indexes.get_index(self._name)
+
+    def _settle(self, batch: list[Document], action: str) -> None:
+        """Send a batch, and what of it the service was too busy for again.
+
+        Raises:
+            DocumentFailed: it refused a document.
+            TryLater: it stayed too busy.
+        """
+        left = {document["id"]: document for document in batch}
+        for wait in range(_TRIES):
+            with search_failures(f"The index {self._name} took no documents."):
+                results = self._sent([{"@search.action": action, **one} for one in left.values()])
+            left = {id_: left[id_] for id_ in left if not _is_done(id_, results)}
+            if not left:
+                return
+            time.sleep(self._backoff_seconds * 2**wait)
+        raise TryLater(
+            f"The index {self._name} in {self._endpoint} is too busy: {len(left)} documents were "
+            f"not taken after {_TRIES} tries."
+        )
+
+    def _sent(self, actions: list[Document]) -> Mapping[str, Any]:
+        """What became of each document, by its key.
+
+        The client's own models would look at every number of a vector several times, which takes
+        ten times as long as all else that is done for a chunk.
+        """
+        request = HttpRequest(
+            "POST",
+            f"{self._endpoint}/indexes('{self._name}')/docs/search.index",
+            params={"api-version": _API_VERSION},
+            headers={"accept": "application/json", "content-type": "application/json"},
+            content=orjson.dumps({"value": actions}),
+        )
+        response = self._documents.send_request(request)
+        response.raise_for_status()
+        return {result["key"]: result for result in response.json()["value"]}
+
+
+def _is_done(id_: str, results: Mapping[str, Any]) -> bool:
+    """Whether the service took the document, or told nothing against it but being busy.
+
+    Raises:
+        DocumentFailed: it refused the document for good.
+    """
+    result = results.get(id_)
+    if result is None or result["statusCode"] in _BUSY_DOCUMENT:
+        return False
+    if result["status"] or result["statusCode"] == 404:  # of a deletion: it is gone already
+        return True
+    raise DocumentFailed(
+        f"The index refused the chunk {id_} ({result['statusCode']}): {result.get('errorMessage')}"
+    )
+
+
+def _document(chunk: Chunk) -> Document:
+    document = {field.name: getattr(chunk, field.name) for field in dataclasses.fields(chunk)}
+    vector = document.pop("vector")
+    return document if vector is None else document | {VECTOR_FIELD: list(vector)}
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """The documents in batches that the service takes; one too long for it alone stays alone."""
+    batch: list[Document] = []
+    size_bytes = 0
+    for document in documents:
+        longer = _size_bytes(document)
+        if batch and (len(batch) == _BATCH_CHUNKS or size_bytes + longer > _BATCH_BYTES):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(document)
+        size_bytes += longer
+    if batch:
+        yield batch
+
+
+def _size_bytes(document: Document) -> int:
+    """At most how long the document is on the wire."""
+    texts = {name: value for name, value in document.items() if name != VECTOR_FIELD}
+    return len(json.dumps(texts)) + _VECTOR_NUMBER_BYTES * len(document.get(VECTOR_FIELD, ()))

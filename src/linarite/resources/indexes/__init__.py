@@ -1,0 +1,1 @@
+"""The embedded indexes, in Azure AI Search's REST dialect."""

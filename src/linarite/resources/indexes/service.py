@@ -1,0 +1,126 @@
+"""The embedded indexes of a server: what routes, ingestion and chats do with them.
+
+The store and its libraries take a second and 150 MB to load; that happens when the first index is
+asked for, not before.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from linarite.engines.refusals import ExtraMissing
+from linarite.indexing import extra
+from linarite.settings import LimitSettings
+
+if TYPE_CHECKING:
+    from azure.core.pipeline.transport import RequestsTransport
+
+    from linarite.indexing.search.dialect import SearchAnswer
+    from linarite.indexing.search.searching import Hit
+    from linarite.indexing.search.store import Store
+
+
+class Indexes:
+    """The indexes of all resources.
+
+    Args:
+        root: the folder that they lie in.
+        limits: how many there may be, and how full the disk.
+
+    Every method raises ExtraMissing where the installation has no ingestion.
+    """
+
+    def __init__(self, root: Path, limits: LimitSettings) -> None:
+        self._root, self._limits = root, limits
+        self._store: Store | None = None
+
+    def answer(
+        self,
+        resource: str,
+        method: str,
+        path: str,
+        *,
+        parameters: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: bytes,
+        base_url: str,
+    ) -> "SearchAnswer":
+        """What Azure AI Search's REST dialect answers to a request of `resource`."""
+        store = self._opened()
+        from linarite.indexing.search.dialect import SearchCall, answer
+
+        call = SearchCall(resource, "", method, path, parameters, headers, body, base_url)
+        return answer(store, call)
+
+    def has(self, resource: str, index: str) -> bool:
+        """Whether `resource` has an index of that name; loads nothing."""
+        return (self._root / resource / index).is_dir()
+
+    def transport(self, resource: str, maker: str) -> "RequestsTransport":
+        """What Azure's own search clients take as `transport` to use the indexes in this process.
+
+        Their endpoint is `indexing.search.in_process.ENDPOINT`, and any key will do.
+
+        Args:
+            resource: whose indexes they see.
+            maker: in whose name they make and write, such as ``ingestion job handbook``; what it
+                made callers of the API can read and search, and not change.
+        """
+        store = self._opened()
+        from linarite.indexing.search.in_process import in_process_transport
+
+        return in_process_transport(store, resource, maker)
+
+    def search(
+        self,
+        resource: str,
+        index: str,
+        *,
+        text: str | None = None,
+        vector: Sequence[float] | None = None,
+        vector_fields: Sequence[str] = (),
+        filter: str | None = None,
+        top: int = 5,
+        fields: Sequence[str] = (),
+    ) -> "Sequence[Hit]":
+        """The documents of an index that fit best.
+
+        Args:
+            resource: whose index it is.
+            index: its name.
+            text: words to look for, as a person wrote them: no sign in it is an operator.
+            vector: what `text` is embedded as; with both, their two lists are joined by ranks.
+            vector_fields: which fields are compared with it; empty: all that hold vectors.
+            filter: an OData filter.
+            top: how many at most.
+            fields: what is told of each; empty: all that can be told.
+
+        Raises:
+            SearchRefused: there is no such index, or it does not take what is asked.
+        """
+        store = self._opened()
+        from linarite.indexing.search.query import SearchRequest, VectorQuery, query
+        from linarite.indexing.search.searching import search
+        from linarite.indexing.search.words import Leaf
+
+        record = store.get(resource, index)
+        compared = ",".join(vector_fields) or None
+        vectors = [] if vector is None else [VectorQuery(vector=list(vector), fields=compared)]
+        request = SearchRequest(
+            filter=filter, top=top, select=",".join(fields) or None, vector_queries=vectors
+        )
+        asked = query(request, record.definition)
+        if text is not None:
+            asked = replace(asked, words=Leaf(text), is_for_all=False)
+        return search(store.table(resource, record), record.definition, asked).hits
+
+    def _opened(self) -> Any:
+        if self._store is None:
+            if not extra.is_installed():
+                raise ExtraMissing(extra.MESSAGE)
+            from linarite.indexing.search.store import Store
+
+            limits = self._limits
+            self._store = Store(self._root, limits.indexes, limits.free_space_bytes)
+        return self._store

@@ -1,0 +1,100 @@
+"""One lane of a run: takes documents, a few at a time, and brings them into the target.
+
+    claim ▸ read ──▶ store ▸ settle
+    └ a thread that is one hand ahead
+
+A lane that dies is performed again, and begins with what it held, one hand after the other.
+Everything it does to a target is by ids that depend on the document alone, so that doing it twice
+changes nothing.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from linarite.resources.ingestion import documents
+from linarite.resources.ingestion.documents import Document, Settled
+from linarite.resources.ingestion.iterating import in_batches
+from linarite.resources.ingestion.parts import Parts
+from linarite.resources.ingestion.reading import Reading, Ready
+from linarite.resources.ingestion.records import Run
+from linarite.resources.ingestion.service import Ingestion
+from linarite.resources.ingestion.storing import Storing
+from linarite.resources.ingestion.tenure import Tenure
+
+HAND = 32
+"""How many documents a lane takes at once, at most."""
+_HAND_BYTES = 8 << 20
+_TOGETHER = 1
+"""How often a document may have been left by dead workers and still share a hand with others."""
+
+
+class Lane:
+    """One lane of a run.
+
+    Args:
+        runs: the operations of ingestion, and the parts that those have.
+        run: which run.
+        name: the lane's own, by which it holds documents.
+        parts: what it works with.
+        tenure: the right to.
+    """
+
+    def __init__(self, runs: Ingestion, run: Run, name: str, parts: Parts, tenure: Tenure) -> None:
+        self._database = runs.database
+        self._run = run
+        self._name = name
+        self._parts = parts
+        self._tenure = tenure
+        self._storing = Storing(runs, run, parts, tenure)
+        self._is_ending = False
+
+    def work(self) -> None:
+        """Work until no document is left that nobody works on.
+
+        Raises:
+            IngestionFailed: the container, the target or the embedding refuses or is away.
+            HandedBack, RunOver: this worker may not go on.
+        """
+        with (
+            tempfile.TemporaryDirectory(prefix="linarite-") as folder,
+            ThreadPoolExecutor(1, "reading") as thread,
+        ):
+            reading = Reading(self._parts, self._tenure, Path(folder) / "document")
+            try:
+                for seqs in self._left_behind():
+                    hand = thread.submit(self._read, reading, partial(self._take_up, seqs))
+                    self._storing.store(hand.result())
+                ahead = thread.submit(self._read, reading, self._claim)
+                while read := ahead.result():
+                    ahead = thread.submit(self._read, reading, self._claim)
+                    self._storing.store(read)
+            finally:
+                self._is_ending = True
+
+    def _read(self, reading: Reading, take: Callable[[], list[Document]]) -> list[Ready | Settled]:
+        """The documents that there are to take, read."""
+        hand: list[Ready | Settled] = []
+        for document in take():
+            if self._is_ending:
+                break
+            self._tenure.check()
+            hand.append(reading.read(document))
+        return hand
+
+    def _claim(self) -> list[Document]:
+        with self._tenure.writing() as tx:
+            return documents.claim(self._database, tx, self._run.job, self._name, HAND, _HAND_BYTES)
+
+    def _take_up(self, seqs: Sequence[int]) -> list[Document]:
+        with self._tenure.writing() as tx:
+            return documents.take_up(tx, seqs)
+
+    def _left_behind(self) -> Iterator[list[int]]:
+        """What a dead worker held; alone what several did, so that the culprit is found."""
+        with self._database.reading() as connection:
+            left = documents.left_by(connection, self._name)
+        yield from in_batches((seq for seq, attempts in left if attempts < _TOGETHER), HAND)
+        yield from ([seq] for seq, attempts in left if attempts >= _TOGETHER)

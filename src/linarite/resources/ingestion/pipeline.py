@@ -1,0 +1,277 @@
+"""A run from its first page to its last count: what the coordinator of its lanes does.
+
+    crawl ──▶ list and compare ──▶ lanes work ──▶ remove what vanished ──▶ reconcile ──▶ clean up
+
+It may die anywhere and begins anew then: crawling and listing again cost little, and the rows say
+what is left to do. What is written holds only while the run goes on and its worker owns the task.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import structlog
+
+from linarite.indexing.containers.container import Item
+from linarite.indexing.failures import IngestionFailed
+from linarite.resources.ingestion import documents, embeddings
+from linarite.resources.ingestion.documents import (
+    Counts,
+    Document,
+    Known,
+    State,
+    chunk_ids,
+    document_id,
+)
+from linarite.resources.ingestion.embeddings import Embeddings
+from linarite.resources.ingestion.iterating import in_batches
+from linarite.resources.ingestion.lanes import HAND
+from linarite.resources.ingestion.parts import Crawled, Parts
+from linarite.resources.ingestion.records import Run, Trigger
+from linarite.resources.ingestion.seen import Seen
+from linarite.resources.ingestion.service import Ingestion
+from linarite.resources.ingestion.stages import Stages
+from linarite.resources.ingestion.tenure import Tenure
+
+LANE = "ingestion.lane"
+"""The task of a lane; its subject is the run's id, a slash and the lane's number."""
+
+_LISTED_AT_ONCE = 1_000
+_REMOVED_AT_ONCE = 500
+_IDS_AT_ONCE = 1_000
+_FIRST_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 1.0
+_ASK_AGAIN_SECONDS = 10.0
+_SETTLE_SECONDS = 60.0
+"""How long a target may take until it counts what was stored last."""
+_LONGEST_RECOUNT_SECONDS = 5.0
+
+_log = structlog.get_logger("linarite.ingestion")
+
+
+class Coordinator:
+    """What brings one run to its end.
+
+    Args:
+        runs: the operations of ingestion, and the parts that those have.
+        run: which run.
+        parts: what it works with.
+        tenure: the right to.
+    """
+
+    def __init__(self, runs: Ingestion, run: Run, parts: Parts, tenure: Tenure) -> None:
+        self._runs = runs
+        self._run = run
+        self._parts = parts
+        self._tenure = tenure
+        self._has_written = False
+        self._is_retry = run.trigger == Trigger.RETRY_FAILED
+        self.stages = Stages(runs, run.id, tenure, crawls=parts.crawl is not None)
+
+    def work(self) -> None:
+        """Do all that there is to do, and end the run.
+
+        Raises:
+            IngestionFailed: the run cannot go on.
+            HandedBack, RunOver: this worker may not.
+        """
+        self._wait_for_earlier_lanes()
+        is_whole = self._crawl()
+        seen = self._list_all()
+        self._have_lanes_work()
+        if is_whole and not self._is_retry:
+            self._remove_vanished(seen)
+        self._reconcile()
+        if self._parts.cleans_up:
+            self._clean_up()
+        self._finish()
+
+    def _wait_for_earlier_lanes(self) -> None:
+        """What an earlier run's lanes still hold, they are about to write into the target."""
+        while True:
+            with self._runs.database.reading() as connection:
+                if not documents.are_held(connection, self._run.job, by_others_than=self._run.id):
+                    return
+            self._tenure.wait(_LOOK_SECONDS)
+
+    def _crawl(self) -> bool:
+        """Fill the container where it is to be; whether it holds all that there is."""
+        crawl = self._parts.crawl
+        if crawl is None or self._is_retry:
+            return True
+
+        def told(crawled: Crawled) -> None:
+            self.stages.crawling.count(crawled.fetched, crawled.known)
+
+        self.stages.crawling.begin()
+        crawled = self._tenure.patiently(lambda: crawl.run(self._tenure.check, told))
+        told(crawled)
+        self.stages.crawling.end()
+        return crawled.is_complete
+
+    def _list_all(self) -> Seen:
+        self.stages.preprocessing.begin()
+        self.stages.listing.begin()
+        seen = self._tenure.patiently(self._list)
+        self.stages.listing.end()
+        return seen
+
+    def _list(self) -> Seen:
+        """Compare what the container holds with what is known, and mark what is to be done."""
+        with self._runs.database.reading() as connection:
+            seen = Seen(*documents.ends(connection, self._run.job))
+        count = 0
+        for items in in_batches(self._parts.container.list(), _LISTED_AT_ONCE):
+            self._tenure.check()
+            self._compare(items, seen)
+            count += len(items)
+            self.stages.listing.count(count)
+        return seen
+
+    def _compare(self, items: list[Item], seen: Seen) -> None:
+        run = self._run
+        listed = {document_id(run.resource, run.job_id, item.key): item for item in items}
+        with self._runs.database.reading() as connection:
+            known = documents.known(connection, run.job, listed)
+        seen.add(one.seq for one in known.values())
+        new: Mapping[str, Item] = {}
+        if not self._is_retry:
+            new = {id_: item for id_, item in listed.items() if id_ not in known}
+        changed = {
+            one.seq: listed[id_] for id_, one in known.items() if self._is_due(one, listed[id_])
+        }
+        if new or changed:
+            with self._tenure.writing() as tx:
+                if new:
+                    documents.add(tx, run.job, new)
+                if changed:
+                    documents.change(tx, changed)
+
+    def _is_due(self, known: Known, item: Item) -> bool:
+        """Whether a document is to be worked on that was not before."""
+        if known.state == State.PENDING:
+            return known.version != item.version
+        if self._is_retry:
+            return known.state == State.FAILED and known.run != self._run.id
+        return known.version != item.version or known.fingerprint != self._parts.fingerprint
+
+    def _have_lanes_work(self) -> None:
+        """Put lanes down, and wait until no document is left that is to be worked on."""
+        counts = self._counts()
+        if counts.pending or not counts.total:
+            self._ensure_target()
+        lanes = min(self._parts.parallel, -(-counts.pending // HAND))
+        asked_at, pause = float("-inf"), _FIRST_LOOK_SECONDS
+        self.stages.indexing.begin()
+        self._has_written |= counts.pending > 0
+        while counts.pending:
+            if time.monotonic() - asked_at > _ASK_AGAIN_SECONDS:
+                self._put_down(lanes)
+                asked_at = time.monotonic()
+            self._tenure.wait(pause)
+            pause = min(pause * 2, _LOOK_SECONDS)
+            counts = self._counts()
+        self.stages.preprocessing.end()
+
+    def _put_down(self, lanes: int) -> None:
+        """Have lanes performed; those that wait or run already stay as they are."""
+        with self._tenure.writing() as tx:
+            for number in range(lanes):
+                self._runs.queue.enqueue(
+                    tx, LANE, f"{self._run.id}/{number}", resource=self._run.resource
+                )
+
+    def _counts(self) -> Counts:
+        with self._runs.database.reading() as connection:
+            counts = documents.counts(connection, self._run.job)
+        self.stages.preprocessing.count(counts.settled, counts.total)
+        self.stages.indexing.count(counts.indexed, counts.total)
+        return counts
+
+    def _ensure_target(self) -> None:
+        dimensions = None
+        if self._parts.embedder is not None:
+            vectors = Embeddings(
+                self._runs.database, self._run.job, self._parts.embedder, self._tenure.writing
+            )
+            dimensions = self._tenure.patiently(vectors.dimensions)
+        self._tenure.patiently(lambda: self._parts.target.ensure(dimensions))
+
+    def _remove_vanished(self, seen: Seen) -> None:
+        """Take out of the target what the container does not hold any more."""
+        job, last, removed = self._run.job, 0, 0
+        with self._runs.database.reading() as connection:
+            if seen.are_all(documents.count_up_to(connection, job, seen.newest)):
+                return
+        self.stages.removing.begin()
+        while True:
+            with self._runs.database.reading() as connection:
+                page = documents.walk(connection, job, last, _REMOVED_AT_ONCE)
+            if not page:
+                break
+            last = page[-1].seq
+            removed += self._remove([one for one in page if one.seq not in seen])
+            self.stages.removing.count(removed)
+        self.stages.removing.end()
+
+    def _remove(self, gone: Sequence[Document]) -> int:
+        ids = (id_ for one in gone for id_ in chunk_ids(one.id, 0, one.chunks_most))
+        for some in in_batches(ids, _IDS_AT_ONCE):
+            self._tenure.patiently(partial(self._parts.target.delete, some))
+        if gone:
+            self._has_written = True
+            with self._tenure.writing() as tx:
+                documents.remove(tx, [one.seq for one in gone])
+        return len(gone)
+
+    def _reconcile(self) -> None:
+        """See to it that the target holds as many chunks as were stored there.
+
+        Where it lacks some, all are stored anew, once.
+        """
+        self.stages.reconciling.begin()
+        stored, there = self._recount()
+        if there < stored:
+            _log.warning("chunks are missing", run=self._run.id, stored=stored, there=there)
+            with self._tenure.writing() as tx:
+                documents.redo(tx, self._run.job)
+            self._have_lanes_work()
+            stored, there = self._recount()
+        if there != stored:
+            raise IngestionFailed(
+                f"The index holds {there} chunks of this job, and {stored} were stored there: "
+                "something else writes into it. Delete the job or name another index."
+            )
+        self._counts()
+        self.stages.reconciling.end()
+        self.stages.indexing.end()
+
+    def _recount(self) -> tuple[int, int]:
+        """How many chunks were stored and how many are there, once the target has settled."""
+        with self._runs.database.reading() as connection:
+            stored = documents.chunks(connection, self._run.job)
+        until, pause = time.monotonic() + _SETTLE_SECONDS, _FIRST_LOOK_SECONDS
+        while True:
+            there = self._tenure.patiently(self._parts.target.count)
+            if there == stored or not self._has_written or time.monotonic() > until:
+                return stored, there
+            self._tenure.wait(pause)
+            pause = min(pause * 2, _LONGEST_RECOUNT_SECONDS)
+
+    def _clean_up(self) -> None:
+        """Remove what was only made on the way."""
+        embeddings.forget(self._run.job, self._tenure.writing)
+        if self._parts.crawl is not None:
+            self._tenure.patiently(self._parts.crawl.clean)
+
+    def _finish(self) -> None:
+        with self._tenure.writing() as tx:
+            left_out = documents.count_left_out(tx, self._run.job, self._run.id)
+            if left_out:
+                text = (
+                    f"{left_out} documents that could not be ingested earlier are as they were "
+                    "and were not tried again; `retry-failed` tries them."
+                )
+                self._runs.warn(tx, self._run.id, "", text)
+            self.stages.write(tx)
+            self._runs.finish(tx, self._run.id)

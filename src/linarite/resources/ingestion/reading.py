@@ -1,0 +1,79 @@
+"""From a document in its container to the texts of its chunks."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from linarite.indexing.containers.container import Item
+from linarite.indexing.failures import DocumentFailed
+from linarite.resources.ingestion.documents import Document, Settled
+from linarite.resources.ingestion.parts import Parts
+from linarite.resources.ingestion.tenure import Tenure
+
+_DEATHS = 5
+"""How many workers may die over one document before it is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A document whose chunks are to go into the target.
+
+    Args:
+        document: which.
+        digest: of all that its chunks depend on, but for how they are made.
+        title: what it is called.
+        texts: of its chunks, in order.
+    """
+
+    document: Document
+    digest: str
+    title: str
+    texts: Sequence[str]
+
+
+class Reading:
+    """Reads documents, one after the other; for one thread.
+
+    Args:
+        parts: what the run works with.
+        tenure: the right to.
+        file: where a document lies while it is read.
+    """
+
+    def __init__(self, parts: Parts, tenure: Tenure, file: Path) -> None:
+        self._parts = parts
+        self._tenure = tenure
+        self._file = file
+
+    def read(self, document: Document) -> Ready | Settled:
+        """The document's chunks; how it ended where there are none, or no others than before."""
+        if document.attempts >= _DEATHS:
+            reason = f"{_DEATHS} workers died while they were at it; see the server's log."
+            return Settled(document, 0, None, reason)
+        try:
+            return self._read(document)
+        except DocumentFailed as failure:
+            return Settled(document, 0, None, str(failure))
+
+    def _read(self, document: Document) -> Ready | Settled:
+        parts, item = self._parts, document.item
+        digest = self._tenure.patiently(lambda: self._fetch(item))
+        if digest == document.digest and parts.fingerprint == document.fingerprint:
+            return Settled(document, document.chunks, digest)
+        cracked = self._tenure.patiently(
+            lambda: parts.cracker.crack(self._file, item.key, item.content_type)
+        )
+        title = item.title or cracked.title or item.key.rpartition("/")[2]
+        return Ready(document, digest, title, parts.chunk(cracked.text))
+
+    def _fetch(self, item: Item) -> str:
+        """Write a document into the file; tells what it and what is known of it come to."""
+        with self._file.open("w+b") as into:
+            self._parts.container.read(item, into, self._parts.document_bytes)
+            into.seek(0)
+            digest = hashlib.file_digest(into, "sha256")
+        digest.update(orjson.dumps([item.url, item.title]))
+        return digest.hexdigest()

@@ -1,0 +1,232 @@
+"""What a run leaves in the index: all that the container holds, once, and nothing else."""
+
+import json
+import threading
+
+import pytest
+from tests.behaviour.ingestion.conftest import Job
+from tests.support.ingestion_parts import DIMENSIONS, nothing
+
+from linarite.indexing.failures import IngestionFailed, TryLater
+from linarite.wire.ingestion import IngestionJobRun, OperationState
+
+
+def stages(run: IngestionJobRun) -> dict[str, tuple[int | None, int | None, str]]:
+    told = [] if run.progress is None else run.progress.stage_progress
+    return {one.name: (one.processed_items, one.total_items, one.state) for one in told}
+
+
+def fill(job: Job, count: int) -> None:
+    for number in range(count):
+        job.standing.write(f"{number:03}.txt", f"title {number}", f"body {number}")
+
+
+def test_every_document_is_in_the_index_with_its_chunks(job):
+    fill(job, 100)
+
+    run = job.run()
+
+    assert run.status == OperationState.SUCCEEDED, run
+    assert stages(run) == {
+        "Preprocessing": (100, 100, "succeeded"),
+        "Indexing": (100, 100, "succeeded"),
+    }
+    contents = job.standing.target.contents()
+    assert contents == {f"{n:03}.txt": [f"title {n}", f"body {n}"] for n in range(100)}
+    [row] = [row for row in job.standing.target.rows().values() if row[4] == "body 7"]
+    assert row[1:4] == ("007.txt", "title 7", "file:///007.txt")
+    assert len(json.loads(row[5])) == DIMENSIONS
+
+
+def test_an_unchanged_container_costs_nothing(job):
+    fill(job, 40)
+    job.run()
+    calls: list[str] = []
+    job.standing.told = calls.append
+    asked = len(job.standing.embedder.asked())
+
+    run = job.run()
+
+    assert run.status == OperationState.SUCCEEDED
+    assert "read" not in calls
+    assert len(job.standing.embedder.asked()) == asked
+
+
+def test_a_run_follows_what_was_changed_added_and_removed(job):
+    fill(job, 40)
+    job.run()
+    job.standing.write("000.txt", "title 0")
+    job.standing.write("001.txt", "title 1", "body 1", "more")
+    job.standing.write("sub/new.txt", "new")
+    (job.standing.documents / "002.txt").unlink()
+    asked = len(job.standing.embedder.asked())
+
+    run = job.run()
+
+    assert run.status == OperationState.SUCCEEDED
+    expected = {f"{n:03}.txt": [f"title {n}", f"body {n}"] for n in range(3, 40)}
+    expected |= {
+        "000.txt": ["title 0"],
+        "001.txt": ["title 1", "body 1", "more"],
+        "sub/new.txt": ["new"],
+    }
+    assert job.standing.target.contents() == dict(sorted(expected.items()))
+    assert job.standing.embedder.asked()[asked:] == ["more", "new"]
+
+
+def test_another_way_of_making_chunks_makes_all_anew_but_embeds_nothing_twice(job):
+    fill(job, 10)
+    job.run()
+    asked = len(job.standing.embedder.asked())
+    calls: list[str] = []
+    job.standing.told, job.standing.fingerprint = calls.append, "2"
+
+    job.run()
+
+    assert calls.count("read") == 10
+    assert len(job.standing.embedder.asked()) == asked
+
+
+def test_a_document_that_cannot_be_read_is_a_warning_and_is_not_tried_again(job):
+    fill(job, 3)
+    job.standing.write("bad.txt", "broken")
+
+    first, second = job.run(), job.run()
+
+    assert (first.status, first.warnings) == ("succeeded", ["bad.txt: It is broken."])
+    assert second.status == OperationState.SUCCEEDED
+    assert second.warnings is not None
+    assert "1 documents" in second.warnings[0]
+    assert "bad.txt" not in job.standing.target.contents()
+    retried = job.retry()
+    assert retried.warnings == ["bad.txt: It is broken."]
+
+
+def test_a_document_that_becomes_unreadable_leaves_the_index(job):
+    fill(job, 3)
+    job.run()
+    job.standing.write("001.txt", "broken")
+
+    job.run()
+
+    assert sorted(job.standing.target.contents()) == ["000.txt", "002.txt"]
+
+
+def test_retrying_touches_only_what_failed(job):
+    fill(job, 2)
+    job.standing.write("bad.txt", "broken")
+    job.run()
+    job.standing.write("bad.txt", "good")
+    job.standing.write("000.txt", "changed")
+    job.standing.write("new.txt", "new")
+    (job.standing.documents / "001.txt").unlink()
+
+    run = job.retry()
+
+    assert run.status == OperationState.SUCCEEDED
+    assert job.standing.target.contents() == {
+        "000.txt": ["title 0", "body 0"],
+        "001.txt": ["title 1", "body 1"],
+        "bad.txt": ["good"],
+    }
+
+
+def test_a_document_that_the_index_refuses_fails_alone(job):
+    fill(job, 3)
+    job.standing.target.refuses = "body 1"
+
+    run = job.run()
+
+    assert run.status == OperationState.SUCCEEDED
+    assert run.warnings == ["001.txt: The index does not take that."]
+    assert sorted(job.standing.target.contents()) == ["000.txt", "002.txt"]
+
+
+def test_chunks_that_the_index_lost_are_stored_again(job):
+    fill(job, 3)
+    job.run()
+    job.standing.target.delete(list(job.standing.target.rows())[:2])
+
+    run = job.run()
+
+    assert run.status == OperationState.SUCCEEDED
+    assert len(job.standing.target.rows()) == 6
+
+
+class Failing:
+    """Fails at one kind of call, so many times."""
+
+    def __init__(self, call: str, times: int, error: Exception) -> None:
+        self._call, self._times, self._error = call, times, error
+        self._lock = threading.Lock()
+
+    def __call__(self, call: str) -> None:
+        with self._lock:
+            if call == self._call and self._times > 0:
+                self._times -= 1
+                raise self._error
+
+
+@pytest.mark.parametrize("call", ["list", "read", "embed", "upsert", "delete", "count"])
+def test_what_is_away_for_a_moment_is_waited_for(job, call):
+    fill(job, 3)
+    job.standing.write("bad.txt", "soon broken")
+    job.standing.told = Failing(call, 1, TryLater("busy", 0.05))
+
+    assert job.run().status == OperationState.SUCCEEDED
+
+
+@pytest.mark.parametrize("call", ["list", "embed", "upsert"])
+def test_what_refuses_fails_the_run_with_its_reason(job, call):
+    fill(job, 3)
+    job.standing.told = Failing(call, 1, IngestionFailed("The key is wrong."))
+
+    run = job.run()
+
+    assert run.status == OperationState.FAILED
+    assert run.error is not None
+    assert run.error.message == "The key is wrong."
+    assert job.run().status == OperationState.SUCCEEDED
+
+
+def test_what_was_embedded_only_on_the_way_is_forgotten_where_that_is_asked_for(job):
+    fill(job, 2)
+    job.standing.cleans_up = True
+    job.run()
+    job.standing.write("again.txt", "title 0")
+
+    job.run()
+
+    assert job.standing.embedder.asked().count("title 0") == 2
+
+
+class Holding:
+    """Holds up whoever makes one kind of call."""
+
+    def __init__(self, call: str) -> None:
+        self._call = call
+        self.reached, self.free = threading.Event(), threading.Event()
+
+    def __call__(self, call: str) -> None:
+        if call == self._call:
+            self.reached.set()
+            assert self.free.wait(20)
+
+
+def test_a_cancelled_run_fails_once_nothing_is_written_any_more(job):
+    fill(job, 100)
+    job.standing.told = holding = Holding("upsert")
+    job.put()
+    assert holding.reached.wait(20)
+
+    job.runs.cancel("default", job.id, job.last)
+    assert job.now().status == OperationState.RUNNING
+    holding.free.set()
+    run = job.ended()
+
+    assert run.status == OperationState.FAILED
+    assert run.error is not None
+    assert "cancelled" in run.error.message
+    job.standing.told = nothing
+    assert job.run().status == OperationState.SUCCEEDED
+    assert len(job.standing.target.rows()) == 200

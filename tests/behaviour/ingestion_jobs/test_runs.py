@@ -1,0 +1,217 @@
+"""Runs as they start, by a put, a refresh or a retry, and end: cancelled, deleted with the job."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from tests.support.clock import StandingClock
+from tests.support.files import error_of
+from tests.support.ingestion_jobs import JOBS, begin, finish, pages, put, service, storage
+
+from linarite.resources.ingestion.repository import find_any_run
+
+HOUR = 3600
+
+
+def runs(client, job_id="a-job"):
+    return [one["status"] for one in client.get(f"{JOBS}/{job_id}/runs").json()["value"]]
+
+
+def is_open(answer):
+    status, code, message = error_of(answer)
+    return (status, code) == (409, "unexpectedEntityState") and "is open" in message
+
+
+def test_a_put_starts_a_run_with_the_new_definition(shared_jobs, tenant):
+    first = put(tenant, "a-job", storage())
+    finish(shared_jobs, first)
+
+    second = put(tenant, "a-job", pages(urls=["https://new.test/"]))
+
+    assert first != second
+    assert runs(tenant) == ["notRunning", "succeeded"]
+    with shared_jobs.built.database.transaction() as tx:
+        run = service(shared_jobs).begin(tx, second)
+    job = service(shared_jobs).definition(run)
+    assert (job.job_id, job.datasource.urls) == ("a-job", ["https://new.test/"])
+    assert len(tenant.get(JOBS).json()["value"]) == 1
+
+
+def test_no_run_starts_while_one_is_open(shared_jobs, tenant):
+    run_id = put(tenant, "a-job", storage())
+
+    for _ in ("notRunning", "running"):
+        assert is_open(tenant.put(f"{JOBS}/a-job", json=storage(containerName="other")))
+        assert is_open(tenant.post(f"{JOBS}/a-job/retry-failed"))
+        assert is_open(tenant.delete(f"{JOBS}/a-job"))
+        begin(shared_jobs, run_id)
+
+    assert tenant.get(f"{JOBS}/a-job").json()["datasource"]["containerName"] == "docs"
+
+
+def test_of_puts_at_once_one_starts_a_run(tenant):
+    start = threading.Barrier(6)
+
+    def put_it(_):
+        start.wait()
+        return tenant.put(f"{JOBS}/a-job", json=storage()).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        statuses = list(pool.map(put_it, range(6)))
+
+    assert sorted(statuses) == [200] + [409] * 5
+    assert runs(tenant) == ["notRunning"]
+
+
+def test_two_ids_that_differ_in_case_would_share_an_index(tenant):
+    put(tenant, "a-job", storage())
+
+    answer = tenant.put(f"{JOBS}/A-Job", json=storage())
+
+    assert error_of(answer)[:2] == (409, "itemDoesAlreadyExist")
+    assert "'a-job-index'" in error_of(answer)[2]
+
+
+def test_an_index_that_is_not_the_jobs_is_left_alone(shared_jobs, tenant):
+    fields = [{"name": "id", "type": "Edm.String", "key": True}]
+    made = tenant.post(
+        "/indexes",
+        json={"name": "a-job-index", "fields": fields},
+        params={"api-version": "2025-09-01"},
+    )
+    assert made.status_code == 201, made.text
+
+    answer = tenant.put(f"{JOBS}/a-job", json=storage())
+
+    assert error_of(answer)[:2] == (409, "itemDoesAlreadyExist")
+    assert "is not this job's" in error_of(answer)[2]
+    put(tenant, "b-job", storage())
+
+
+def test_a_run_that_waits_is_cancelled_at_once(shared_jobs, tenant):
+    run_id = put(tenant, "a-job", storage())
+
+    run = tenant.post(f"{JOBS}/a-job/runs/{run_id}/cancel").json()
+
+    assert (run["status"], run["error"]) == ("failed", {"message": "The run was cancelled."})
+    with shared_jobs.built.database.transaction() as tx:
+        assert service(shared_jobs).begin(tx, run_id) is None
+    again = tenant.post(f"{JOBS}/a-job/runs/{run_id}/cancel")
+    assert error_of(again)[:2] == (409, "unexpectedEntityState")
+
+
+@pytest.mark.parametrize("how", ["finish", "fail"])
+def test_a_run_that_is_under_way_is_open_until_its_worker_has_stopped(shared_jobs, tenant, how):
+    jobs, database = service(shared_jobs), shared_jobs.built.database
+    run_id = put(tenant, "a-job", storage())
+    begin(shared_jobs, run_id)
+    with database.reading() as connection:
+        assert not jobs.is_cancelled(connection, run_id)
+
+    for _ in range(2):
+        run = tenant.post(f"{JOBS}/a-job/runs/{run_id}/cancel")
+        assert run.json()["status"] == "running"
+    assert is_open(tenant.put(f"{JOBS}/a-job", json=storage()))
+    with database.transaction() as tx:
+        assert jobs.is_cancelled(tx, run_id)
+        jobs.finish(tx, run_id) if how == "finish" else jobs.fail(tx, run_id, "It broke.")
+
+    run = tenant.get(f"{JOBS}/a-job/runs/{run_id}").json()
+    assert (run["status"], run["error"]) == ("failed", {"message": "The run was cancelled."})
+    put(tenant, "a-job", storage())
+
+
+def test_a_run_that_is_taken_up_again_goes_on(shared_jobs, tenant):
+    run_id = put(tenant, "a-job", storage())
+
+    with shared_jobs.built.database.transaction() as tx:
+        first = service(shared_jobs).begin(tx, run_id)
+        again = service(shared_jobs).begin(tx, run_id)
+        assert service(shared_jobs).begin(tx, "none") is None
+
+    assert (first.status, again.status) == ("running", "running")
+    assert (first.id, first.job_id, first.trigger) == (run_id, "a-job", "put")
+
+
+def test_failed_documents_are_tried_again_by_a_run_of_their_own(shared_jobs, tenant):
+    finish(shared_jobs, put(tenant, "a-job", storage()))
+
+    answer = tenant.post(f"{JOBS}/a-job/retry-failed")
+
+    assert answer.json() == tenant.get(f"{JOBS}/a-job/runs").json()["value"][0]
+    assert tenant.get(answer.headers["operation-location"]).json()["status"] == "notRunning"
+    with shared_jobs.built.database.transaction() as tx:
+        run = service(shared_jobs).begin(tx, answer.json()["runId"])
+    assert run.trigger == "retryFailed"
+
+
+def test_a_deleted_job_is_seen_no_more_and_its_id_is_free_once_it_is_gone(shared_jobs, tenant):
+    jobs, database = service(shared_jobs), shared_jobs.built.database
+    run_id = put(tenant, "a-job", storage(dataRefreshIntervalInHours=1))
+    with database.transaction() as tx:
+        jobs.warn(tx, run_id, "a", "a: empty")
+    finish(shared_jobs, run_id)
+    with database.reading() as connection:
+        key = str(find_any_run(connection, run_id).job)
+        assert jobs.deleted(connection, key) is None
+
+    deleted = tenant.delete(f"{JOBS}/a-job")
+
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    assert tenant.get(JOBS).json() == {"value": []}
+    for path in ("", "/runs", f"/runs/{run_id}"):
+        assert tenant.get(f"{JOBS}/a-job{path}").status_code == 404
+    assert tenant.delete(f"{JOBS}/a-job").status_code == 404
+    assert tenant.post(f"{JOBS}/a-job/retry-failed").status_code == 404
+    refused = tenant.put(f"{JOBS}/a-job", json=storage())
+    assert "is being deleted" in error_of(refused)[2]
+
+    with database.transaction() as tx:
+        record = jobs.deleted(tx, key)
+        assert jobs.definition_of(record).job_id == "a-job"
+        jobs.forget(tx, record)
+    with database.reading() as connection:
+        assert jobs.deleted(connection, key) is None
+    put(tenant, "a-job", storage())
+    assert runs(tenant) == ["notRunning"]
+
+
+def test_a_refresh_starts_a_run_every_so_many_hours(shared_jobs, tenant):
+    jobs = service(shared_jobs)
+    put(tenant, "once", storage(dataRefreshIntervalInHours=0))
+    run_id = put(tenant, "a-job", storage(dataRefreshIntervalInHours=2))
+    now = jobs.clock.now()
+    late = replace(jobs, clock=StandingClock(now + 2 * HOUR + 5))
+
+    late.start_due()
+    assert runs(tenant) == ["notRunning"]  # the first one is open
+    finish(shared_jobs, run_id)
+    jobs.start_due()
+    assert runs(tenant) == ["succeeded"]  # not due yet
+    late.start_due()
+    assert runs(tenant) == ["notRunning", "succeeded"]
+    assert runs(tenant, "once") == ["notRunning"]
+
+    newest = tenant.get(f"{JOBS}/a-job/runs").json()["value"][0]["runId"]
+    with shared_jobs.built.database.transaction() as tx:
+        assert jobs.begin(tx, newest).trigger == "refresh"
+        jobs.finish(tx, newest)
+    late.start_due()
+    assert len(runs(tenant)) == 2  # the next is due two hours later
+
+
+def test_of_workers_that_look_at_once_one_starts_the_run(shared_jobs, tenant):
+    jobs = service(shared_jobs)
+    finish(shared_jobs, put(tenant, "a-job", storage(dataRefreshIntervalInHours=1)))
+    late = replace(jobs, clock=StandingClock(jobs.clock.now() + HOUR))
+    start = threading.Barrier(4)
+
+    def look(_):
+        start.wait()
+        return late.start_due()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(look, range(4)))
+
+    assert runs(tenant) == ["notRunning", "succeeded"]

@@ -1,0 +1,155 @@
+"""Secrets of jobs: hidden in answers, encrypted in rows, kept where the mask comes back."""
+
+import copy
+import logging
+
+import pytest
+import sqlalchemy as sa
+from tests.support.ingestion_jobs import (
+    JOBS,
+    KEY,
+    RELATIVE,
+    STRING,
+    finish,
+    pages,
+    put,
+    service,
+    storage,
+)
+
+from linarite.resources.ingestion.repository import find_any_run
+from linarite.storage.tables import ingestion_jobs, metadata
+
+SECRETS = ("the-secret", "dGhlLXNlY3JldA==")
+FULL = pages(
+    searchServiceConnection=KEY,
+    connection=STRING,
+    embeddings=[{"connection": KEY, "deploymentName": "d"}],
+)
+
+
+def definition(server, run_id):
+    """What the run works with."""
+    with server.built.database.reading() as connection:
+        run = find_any_run(connection, run_id)
+    return service(server).definition(run).model_dump(mode="json", exclude_none=True)
+
+
+def test_no_answer_and_no_row_has_a_secret(named, caller):
+    answer = caller.put(f"{JOBS}/a-job", json=FULL)
+
+    got = caller.get(f"{JOBS}/a-job")
+    with named.built.database.reading() as connection:
+        rows = [
+            str(row)
+            for table in (*metadata.sorted_tables, sa.table("workflow_status", sa.column("inputs")))
+            for row in connection.execute(sa.select(table))
+        ]
+    assert any("a-job" in row for row in rows)
+    for secret in SECRETS:
+        assert secret not in answer.text + got.text + "".join(rows)
+    assert got.json()["datasource"]["connection"]["connectionString"] == "***"
+
+
+def test_no_log_has_a_secret_or_a_token(named, caller, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    tokens = {"mgmt-user-token": "a-token-of-arm", "aml-user-token": "a-token-of-aml"}
+    bad = storage(KEY | {"endpoint": "nowhere"})
+
+    for job in (FULL, bad, FULL | {"extra": 1}):
+        answer = caller.put(f"{JOBS}/a-job", json=job, headers=tokens)
+        for secret in (*SECRETS, *tokens.values()):
+            assert secret not in answer.text
+    assert caller.get(JOBS, headers=tokens).status_code == 200
+
+    said = "".join(capfd.readouterr())
+    ours = [one.getMessage() for one in caplog.records if not one.name.startswith("httpcore")]
+    for secret in (*SECRETS, *tokens.values()):
+        assert secret not in said + "".join(ours)
+
+
+def test_what_was_got_can_be_put_back(named, caller):
+    finish(named, put(caller, "a-job", FULL))
+    got = caller.get(f"{JOBS}/a-job").json()
+    got["datasource"]["urls"] = ["https://other.test/"]
+    got["datasource"]["containerName"] = "others"
+
+    run_id = put(caller, "a-job", got)
+
+    kept = definition(named, run_id)
+    assert kept["datasource"]["urls"] == ["https://other.test/"]
+    assert kept["searchServiceConnection"] == KEY
+    assert kept["datasource"]["connection"] == STRING
+    assert kept["datasource"]["embeddings"][0]["connection"] == KEY
+
+
+def test_a_new_secret_takes_the_old_ones_place(named, caller):
+    finish(named, put(caller, "a-job", FULL))
+    got = caller.get(f"{JOBS}/a-job").json()
+    got["searchServiceConnection"] |= {"key": "another", "endpoint": "https://other.test"}
+
+    run_id = put(caller, "a-job", got)
+
+    assert definition(named, run_id)["searchServiceConnection"]["key"] == "another"
+
+
+MASKED = {
+    "another endpoint": (
+        "searchServiceConnection",
+        KEY | {"key": "***", "endpoint": "https://evil.test"},
+        "$.searchServiceConnection.key",
+    ),
+    "another kind": (
+        "searchServiceConnection",
+        STRING | {"connectionString": "***"},
+        "$.searchServiceConnection.connectionString",
+    ),
+    "another place": (
+        "datasource",
+        FULL["datasource"] | {"connection": KEY | {"key": "***"}},
+        "$.datasource.connection.key",
+    ),
+    "what was no secret": (
+        "datasource",
+        storage()["datasource"] | {"embeddings": [{"connection": KEY | {"key": "***"}}] * 2},
+        "$.datasource.embeddings[1].connection.key",
+    ),
+}
+
+
+@pytest.mark.parametrize(("member", "value", "place"), MASKED.values(), ids=MASKED)
+def test_a_secret_stays_only_where_nothing_else_changed(named, caller, member, value, place):
+    finish(named, put(caller, "a-job", FULL))
+
+    answer = caller.put(f"{JOBS}/a-job", json=copy.deepcopy(FULL) | {member: value})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["target"] == place
+    assert "***" in answer.json()["error"]["message"]
+
+
+def test_a_new_job_has_no_secret_to_keep(caller):
+    answer = caller.put(f"{JOBS}/new", json=storage(KEY | {"key": "***"}))
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["target"] == "$.datasource.connection.key"
+
+
+def test_another_resources_secret_is_not_kept(named, caller):
+    with named.client(key=named.add_key("elsewhere")) as other:
+        finish(named, put(other, "a-job", storage(KEY)))
+
+    answer = caller.put(f"{JOBS}/a-job", json=storage(KEY | {"key": "***"}))
+
+    assert answer.status_code == 400
+
+
+def test_the_row_is_opened_with_the_servers_key_alone(named, caller):
+    put(caller, "sealed", storage(KEY, searchServiceConnection=RELATIVE))
+
+    with named.built.database.reading() as connection:
+        query = sa.select(ingestion_jobs.c.definition).where(ingestion_jobs.c.id == "sealed")
+        sealed = connection.execute(query).scalar_one()
+
+    assert "containerName" not in sealed
+    assert "the-secret" in service(named).secrets.open(sealed)

@@ -1,0 +1,233 @@
+"""Stand-ins at the seams of ingestion, plain enough to see in a test what reached them.
+
+FolderContainer   documents as files; a version is what a file holds
+RowsTarget        chunks as rows of an SQLite file of its own, which a kill leaves as they are
+WordsEmbedder     vectors made of a text's hash; each text that it is asked for is a line
+PlainCracker      a text's first line is its title; one that says ``broken`` is refused
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tokenizers import Tokenizer
+
+from linarite.indexing.containers.container import Item, Page
+from linarite.indexing.cracking.cracked import Cracked
+from linarite.indexing.failures import DocumentFailed
+from linarite.indexing.targets.target import Chunk
+from linarite.resources.ingestion.parts import Parts
+from linarite.wire.ingestion import IngestionJob
+
+DIMENSIONS = 4
+
+Pass = Callable[[str], None]
+"""Told of every call at a seam, by what it is; may raise, or end the process."""
+
+
+def nothing(_call: str) -> None:
+    """Let every call pass."""
+
+
+@dataclass
+class FolderContainer:
+    """The files of a folder."""
+
+    folder: Path
+    told: Pass = nothing
+
+    def list(self) -> Iterator[Item]:
+        for path in sorted(self.folder.rglob("*")):
+            self.told("list")
+            if path.is_file():
+                key = path.relative_to(self.folder).as_posix()
+                content = path.read_bytes()
+                version = hashlib.sha256(content).hexdigest()[:16]
+                yield Item(key, version, f"file:///{key}", len(content))
+
+    def read(self, item: Item, into: BinaryIO, limit_bytes: int) -> None:
+        self.told("read")
+        try:
+            content = (self.folder / item.key).read_bytes()
+        except FileNotFoundError:
+            raise DocumentFailed("It is gone.") from None
+        if hashlib.sha256(content).hexdigest()[:16] != item.version:
+            raise DocumentFailed("It was changed.")
+        if len(content) > limit_bytes:
+            raise DocumentFailed("It is too long.")
+        into.write(content)
+
+    def write(self, page: Page) -> None:
+        path = self.folder / page.key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(page.body)
+
+    def delete(self, key: str) -> None:
+        (self.folder / key).unlink(missing_ok=True)
+
+
+@dataclass
+class RowsTarget:
+    """An index as rows; what it refuses can be set."""
+
+    file: Path
+    told: Pass = nothing
+    refuses: str = "nothing is refused"
+
+    def ensure(self, dimensions: int | None) -> None:
+        self.told("ensure")
+        with self._open() as rows:
+            rows.execute(
+                "CREATE TABLE IF NOT EXISTS chunks (id TEXT PRIMARY KEY, document TEXT, "
+                "filepath TEXT, title TEXT, url TEXT, content TEXT, vector TEXT)"
+            )
+
+    def upsert(self, chunks: Sequence[Chunk]) -> None:
+        for chunk in chunks:
+            if self.refuses in chunk.content:
+                raise DocumentFailed("The index does not take that.")
+        self.told("upsert")
+        with self._open() as rows:
+            rows.executemany(
+                "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        *(one.id, one.parent_id, one.filepath, one.title, one.url, one.content),
+                        None if one.vector is None else json.dumps(list(one.vector)),
+                    )
+                    for one in chunks
+                ],
+            )
+        self.told("upserted")
+
+    def delete(self, ids: Sequence[str]) -> None:
+        self.told("delete")
+        with self._open() as rows:
+            rows.executemany("DELETE FROM chunks WHERE id = ?", [(one,) for one in ids])
+        self.told("deleted")
+
+    def count(self) -> int:
+        self.told("count")
+        with self._open() as rows:
+            return int(rows.execute("SELECT count(*) FROM chunks").fetchone()[0])
+
+    def drop(self) -> None:
+        self.told("drop")
+        with self._open() as rows:
+            rows.execute("DROP TABLE IF EXISTS chunks")
+
+    def rows(self) -> dict[str, tuple[Any, ...]]:
+        """All that is in it, by the chunks' ids."""
+        with self._open() as rows:
+            return {row[0]: row[1:] for row in rows.execute("SELECT * FROM chunks")}
+
+    def contents(self) -> dict[str, list[str]]:
+        """The texts of each document's chunks, in order."""
+        found: dict[str, dict[int, str]] = {}
+        for id_, (_, filepath, _, _, content, _) in self.rows().items():
+            found.setdefault(filepath, {})[int(id_.rpartition("-")[2])] = content
+        return {key: [texts[n] for n in sorted(texts)] for key, texts in sorted(found.items())}
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.file, timeout=30)) as connection, connection:
+            yield connection
+
+
+@dataclass
+class WordsEmbedder:
+    """Vectors of hashes; `log` has a line for each text that it embedded."""
+
+    log: Path
+    told: Pass = nothing
+    name: str = "words"
+    tokenizer: Tokenizer | None = None
+    max_tokens: int | None = None
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        self.told("embed")
+        with self.log.open("a") as log:
+            log.write("".join(f"{json.dumps(text)}\n" for text in texts))
+        hashes = [hashlib.sha256(text.encode()).digest() for text in texts]
+        self.told("embedded")
+        return [[byte / 255 for byte in one[:DIMENSIONS]] for one in hashes]
+
+    def asked(self) -> list[str]:
+        """Every text that it was asked for."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [json.loads(line) for line in lines]
+
+
+@dataclass
+class PlainCracker:
+    """Reads text."""
+
+    told: Pass = nothing
+
+    def crack(self, path: Path, name: str, content_type: str | None) -> Cracked:
+        self.told("crack")
+        text = path.read_text()
+        if "broken" in text:
+            raise DocumentFailed("It is broken.")
+        return Cracked(text, text.partition("\n")[0] or None)
+
+
+def chunk(text: str) -> list[str]:
+    """A chunk for each line."""
+    return [line for line in text.splitlines() if line]
+
+
+@dataclass
+class Standing:
+    """All parts of a job in one folder."""
+
+    folder: Path
+    told: Pass = nothing
+    fingerprint: str = "1"
+    parallel: int = 2
+    cleans_up: bool = False
+    has_vectors: bool = True
+    target: RowsTarget = field(init=False)
+    embedder: WordsEmbedder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.documents.mkdir(parents=True, exist_ok=True)
+        self.target = RowsTarget(self.folder / "index.sqlite3", self._tell)
+        self.embedder = WordsEmbedder(self.folder / "embedded.jsonl", self._tell)
+
+    def _tell(self, call: str) -> None:
+        self.told(call)  # which a test may replace
+
+    @property
+    def documents(self) -> Path:
+        """Where the documents lie."""
+        return self.folder / "documents"
+
+    def write(self, key: str, *lines: str) -> None:
+        """Put a document there."""
+        (self.documents / key).parent.mkdir(parents=True, exist_ok=True)
+        (self.documents / key).write_text("\n".join(lines))
+
+    def open(self, _resource: str, _job: IngestionJob) -> AbstractContextManager[Parts]:
+        """The parts as a run gets them."""
+
+        @contextmanager
+        def opened() -> Iterator[Parts]:
+            yield Parts(
+                container=FolderContainer(self.documents, self._tell),
+                target=self.target,
+                cracker=PlainCracker(self._tell),
+                chunk=chunk,
+                embedder=self.embedder if self.has_vectors else None,
+                fingerprint=self.fingerprint,
+                document_bytes=1 << 20,
+                parallel=self.parallel,
+                cleans_up=self.cleans_up,
+            )
+
+        return opened()
