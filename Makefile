@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 CLIENTS := .venv/.clients
-CLIENT_PINS := $(addprefix tests/end_to_end/,oldest_sdk/requirements.txt sdk_1_66/requirements.txt frameworks/requirements.txt)
+CLIENT_PINS := $(addprefix tests/end_to_end/,oldest_sdk/requirements.txt sdk_1_66/requirements.txt search_11_6/requirements.txt frameworks/requirements.txt)
 NODE := tests/end_to_end/node
 # three at a time on two cores: most tests wait for a process more than they compute
 SIDE_BY_SIDE := -n 3 --dist loadgroup --durations 12

@@ -3,8 +3,8 @@
 1,000,000 stored completions on SQLite and on PostgreSQL, of six models and with metadata that
 many, some or few of them have. One caller lists pages of 20, the first one and one deep in the list
 in turn: by one condition and by two, each in turn with the same page of the list that nothing
-filters; the slowest twentieth of the ones against the slowest twentieth of the others. Beside the
-line stand two conditions that nothing meets together, at different times and side by side.
+filters; the slowest twentieth of the ones against the slowest twentieth of the others. Of two
+conditions some meet in many completions, some in few or in bursts, and some in none.
 """
 
 import argparse
@@ -25,7 +25,9 @@ from bench import lean_client, script
 from bench.measure import Finding, Limit, compared, percentile
 from bench.servers import Linarite, linarite
 from linarite.bootstrap import build
+from linarite.resources.stored_completions import bitmaps
 from linarite.resources.stored_completions.making import completion_of
+from linarite.resources.stored_completions.marks import FEW, RECENT
 from linarite.resources.stored_completions.records import marks_of
 from linarite.settings import Settings
 from linarite.storage import tables
@@ -41,7 +43,7 @@ _MIXER = 2_654_435_761  # a prime by which neighbours come to lie far apart
 Condition = Mapping[str, str]
 """A list's query string."""
 
-_JUDGED: Mapping[str, Condition] = {
+_ASKED: Mapping[str, Condition] = {
     "a model, of half of them": {"model": "model-0"},
     "a model, of one in 50": {"model": "model-5"},
     "a deployment": {"model": "deployment-1"},
@@ -51,10 +53,25 @@ _JUDGED: Mapping[str, Condition] = {
     "a model and metadata": {"model": "model-0", "metadata[kind]": "kind-3"},
     "two of metadata, frequent and rare": {"metadata[env]": "prod", "metadata[user]": "user-77"},
     "two of metadata, both frequent": {"metadata[env]": "prod", "metadata[kind]": "kind-3"},
-}
-_NOTHING_IN_COMMON: Mapping[str, Condition] = {
-    "one in ten each, at other times": {"metadata[first]": "tenth", "metadata[last]": "tenth"},
-    "one in 20 each, side by side": {"metadata[kind]": "kind-3", "metadata[other]": "than-3"},
+    "two that meet in one of 5,000": {"metadata[env]": "prod", "metadata[but]": "for few"},
+    "two that meet in bursts": {"metadata[here]": "half", "metadata[there]": "half"},
+    "two that nothing meets, one in ten each, at other times": {
+        "metadata[first]": "tenth",
+        "metadata[last]": "tenth",
+    },
+    "two that nothing meets, one in 20 each, side by side": {
+        "metadata[kind]": "kind-3",
+        "metadata[other]": "than-3",
+    },
+    "two that nothing meets, half each, side by side": {
+        "metadata[left]": "half",
+        "metadata[right]": "half",
+    },
+    "two that nothing meets, half each, oldest first": {
+        "metadata[left]": "half",
+        "metadata[right]": "half",
+        "order": "asc",
+    },
 }
 
 
@@ -75,16 +92,11 @@ def _on(
         connection = lean_client.connect(server)
         listing = _Listing(connection, server, options)
         what = f"{database}, {options.completions:,} stored: list of {_PAGE} by"
-        judged = [
-            listing.compared(f"{what} {name}", condition, _EVEN)
-            for name, condition in _JUDGED.items()
-        ]
-        beside = [
-            listing.compared(f"{what} two that nothing meets, {name}", condition, None)
-            for name, condition in _NOTHING_IN_COMMON.items()
+        findings = [
+            listing.compared(f"{what} {name}", condition) for name, condition in _ASKED.items()
         ]
         connection.close()
-    return judged + beside
+    return findings
 
 
 class _Listing:
@@ -97,18 +109,19 @@ class _Listing:
         self._server = server
         self._options = options
 
-    def compared(self, what: str, condition: Condition, limit: Limit | None) -> Finding:
+    def compared(self, what: str, condition: Condition) -> Finding:
         """p95 of the list by `condition` against that of the whole one."""
         self._ms(condition, {})  # reads pages of the database that nobody has read
+        order = {"order": condition["order"]} if "order" in condition else {}
         pairs = []
         for _ in range(self._options.pairs):
             filtered, whole = [], []
             for number in range(self._options.requests):
                 after = {"after": self._deep()} if number % 2 else {}
                 filtered.append(self._ms(condition, after))
-                whole.append(self._ms({}, after))
+                whole.append(self._ms(order, after))
             pairs.append((percentile(filtered, 0.95), percentile(whole, 0.95)))
-        finding = compared(what, pairs, limit=limit, unit="ms", names=("filtered", "all"))
+        finding = compared(what, pairs, limit=_EVEN, unit="ms", names=("filtered", "all"))
         print(f"   {what}: {finding.value:.3g} x, {finding.ours}, {finding.theirs}", flush=True)
         return finding
 
@@ -137,7 +150,13 @@ def _named(number: int, completions: int) -> tuple[str, str, dict[str, str]]:
         "kind": f"kind-{number % 20}",
         "other": f"than-{(number + 1) % 20}",
         "user": f"user-{mixed // 64 % 10_000}",
+        ("left", "right")[number % 2]: "half",
+        ("here", "there")[number % 2]: "half",
     }
+    if number % 50_000 < 2_000:
+        metadata["here"] = metadata["there"] = "half"
+    if metadata["env"] == "test" or number % 5_000 == 0:
+        metadata["but"] = "for few"
     if number < completions // 10:
         metadata["first"] = "tenth"
     if number >= completions - completions // 10:
@@ -159,13 +178,9 @@ def _seed(data: Path, database_url: str | None, completions: int) -> None:
             for mark in marks_of(_RESOURCE, *named):
                 numbers_of.setdefault(mark, array("q")).append(number)
         _insert(database, tables.stored_completions, rows)
-    # in the order of their table, in which a million go in much quicker than in any other
+    # in the order of their tables, in which a million go in much quicker than in any other
     for mark in sorted(numbers_of):
-        for numbers in _sliced(numbers_of[mark]):
-            labels = [(mark, _BEGAN + number, number + 1) for number in numbers]
-            _insert(database, tables.stored_completion_labels, labels)
-    counts = [(mark, len(numbers_of[mark])) for mark in sorted(numbers_of)]
-    _insert(database, tables.stored_completion_counts, counts)
+        _insert_found(database, mark, numbers_of[mark])
     usage = (_RESOURCE, completions, completions * body.stored_bytes)
     _insert(database, tables.stored_completion_usage, [usage])
     if not database.is_sqlite:
@@ -173,6 +188,22 @@ def _seed(data: Path, database_url: str | None, completions: int) -> None:
             connection.execution_options(isolation_level="AUTOCOMMIT")
             connection.execute(sa.text("VACUUM ANALYZE"))
     database.close()
+
+
+def _insert_found(database: Database, mark: bytes, numbers: Sequence[int]) -> None:
+    """What completions are found by that bear a mark; the last changes are still to be folded."""
+    for some in _sliced(numbers):
+        labels = [(mark, _BEGAN + number, number + 1) for number in some]
+        _insert(database, tables.stored_completion_labels, labels)
+    recent = None
+    if len(numbers) > FEW:
+        changes = [(number + 1, _BEGAN + number) for number in numbers]
+        blocks: dict[int, bitmaps.Block] = {}
+        bitmaps.apply(blocks, changes[:-RECENT])
+        recent = b"".join(bitmaps.packed(*change) for change in changes[-RECENT:])
+        rows = [(mark, number, *block.packed()) for number, block in sorted(blocks.items())]
+        _insert(database, tables.stored_completion_bitmaps, rows)
+    _insert(database, tables.stored_completion_counts, [(mark, len(numbers), recent)])
 
 
 class _Body:

@@ -36,6 +36,7 @@ from linarite.resources.fine_tuning.tasks import Work as TuningWork
 from linarite.resources.fine_tuning.tuned import TunedModels
 from linarite.resources.indexes.service import Indexes
 from linarite.resources.inference.filtering import ContentFilter
+from linarite.resources.inference.grounding import Grounding
 from linarite.resources.inference.limits import RateLimits
 from linarite.resources.inference.service import Inference
 from linarite.resources.ingestion import refreshing
@@ -92,101 +93,60 @@ class Built:
     schedules: Sequence[Schedule]
 
 
+@dataclass(frozen=True)
+class _Base:
+    """What every service stands on."""
+
+    settings: Settings
+    database: Database
+    blobs: BlobStore
+    queue: Queue
+    clock: SystemClock
+    secrets: Secrets
+    files: Files
+    metrics: Metrics
+
+
 def build(settings: Settings) -> Built:
     """Wire every part for `settings`; opens no connection and starts nothing."""
-    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = Database(settings.resolved_database_url)
-    blobs = BlobStore(settings.blob_url or _folder_url(settings.data / "blobs"))
-    queue = Queue(database)
-    clock, limits = SystemClock(), settings.limits
-    outbound = Outbound(settings.outbound)
-    secrets = _secrets(settings)
-    files = Files(database, blobs, queue, clock, limits, secrets)
+    base = _base(settings)
+    database, blobs, files = base.database, base.blobs, base.files
+    queue, clock, metrics, limits = base.queue, base.clock, base.metrics, settings.limits
     uploads = Uploads(database, blobs, files, clock, limits)
     tuned = TunedModels(database, blobs, models_folder(settings), settings.data / "tuned")
     models = _models(settings, tuned)
-    place = partial(_place, tuned)
+    place, tokens = partial(_place, tuned), Tokens()
     deployments = Deployments(database, models, clock, settings.deployments)
-    metrics, tokens = Metrics(), Tokens()
     inference = Inference(deployments, place)
     rates = RateLimits(deployments, place, metrics, tokens)
+    keys = Keys(database)
+    indexes = Indexes(settings.data.absolute() / "indexes", limits)
+    grounding = Grounding(inference, tokens, keys, indexes, settings.outbound, _addresses(settings))
     content_filter = _content_filter(settings, metrics)
     stored = StoredCompletions(database, clock, settings.stored_completions, deployments.meant)
     exports = Exports(database, files, queue, deployments.meant)
-    batches = Batches(
-        database,
-        blobs,
-        files,
-        deployments,
-        queue,
-        clock,
-        limits,
-        settings.batches,
-        TokenCounts(tokens, place),
-    )
-    files.live[Purpose.BATCH_OUTPUT] = batches.live_content
-    metrics.watch(
-        "linarite_batches_without_engine",
-        "Batches in progress whose engine is away.",
-        batches.count_without_engine,
-    )
-    batch_work = Work(
-        batches,
-        DeployedEngines(
-            host_socket(settings.data),
-            place,
-            inference.prepare,
-            inference.settle,
-            inference.to_store,
-            content_filter,
-        ),
-        stored.add,
-    )
-    tuning = FineTuning(
-        database,
-        blobs,
-        files,
-        models,
-        tuned,
-        deployments,
-        queue,
-        clock,
-        settings.fine_tuning,
-        settings.data / "wandb",
-        partial(_training_missing, settings),
-    )
-    files.live[Purpose.FINE_TUNE_RESULTS] = tuning.live_results
+    batches = _batches(base, deployments, TokenCounts(tokens, place))
+    engines = _batch_engines(settings, inference, grounding, content_filter)
+    batch_work = Work(batches, engines, stored.add)
+    tuning = _tuning(base, models, tuned, deployments)
     tuning_work = TuningWork(tuning, _training(settings))
-    tracking = Tracking(tuning, settings.wandb)
-    indexes = Indexes(settings.data.absolute() / "indexes", limits)
     ingestion = Ingestion(
         database,
         deployments,
         queue,
         clock,
         settings,
-        secrets,
+        base.secrets,
         indexes.has,
         _ingestion_missing,
     )
-    ingestion_work = IngestionWork(
-        ingestion,
-        Assembly(
-            settings,
-            database,
-            blobs,
-            clock,
-            deployments,
-            inference,
-            indexes,
-            host_socket(settings.data),
-        ).open,
-    )
+    ingestion_work = _ingestion_work(base, ingestion, deployments, inference, indexes)
     services: list[Any] = [files, uploads, models, deployments, inference, stored, batches, tuning]
     services.append(ingestion)
     writer = GroupWriter(database)
-    collaborators: list[Any] = [settings, database, blobs, queue, Keys(database), metrics, writer]
-    more = [rates, exports, indexes, *([] if content_filter is None else [content_filter])]
+    collaborators: list[Any] = [settings, database, blobs, queue, keys, metrics, writer]
+    filters = [] if content_filter is None else [content_filter]
+    more = [rates, exports, indexes, grounding, *filters]
     parts: dict[type[Any], Any] = {type(one): one for one in [*collaborators, *services, *more]}
     parts[Settings] = settings  # whose own class is the one that read the file
     return Built(
@@ -195,11 +155,11 @@ def build(settings: Settings) -> Built:
         queue,
         parts,
         tasks=[
-            *file_tasks.tasks(files, outbound),
+            *file_tasks.tasks(files, Outbound(settings.outbound)),
             *stored_tasks.tasks(exports),
             *batch_work.tasks(),
             *tuning_work.tasks(),
-            *tracking.tasks(),
+            *Tracking(tuning, settings.wandb).tasks(),
             *ingestion_work.tasks(),
         ],
         schedules=[
@@ -213,9 +173,87 @@ def build(settings: Settings) -> Built:
     )
 
 
+def _base(settings: Settings) -> _Base:
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database(settings.resolved_database_url)
+    blobs = BlobStore(settings.blob_url or _folder_url(settings.data / "blobs"))
+    queue, clock = Queue(database), SystemClock()
+    secrets = _secrets(settings)
+    files = Files(database, blobs, queue, clock, settings.limits, secrets)
+    return _Base(settings, database, blobs, queue, clock, secrets, files, Metrics())
+
+
+def _batches(base: _Base, deployments: Deployments, counts: TokenCounts) -> Batches:
+    settings = base.settings
+    batches = Batches(
+        base.database,
+        base.blobs,
+        base.files,
+        deployments,
+        base.queue,
+        base.clock,
+        settings.limits,
+        settings.batches,
+        counts,
+    )
+    base.files.live[Purpose.BATCH_OUTPUT] = batches.live_content
+    base.metrics.watch(
+        "linarite_batches_without_engine",
+        "Batches in progress whose engine is away.",
+        batches.count_without_engine,
+    )
+    return batches
+
+
+def _batch_engines(
+    settings: Settings,
+    inference: Inference,
+    grounding: Grounding,
+    content_filter: ContentFilter | None,
+) -> DeployedEngines:
+    return DeployedEngines(
+        host_socket(settings.data),
+        inference.place_of,
+        inference.prepare,
+        inference.settle,
+        inference.to_store,
+        grounding.ground,
+        content_filter,
+    )
+
+
+def _tuning(
+    base: _Base, models: Models, tuned: TunedModels, deployments: Deployments
+) -> FineTuning:
+    settings = base.settings
+    tuning = FineTuning(
+        base.database,
+        base.blobs,
+        base.files,
+        models,
+        tuned,
+        deployments,
+        base.queue,
+        base.clock,
+        settings.fine_tuning,
+        settings.data / "wandb",
+        partial(_training_missing, settings),
+    )
+    base.files.live[Purpose.FINE_TUNE_RESULTS] = tuning.live_results
+    return tuning
+
+
 def _content_filter(settings: Settings, metrics: Metrics) -> ContentFilter | None:
     given = settings.content_filter
     return None if given is None else ContentFilter(given, metrics)
+
+
+def _addresses(settings: Settings) -> list[str]:
+    """Where this server says that it is."""
+    server = settings.server
+    scheme = "http" if server.tls is None else "https"
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return [*filter(None, [server.public_url]), f"{scheme}://{host}:{server.port}"]
 
 
 def _models(settings: Settings, tuned: TunedModels) -> Models:
@@ -281,6 +319,27 @@ def _training_missing(settings: Settings) -> LinariteError | None:
     if settings.fine_tuning.command is not None or training_extra.is_installed():
         return None
     return ExtraMissing(training_extra.MESSAGE)
+
+
+def _ingestion_work(
+    base: _Base,
+    ingestion: Ingestion,
+    deployments: Deployments,
+    inference: Inference,
+    indexes: Indexes,
+) -> IngestionWork:
+    settings = base.settings
+    parts = Assembly(
+        settings,
+        base.database,
+        base.blobs,
+        base.clock,
+        deployments,
+        inference,
+        indexes,
+        host_socket(settings.data),
+    )
+    return IngestionWork(ingestion, parts.open)
 
 
 def _ingestion_missing() -> LinariteError | None:

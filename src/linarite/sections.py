@@ -138,17 +138,38 @@ class CosmosConnection(_Strung):
         return self
 
 
+class PineconePlace(Section):
+    """Where an index of Pinecone is made."""
+
+    cloud: Literal["aws", "azure", "gcp"]
+    """Whose cloud."""
+    region: Annotated[str, Field(min_length=1)]
+    """Of that cloud, such as ``us-east-1``."""
+
+
 class PineconeConnection(_Keyed):
-    """An index of Pinecone that is there already, with a key."""
+    """An index of Pinecone, by its address or its name, with a key."""
 
     kind: Literal["pinecone"]
-    host: Address
+    host: Address | None = None
     """The index's own address."""
+    index: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,43}[a-z0-9])?$")] | None = None
+    """Or its name, by which Pinecone is asked for the address."""
+    create: PineconePlace | None = None
+    """Where an index of that name is made if there is none: ``{ cloud = "aws", region = "…" }``."""
 
     @model_validator(mode="after")
     def _has_key(self) -> "PineconeConnection":
         if self.key is None and self.key_env is None:
             raise ValueError("pinecone needs `key` or `key_env`")
+        return self
+
+    @model_validator(mode="after")
+    def _one_index(self) -> "PineconeConnection":
+        if (self.host is None) == (self.index is None):
+            raise ValueError("pinecone needs either `host` or `index`")
+        if self.create is not None and self.index is None:
+            raise ValueError("`create` goes with `index`")
         return self
 
 

@@ -43,6 +43,7 @@ OPERATION = {
     "post_batch": "Batch_Create",
     "post_finetuning_job": "FineTuning_Create",
     "put_ingestion_job_sc": "IngestionJobs_Create",
+    "put_ingestion_job_uc": "IngestionJobs_Create",
     "update_stored_completion": "StoredCompletion_Update",
     "upload_file": "Files_Upload",
     "upload_file_cancel": "UploadFile_Cancel",

@@ -1,7 +1,7 @@
 """Workers die at every moment of a run: the index is what it is when none dies.
 
 The moments are those before and after each write to the database, and each call at the seams: to
-the container, the cracker, the embedding and the target.
+the container, the crawl, the cracker, the embedding and the target.
 """
 
 import subprocess
@@ -26,14 +26,15 @@ RESOURCE, JOB = "default", "handbook"
 ROOT = Path(__file__).parents[2]
 
 FIRST = [
+    ("crawl", 150),
     ("list", 150),
     ("compare before", 1),
     ("put down before", 1),
-    ("claim after", 2),
+    ("claim before", 1),
+    ("claim after", 1),
     ("read", 40),
     ("crack", 20),
-    ("claim before", 3),
-    ("write-ahead before", 2),
+    ("write-ahead before", 1),
     ("write-ahead after", 2),
     ("embed", 2),
     ("cache before", 2),
@@ -64,7 +65,7 @@ class Place:
         self.built.database.migrate()
         schema.migrate(self.built.database)
         self.runs: Ingestion = self.built.parts[Ingestion]
-        self.standing = Standing(folder / "standing")
+        self.standing = Standing(folder / "standing", crawls=True)
 
     def put(self) -> str:
         """Start a run; its id."""
@@ -105,7 +106,7 @@ def change(standing: Standing) -> None:
     for number in range(90, 100):
         standing.write(f"{number:03}.txt", "broken")
     for number in range(100, 130):
-        (standing.documents / f"{number:03}.txt").unlink()
+        (standing.source / f"{number:03}.txt").unlink()
     for number in range(30):
         standing.write(f"new/{number}.txt", f"new {number}")
 
@@ -153,8 +154,23 @@ def test_killed_workers_leave_no_stale_chunk_on_postgresql_either(tmp_path, post
     )
 
     assert told.status == OperationState.SUCCEEDED
-    texts = {path.name: path.read_text() for path in place.standing.documents.rglob("*.txt")}
+    texts = {path.name: path.read_text() for path in place.standing.source.rglob("*.txt")}
     expected = {name: text.splitlines() for name, text in texts.items() if text != "broken"}
     contents = place.standing.target.contents()
     assert {key.rpartition("/")[2]: lines for key, lines in contents.items()} == expected
+    place.built.database.close()
+
+
+def test_a_document_over_which_worker_after_worker_dies_is_left_out(tmp_path):
+    place = Place(tmp_path)
+    fill(place.standing, 40)
+    place.standing.write("020.txt", "poison")
+
+    told = place.go_through(place.put(), [("poison", 1)] * 5)
+
+    assert told.status == OperationState.SUCCEEDED
+    assert told.warnings is not None
+    assert [warning.partition(":")[0] for warning in told.warnings] == ["020.txt"]
+    assert "5 workers died" in told.warnings[0]
+    assert len(place.standing.target.contents()) == 39
     place.built.database.close()

@@ -96,6 +96,14 @@ def ingest(server: Serving) -> httpx.Response:
     )
 
 
+def list_indexes(server: Serving) -> httpx.Response:
+    return httpx.get(
+        f"{server.endpoint}/indexes",
+        params={"api-version": "2024-07-01"},
+        headers={"api-key": server.ready["api_key"]},
+    )
+
+
 def test_the_wheel_holds_every_file_of_the_package(wheel: Path):
     source = ROOT / "src"
     files = (file for file in (source / "linarite").rglob("*") if file.is_file())
@@ -156,9 +164,14 @@ def test_without_the_extra_the_server_stands_and_names_it(core: Path, tmp_path: 
     pulled(CHAT)
 
     with serving(tmp_path, program=[core], LINARITE_MODELS_DIR=str(models_folder())) as server:
-        answers = {"local": chat(server), "train": tune(server), "ingest": ingest(server)}
+        answers = [
+            ("local", chat(server)),
+            ("train", tune(server)),
+            ("ingest", ingest(server)),
+            ("ingest", list_indexes(server)),
+        ]
 
-    for extra, answer in answers.items():
+    for extra, answer in answers:
         assert answer.status_code == 503
         assert f"pip install 'linarite[{extra}]'" in answer.json()["error"]["message"]
 

@@ -57,9 +57,10 @@ def be_hostile(site: WebSite, inner: str) -> dict[str, str]:
     for path, (page, _) in pages.items():
         site.pages[path] = page
     site.pages["/deep"] = html("<title>Deep</title>" + "<div><b>" * 100_000)
+    site.pages["/odd-head"] = _odd_head
     site.pages["/many"] = html("".join(f'<a href="/m{n}.png?{n}">x</a>' for n in range(40_000)))
     odd = ["javascript:alert(1)", "mailto:a@b", "//", "http://", "http://[", inner]
-    site.pages["/"] = html(links(*pages, "/deep", "/many", *odd, title="Home"))
+    site.pages["/"] = html(links(*pages, "/deep", "/many", "/odd-head", *odd, title="Home"))
     return {path: why for path, (_, why) in pages.items()}
 
 
@@ -69,6 +70,15 @@ def _endless(request: BaseHTTPRequestHandler) -> None:
     request.end_headers()
     while True:
         request.wfile.write(b"<a href=/x>x</a>" * 4096)
+
+
+def _odd_head(request: BaseHTTPRequestHandler) -> None:
+    """What of it went into another request's head, or a blob's, would break that."""
+    request.wfile.write(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=\xff\xfe; x=\xc3\xbc\r\n"
+        b'ETag: "\xc3\xbc\xff"\r\nLast-Modified: \xe2\x80\xa8\r\nX-Robots-Tag: \xff\r\n'
+        b"Content-Length: 8\r\n\r\n<p>odd\xff\xfe"
+    )
 
 
 def _says_long(request: BaseHTTPRequestHandler) -> None:

@@ -25,6 +25,12 @@ NAMED: dict[str, Any] = {
         "files": {"kind": "folder", "path": "/srv/files"},
         "cosmos": {"kind": "cosmos_mongo_vcore", "connection_string": "mongodb://u:p@c.test"},
         "pine": {"kind": "pinecone", "host": "https://i.pinecone.test/", "key": "pk"},
+        "pine-by-name": {
+            "kind": "pinecone",
+            "index": "docs",
+            "key": "pk",
+            "create": {"cloud": "aws", "region": "us-east-1"},
+        },
         "embedder": {"kind": "openai", "endpoint": "https://a.openai.test", "key": "ok"},
         "plain-embedder": {"kind": "openai", "endpoint": "http://e.test/v1", "key": "ok"},
         "keyless": {"kind": "azure_search", "endpoint": "https://b.search.test"},

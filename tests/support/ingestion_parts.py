@@ -19,7 +19,8 @@ from tokenizers import Tokenizer
 
 from linarite.indexing.containers.container import Item, Page
 from linarite.indexing.cracking.cracked import Cracked
-from linarite.indexing.failures import DocumentFailed
+from linarite.indexing.crawling.crawl import Crawled
+from linarite.indexing.failures import DocumentFailed, IndexMisfit
 from linarite.indexing.targets.target import Chunk
 from linarite.resources.ingestion.parts import Parts
 from linarite.wire.ingestion import IngestionJob
@@ -65,10 +66,39 @@ class FolderContainer:
     def write(self, page: Page) -> None:
         path = self.folder / page.key
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(page.body)
+        half = self.folder.parent / "half"
+        half.write_bytes(page.body)
+        half.replace(path)
 
     def delete(self, key: str) -> None:
         (self.folder / key).unlink(missing_ok=True)
+
+
+@dataclass
+class SiteContainer(FolderContainer):
+    """The same, filled by a crawl: of the files of another folder, which is the site."""
+
+    site: Path = Path()
+    is_complete: bool = True
+
+    def crawl(
+        self,
+        check: Callable[[], None],
+        told: Callable[[Crawled], None],
+        warn: Callable[[str, str], None],
+    ) -> Crawled:
+        paths = [path for path in sorted(self.site.rglob("*")) if path.is_file()]
+        keys = {path.relative_to(self.site).as_posix() for path in paths}
+        for number, key in enumerate(sorted(keys)):
+            check()
+            self.told("crawl")
+            self.write(Page(key, (self.site / key).read_bytes(), "text/plain", f"http://{key}"))
+            told(Crawled(number + 1, 0, len(keys)))
+        gone = [item.key for item in self.list() if item.key not in keys]
+        if not self.is_complete:
+            warn("http://slow", "it was too slow")
+            return Crawled(len(keys), 0, len(keys))
+        return Crawled(len(keys), 0, len(keys), is_complete=True, gone=gone)
 
 
 @dataclass
@@ -78,9 +108,13 @@ class RowsTarget:
     file: Path
     told: Pass = nothing
     refuses: str = "nothing is refused"
+    dimensions: int | None = None
 
     def ensure(self, dimensions: int | None) -> None:
         self.told("ensure")
+        if self.dimensions not in {None, dimensions}:
+            raise IndexMisfit("The index has other vectors.")
+        self.dimensions = dimensions
         with self._open() as rows:
             rows.execute(
                 "CREATE TABLE IF NOT EXISTS chunks (id TEXT PRIMARY KEY, document TEXT, "
@@ -118,6 +152,7 @@ class RowsTarget:
 
     def drop(self) -> None:
         self.told("drop")
+        self.dimensions = None
         with self._open() as rows:
             rows.execute("DROP TABLE IF EXISTS chunks")
 
@@ -146,6 +181,7 @@ class WordsEmbedder:
     log: Path
     told: Pass = nothing
     name: str = "words"
+    dimensions: int = DIMENSIONS
     tokenizer: Tokenizer | None = None
     max_tokens: int | None = None
 
@@ -155,7 +191,7 @@ class WordsEmbedder:
             log.write("".join(f"{json.dumps(text)}\n" for text in texts))
         hashes = [hashlib.sha256(text.encode()).digest() for text in texts]
         self.told("embedded")
-        return [[byte / 255 for byte in one[:DIMENSIONS]] for one in hashes]
+        return [[byte / 255 for byte in one[: self.dimensions]] for one in hashes]
 
     def asked(self) -> list[str]:
         """Every text that it was asked for."""
@@ -172,6 +208,8 @@ class PlainCracker:
     def crack(self, path: Path, name: str, content_type: str | None) -> Cracked:
         self.told("crack")
         text = path.read_text()
+        if "poison" in text:
+            self.told("poison")
         if "broken" in text:
             raise DocumentFailed("It is broken.")
         return Cracked(text, text.partition("\n")[0] or None)
@@ -192,6 +230,8 @@ class Standing:
     parallel: int = 2
     cleans_up: bool = False
     has_vectors: bool = True
+    crawls: bool = False
+    is_crawled_whole: bool = True
     target: RowsTarget = field(init=False)
     embedder: WordsEmbedder = field(init=False)
 
@@ -208,18 +248,27 @@ class Standing:
         """Where the documents lie."""
         return self.folder / "documents"
 
+    @property
+    def source(self) -> Path:
+        """Where a test puts them: the site, where there is one."""
+        return self.folder / "site" if self.crawls else self.documents
+
     def write(self, key: str, *lines: str) -> None:
         """Put a document there."""
-        (self.documents / key).parent.mkdir(parents=True, exist_ok=True)
-        (self.documents / key).write_text("\n".join(lines))
+        (self.source / key).parent.mkdir(parents=True, exist_ok=True)
+        (self.source / key).write_text("\n".join(lines))
 
     def open(self, _resource: str, _job: IngestionJob) -> AbstractContextManager[Parts]:
         """The parts as a run gets them."""
 
         @contextmanager
         def opened() -> Iterator[Parts]:
+            pages = None
+            if self.crawls:
+                whole = self.is_crawled_whole
+                pages = SiteContainer(self.documents, self._tell, self.source, whole)
             yield Parts(
-                container=FolderContainer(self.documents, self._tell),
+                container=pages or FolderContainer(self.documents, self._tell),
                 target=self.target,
                 cracker=PlainCracker(self._tell),
                 chunk=chunk,
@@ -227,6 +276,7 @@ class Standing:
                 fingerprint=self.fingerprint,
                 document_bytes=1 << 20,
                 parallel=self.parallel,
+                pages=pages,
                 cleans_up=self.cleans_up,
             )
 

@@ -82,7 +82,7 @@ def work(options: argparse.Namespace, killer: Killer) -> None:
     """Work until the run is over, or this process dies."""
     built = build(Settings(data=options.data, database_url=options.url))
     killer.watch(built.database.engine)
-    standing = Standing(options.standing, killer.passes)
+    standing = Standing(options.standing, killer.passes, crawls=True)
     runs = built.parts[Ingestion]
     settings = built.settings.tasks.model_copy(update={"poll_seconds": 0.02})
     worker = Worker(built.database, Work(runs, standing.open).tasks(), [], settings)

@@ -1,12 +1,12 @@
 import ipaddress
 import logging
 import ssl
-import sys
 import time
 
 import httpx
 import pytest
 from tests.support.certificates import self_signed
+from tests.support.connects import watched_connects
 from tests.support.web_site import content, redirect, web_site
 
 from linarite.outbound import (
@@ -230,18 +230,13 @@ def test_no_url_is_logged_for_it_may_hold_a_secret(site, caplog):
 
 
 def test_only_vetted_addresses_are_connected_to(site):
-    """Python's own audit hook sees every connect of the process, whoever makes it."""
-    connected = []
-    sys.addaudithook(
-        lambda event, args: connected.append(args[1]) if event == "socket.connect" else None
-    )
+    with watched_connects() as connected:
+        with pytest.raises(OutboundRefused):
+            get(site.url("/file", "localhost"))
 
-    with pytest.raises(OutboundRefused):
-        get(site.url("/file", "localhost"))
-
-    assert connected == []
-    get(site.url("/file", "localhost"), "localhost")
-    assert [address[1] for address in connected] == [int(site.address.rpartition(":")[2])]
+        assert connected == []
+        get(site.url("/file", "localhost"), "localhost")
+        assert [address[1] for address in connected] == [int(site.address.rpartition(":")[2])]
 
 
 def test_tls_is_checked_against_the_name_and_the_operators_authorities(tmp_path):

@@ -24,6 +24,19 @@ WRONG = {
     "address with user": {"kind": "azure_search", "endpoint": "https://u@a.test"},
     "cosmos of no string": {"kind": "cosmos_mongo_vcore"},
     "pinecone of no key": {"kind": "pinecone", "host": "https://a.test"},
+    "pinecone of no index": {"kind": "pinecone", "key": "k"},
+    "pinecone of two indexes": {
+        "kind": "pinecone",
+        "key": "k",
+        "host": "https://a.test",
+        "index": "docs",
+    },
+    "pinecone made without a name": {
+        "kind": "pinecone",
+        "key": "k",
+        "host": "https://a.test",
+        "create": {"cloud": "aws", "region": "us-east-1"},
+    },
     "misspelt": {"kind": "folder", "path": "a", "pth": "a"},
 }
 

@@ -82,6 +82,22 @@ def run(
 
 
 @ingestion.command()
+def documents(
+    job: Job,
+    state: Annotated[
+        str | None, typer.Option(help="Only those that are pending, indexed or failed.")
+    ] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """List the documents of a job, a line each: state, name and, of a failed one, the reason."""
+    asked = {} if state is None else {"state": state}
+    for document in _all(_client(data, config), f"{_job(job)}/documents", **asked):
+        told = (document["state"], document["key"], document.get("reason"))
+        typer.echo("\t".join(part for part in told if part is not None))
+
+
+@ingestion.command()
 def cancel(job: Job, run: Run = None, data: Data = None, config: Config = None) -> None:
     """End a run early; what is in the index stays."""
     client = _client(data, config)
@@ -123,16 +139,15 @@ def _newest(client: "Client", job: str) -> str:
     return str(run["runId"])
 
 
-def _all(client: "Client", path: str) -> Iterator[dict[str, Any]]:
+def _all(client: "Client", path: str, **asked: str) -> Iterator[dict[str, Any]]:
     """Every item of a list, page by page."""
-    after: dict[str, str] = {}
     while True:
-        page = client.get(path, **after)
+        page = client.get(path, **asked)
         yield from page["value"]
         if "nextLink" not in page:
             return
         last = page["value"][-1]
-        after = {"after": last.get("runId") or last["jobId"]}
+        asked["after"] = last.get("id") or last.get("runId") or last["jobId"]
 
 
 def _started(client: "Client", job: str, run_id: str, wait: bool) -> None:

@@ -30,7 +30,6 @@ class Capabilities:
     audio: bool = False
     images: bool = False
     web_search: bool = False
-    data_sources: bool = False
     service_tiers: bool = False
     echo: bool = False
     best_of: bool = False
@@ -133,7 +132,6 @@ PARAMETERS = (
     Parameter("modalities", "audio", lambda value: value == ["text"]),
     Parameter("audio", "audio", lambda value: False),
     Parameter("web_search_options", "web_search", lambda value: False),
-    Parameter("data_sources", "data_sources", lambda value: value == []),
     Parameter("service_tier", "service_tiers", lambda value: value in ("auto", "default")),
     Parameter("echo", "echo", lambda value: value is False, (COMPLETION,)),
     Parameter("suffix", "suffix", lambda value: value == "", (COMPLETION,)),

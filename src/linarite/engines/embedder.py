@@ -89,7 +89,7 @@ class Embedder:
                 vectors = await loop.run_in_executor(
                     self._thread, self._encoder.encode, [one.tokens for one in batch]
                 )
-            except RuntimeError as error:  # what OpenVINO raises
+            except Exception as error:  # noqa: BLE001 - it is of those whose inputs these are
                 for one in batch:
                     if not one.vector.done():
                         one.vector.set_exception(error)

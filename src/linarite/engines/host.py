@@ -31,6 +31,7 @@ import uvloop
 from aiohttp import web
 
 from linarite.engines import extra, place
+from linarite.engines.bodies import reply
 from linarite.engines.installed import folder_of, read_model
 from linarite.engines.process import EngineProcess, listen_privately
 from linarite.engines.refusals import EngineFailure
@@ -39,6 +40,8 @@ from linarite.settings import Settings
 
 _LOOK_SECONDS = 5.0
 _END_SECONDS = 5.0
+_LEAVE_SECONDS = 60.0
+"""How long one that takes leave may go on answering where its memory is wanted."""
 _LONGEST_PAUSE_SECONDS = 30.0
 
 log = structlog.get_logger("linarite.engines")
@@ -159,7 +162,7 @@ class Host:
     async def _end(self, key: EngineKey) -> None:
         engine = self._engines.pop(key, None)
         if engine is not None:  # nobody else is ending it
-            await engine.end(_END_SECONDS)
+            await engine.end(_LEAVE_SECONDS if engine.is_leaving else _END_SECONDS)
 
     async def _start(self, key: EngineKey) -> EngineProcess:
         model = read_model(key.folder)
@@ -253,7 +256,7 @@ def application(host: Host, models: Path) -> web.Application:
         key = EngineKey(folder, bool(asked.get("deterministic")))
         engine = await host.reach(key, asked.get("doubted"))
         model = engine.model
-        return _reply(
+        return reply(
             {
                 "id": model.id,
                 "kind": model.kind,
@@ -266,13 +269,13 @@ def application(host: Host, models: Path) -> web.Application:
 
     async def stop(request: web.Request) -> web.Response:
         asked = orjson.loads(await request.read())
-        return _reply({"stopped": await host.stop(Path(asked["folder"]))})
+        return reply({"stopped": await host.stop(Path(asked["folder"]))})
 
     async def engines(request: web.Request) -> web.Response:
-        return _reply({"pid": os.getpid(), "engines": host.state()})
+        return reply({"pid": os.getpid(), "engines": host.state()})
 
     async def health(request: web.Request) -> web.Response:
-        return _reply({"status": "ok", "pid": os.getpid()})
+        return reply({"status": "ok", "pid": os.getpid()})
 
     app = web.Application(middlewares=[_render_errors])
     app.add_routes(
@@ -328,8 +331,12 @@ async def _render_errors(
     try:
         return await handler(request)
     except LinariteError as error:
-        body = {"error": {"kind": type(error).__name__, "message": error.message}}
-        return _reply(body, status=error.status, headers=error.headers)
+        refused = error
+    except Exception as error:  # who asks can read nothing but a refusal of ours
+        log.error("engine_host_failed", exc_info=error)
+        refused = EngineFailure("The engine host failed; its log tells why.")
+    body = {"error": {"kind": type(refused).__name__, "message": refused.message}}
+    return reply(body, status=refused.status, headers=refused.headers)
 
 
 def _refuse_anothers_folder(folder: Path) -> None:
@@ -348,14 +355,6 @@ async def _refuse_second_host(path: Path) -> None:
         return
     writer.close()
     raise EngineFailure(f"Another engine host serves this data folder ({path}).")
-
-
-def _reply(
-    body: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
-) -> web.Response:
-    return web.Response(
-        body=orjson.dumps(body), status=status, headers=headers, content_type="application/json"
-    )
 
 
 def _half_of_memory() -> int:

@@ -48,9 +48,18 @@ class EngineProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be asked now; a server whose stepper died removes its socket first."""
-        is_running = self._process is not None and self._process.returncode is None
-        return self._is_ready and is_running and self.socket.exists()
+        """Whether it can be asked now; a server that takes leave removes its socket first."""
+        return self._is_running and self.socket.exists()
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it takes no new requests any more, and may still answer those that it has."""
+        return self._is_running and not self.socket.exists()
+
+    @property
+    def _is_running(self) -> bool:
+        is_there = self._process is not None and self._process.returncode is None
+        return self._is_ready and is_there
 
     @property
     def pid(self) -> int | None:

@@ -20,7 +20,9 @@ from linarite.engines.sampling import Structure
 
 TOO_INVOLVED = "it is too large or too involved for this model's engine."
 
-_REMEMBERED = 128
+_REMEMBERED = 4_096
+_REMEMBERED_BYTES = 32 << 20
+"""Of what was asked; what came of it is bounded by what an engine may keep."""
 _MOST_WAITING = 64
 _LEAST_KEPT_BYTES = 256 << 10
 """Of what is kept of a small one, not all is seen."""
@@ -42,8 +44,9 @@ class _Trial:
     """A structure that is tried, will be or was."""
 
     def __init__(
-        self, try_: Callable[["_Trial"], Coroutine[None, None, Structure | Refused]]
+        self, try_: Callable[["_Trial"], Coroutine[None, None, Structure | Refused]], size: int
     ) -> None:
+        self.size = size
         self.askers = 0
         self.has_begun = False
         self.task = asyncio.create_task(try_(self))
@@ -66,11 +69,12 @@ class Structures:
     def __init__(self, hf_folder: Path) -> None:
         self._hf_folder = hf_folder
         self._known: OrderedDict[bytes, _Trial] = OrderedDict()
+        self._known_bytes = 0
         self._unfinished = 0
         self._turn = asyncio.Lock()
         self._process: _Process | None = None
         self.kept_bytes = 0
-        """What the engine's library keeps, about, of those that were admitted."""
+        """What the engine keeps, about, of those that were admitted."""
 
     async def admit(self, asked: Mapping[str, Any]) -> Structure | Refused:
         """The structure in the form that samplings take, or why there is none.
@@ -88,10 +92,13 @@ class Structures:
         key = hashlib.sha256(stated).digest()
         trial = self._known.get(key)
         if trial is None or trial.came_to_nothing:
-            trial = self._known[key] = self._begin(stated)
+            begun = self._begin(stated)
+            self._forget(key)
+            trial = self._known[key] = begun
+            self._known_bytes += begun.size
         self._known.move_to_end(key)
-        while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+        while len(self._known) > _REMEMBERED or self._known_bytes > _REMEMBERED_BYTES:
+            self._forget(next(iter(self._known)))
         trial.askers += 1
         try:
             return await asyncio.shield(trial.task)  # others may wait for the same
@@ -105,6 +112,10 @@ class Structures:
         if self._process is not None:
             self._process.kill()
 
+    def _forget(self, key: bytes) -> None:
+        forgotten = self._known.pop(key, None)
+        self._known_bytes -= 0 if forgotten is None else forgotten.size
+
     def _begin(self, stated: bytes) -> _Trial:
         """A trial that waits for its turn."""
         if self._unfinished >= _MOST_WAITING:
@@ -113,7 +124,7 @@ class Structures:
                 "be tried; try again later.",
                 headers={"retry-after": "5"},
             )
-        trial = _Trial(lambda trial: self._try(trial, stated))
+        trial = _Trial(lambda trial: self._try(trial, stated), len(stated))
         trial.task.add_done_callback(self._finish)
         self._unfinished += 1
         return trial
@@ -134,7 +145,7 @@ class Structures:
                 said = await self._ask(stated)
         if "refused" in said:
             return Refused(said["refused"], tuple(said["context"]))
-        self.kept_bytes += max(said["bytes"], _LEAST_KEPT_BYTES)
+        self.kept_bytes += max(said["bytes"], _LEAST_KEPT_BYTES) + len(said["grammar"])
         return Structure("grammar", said["grammar"])
 
     async def _ask(self, stated: bytes) -> dict[str, Any]:

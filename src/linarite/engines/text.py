@@ -8,6 +8,8 @@ from tokenizers import Tokenizer
 
 _BROKEN = "\N{REPLACEMENT CHARACTER}"
 _CONTEXT_TOKENS = 6
+_MOST_TOKENS = 64
+"""Looked at of an answer whose bytes are no letters: more of them would take ever longer."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,11 @@ class TextStream:
     def _decode(self, *, is_last: bool) -> str:
         before = self._tokenizer.decode(self.tokens[self._start : self._shown])
         after = self._tokenizer.decode(self.tokens[self._start :])
-        if not is_last and (after.endswith(_BROKEN) or len(after) <= len(before)):
+        may_go_on = after.endswith(_BROKEN) or len(after) <= len(before)
+        if may_go_on and not is_last and len(self.tokens) - self._shown < _MOST_TOKENS:
             return ""
         self._start = max(self._start, self._shown - _CONTEXT_TOKENS)
-        while self._start > 0 and self._is_inside_letter():
+        while self._start > max(0, self._shown - _MOST_TOKENS) and self._is_inside_letter():
             self._start -= 1
         self._starts += [self._letters] * (len(self.tokens) - self._shown)
         self._shown = len(self.tokens)

@@ -15,6 +15,8 @@ from linarite.errors import InferenceRefused
 
 _LETTERS_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4
+_MOST_COUNTERS = 32
+"""Tokenizers that are kept: each takes some ten megabytes, and every tuned model has its own."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,17 @@ class Count:
     is_exact: bool
 
 
+def encoded(tokenizer: Any, text: str, *, adds_special: bool = True) -> list[int]:
+    """The tokens of a text; other threads run meanwhile, which `encode` does not let them."""
+    ids: list[int] = tokenizer.encode_batch_fast([text], add_special_tokens=adds_special)[0].ids
+    return ids
+
+
 class Tokens:
     """Counts for every model; tokenizers are loaded when first needed. Safe in threads."""
 
     def __init__(self) -> None:
-        self._counters: dict[Path, _Counter | None] = {}
+        self._counters: dict[Path, _Counter] = {}  # the one that was asked last at the end
         self._lock = threading.Lock()
 
     def count_chat(self, place: ModelPlace, body: Mapping[str, Any]) -> Count:
@@ -49,8 +57,8 @@ class Tokens:
             except InferenceRefused:
                 pass
             else:
-                encoded = counter.tokenizer.encode(text, add_special_tokens=False)
-                return Count(len(encoded.ids), is_exact=True)
+                ids = encoded(counter.tokenizer, text, adds_special=False)
+                return Count(len(ids), is_exact=True)
         whole = sum(self._of_text(counter, text) for text in _texts(body))
         return Count(whole + _TOKENS_PER_MESSAGE * len(asked), is_exact=False)
 
@@ -68,16 +76,19 @@ class Tokens:
     def _of_text(self, counter: "_Counter | None", text: str) -> int:
         if counter is None:
             return -(-len(text) // _LETTERS_PER_TOKEN)
-        return len(counter.tokenizer.encode(text).ids)
+        return len(encoded(counter.tokenizer, text))
 
     def _counter(self, place: ModelPlace) -> "_Counter | None":
         folder = place.tokenizer_folder()
         if folder is None:
             return None
         with self._lock:
-            if folder not in self._counters:
-                self._counters[folder] = _Counter.load(folder)
-            return self._counters[folder]
+            counter = self._counters.pop(folder, None) or _Counter.load(folder)
+            if counter is not None:  # else it may still come
+                self._counters[folder] = counter
+            while len(self._counters) > _MOST_COUNTERS:
+                del self._counters[next(iter(self._counters))]
+            return counter
 
 
 class _Counter:

@@ -39,11 +39,14 @@ def guarded_transport(settings: OutboundSettings) -> RequestsTransport:
     adapter = _Adapter(settings)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
-    return RequestsTransport(
+    transport = RequestsTransport(
         session=session,
         connection_timeout=settings.connect_seconds,
         read_timeout=settings.read_seconds,
     )
+    # One that was closed before it was ever opened would be given a new session, without the guard.
+    transport.open()
+    return transport
 
 
 class _Adapter(HTTPAdapter):

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 DEFAULT_MAX_TOKENS = 1024
 DEFAULT_OVERLAP_TOKENS = 128
 LEAST_TOKENS = 16
-_RULES = 1
+_RULES = 2
 """Raised by whoever changes where texts are cut."""
 _RUN = re.compile(r"\S{500,}")
 """What the splitter would take a time for that grows with the square of its length."""
@@ -24,6 +24,8 @@ _SECTION_CHARACTERS_PER_TOKEN = 32
 _WINDOW_CHARACTERS_PER_TOKEN = 4
 _MOST_CHARACTERS_PER_TOKEN = 16
 """Of a piece: a tokenizer of words knows an endless one as one unknown token."""
+_FILLED = 0.92
+"""How full of tokens pieces are meant to be when they are cut by characters."""
 _GOOD_END = re.compile(r"[\s!?;,.|>)\]}\u3001\u3002\uff01\uff0c\uff0e\uff1b\uff1f]")
 _JOINED = re.compile(r"[\u0300-\u036f\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]")
 """What belongs to the character before it: accents, joiners, variants, tones of skin."""
@@ -118,22 +120,45 @@ class Chunker:
 
     def _append_prose(self, pieces: list[Piece], text: str, start: int, end: int) -> None:
         """Cut a section; its first piece joins the last one where they fit into one."""
-        found = [
-            piece
-            for offset, content in self._splitter.chunk_indices(text[start:end])
-            for piece in self._fitting(text, start + offset, content)
-        ]
+        found = self._pieces(text, start, end)
         if pieces and found:
             both = text[pieces[-1].start : found[0].end]
             if self._fits(both):
                 found[0] = Piece(pieces.pop().start, both)
         pieces.extend(found)
 
+    def _pieces(self, text: str, start: int, end: int) -> list[Piece]:
+        """The pieces of a section.
+
+        Cut first by characters, as many as the section has for its tokens: the splitter counts
+        those at no cost, and tokens many times over. What is still too long is cut by tokens.
+        """
+        section = text[start:end]
+        if not section.strip():
+            return []
+        length = len(section)
+        tokens = self._tokens(section)
+        if tokens <= self._max_tokens and length <= self._max_tokens * _MOST_CHARACTERS_PER_TOKEN:
+            left = length - len(section.lstrip())
+            return [Piece(start + left, section.strip())]
+        per_token = min(length / tokens, _MOST_CHARACTERS_PER_TOKEN)
+        capacity = max(1, int(self._max_tokens * per_token * _FILLED))
+        overlap = min(int(self._overlap_tokens * per_token * _FILLED), capacity // 4)
+        return [
+            piece
+            for offset, content in MarkdownSplitter(capacity, overlap).chunk_indices(section)
+            for piece in self._fitting(text, start + offset, content)
+        ]
+
     def _fitting(self, text: str, start: int, content: str) -> Iterator[Piece]:
         if self._fits(content):
             yield Piece(start, content)
-        else:
-            yield from self._cut(text, start, start + len(content))
+            return
+        for offset, part in self._splitter.chunk_indices(content):
+            if self._fits(part):
+                yield Piece(start + offset, part)
+            else:
+                yield from self._cut(text, start + offset, start + offset + len(part))
 
     def _cut(self, text: str, start: int, end: int) -> Iterator[Piece]:
         """Cut by length, at the end of a sentence or of a word where there is one near."""
@@ -159,7 +184,7 @@ class Chunker:
     def _tokens(self, text: str) -> int:
         if self._tokenizer is None:
             return guessed_tokens(text)
-        return len(self._tokenizer.encode(text))
+        return len(self._tokenizer.encode_batch([text])[0])  # lets other threads run meanwhile
 
     def _new_splitter(self) -> MarkdownSplitter:
         if self._tokenizer is None:

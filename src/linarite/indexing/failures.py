@@ -8,6 +8,10 @@ class IngestionFailed(Exception):
     """
 
 
+class IndexMisfit(IngestionFailed):
+    """There is an index already, and its fields or dimensions are not those that are needed."""
+
+
 class TryLater(IngestionFailed):
     """The same, for now: 429, 5xx, a broken connection. Worth another try after a while."""
 

@@ -274,7 +274,9 @@ fine_tuning_checkpoints = sa.Table(
 )
 
 # A list by metadata or model reads one range of `stored_completion_labels`, in the order of the
-# list, whatever else there is; by several it probes those that bear the rarest mark, in turn. Each
+# list, whatever else there is; by several it probes those that bear the rarest mark, in turn, and
+# where few of them bear the others it takes `stored_completion_bitmaps`, of 32,768 neighbours each.
+# The last changes of a mark's are beside its count, so that no block is written for a bit. Each
 # completion has a label for every metadata pair and for every name it may be asked by. A `mark` is
 # the 16 bytes that a digest makes of resource, label and value, so that long values do not make the
 # index wide. How many completions bear a mark is kept in `stored_completion_counts`, and how many
@@ -314,6 +316,19 @@ stored_completion_counts = sa.Table(
     metadata,
     sa.Column("mark", sa.LargeBinary, primary_key=True),
     sa.Column("completions", sa.BigInteger, nullable=False),
+    sa.Column("recent", sa.LargeBinary),  # what no bitmap has yet; NULL where there are none
+    sqlite_with_rowid=False,
+)
+
+stored_completion_bitmaps = sa.Table(
+    "stored_completion_bitmaps",
+    metadata,
+    sa.Column("mark", sa.LargeBinary, primary_key=True),
+    sa.Column("block", sa.BigInteger, primary_key=True, autoincrement=False),  # seq / 32,768
+    sa.Column("bits", sa.LargeBinary, nullable=False),  # a bit a seq; compressed where few are set
+    sa.Column("times", sa.LargeBinary, nullable=False),  # earliest and latest of every 256 seqs
+    sa.Column("earliest", _time, nullable=False),
+    sa.Column("latest", _time, nullable=False),
     sqlite_with_rowid=False,
 )
 

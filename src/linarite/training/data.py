@@ -253,9 +253,10 @@ def _part(part: object, path: str) -> str:
     kind = part.get("type") if isinstance(part, dict) else None
     if kind == "image_url":
         raise BadLine(f"{path} is an image; models are tuned on text only.")
-    if not isinstance(part, dict) or kind != "text" or not isinstance(part.get("text"), str):
-        raise BadLine(f"{path} must be a part of the type text.")
-    return str(part["text"])
+    said = part.get(kind) if isinstance(part, dict) and kind in ("text", "refusal") else None
+    if not isinstance(said, str):
+        raise BadLine(f"{path} must be a part of the type text, or how an assistant refused.")
+    return said
 
 
 def _legacy_call(call: object) -> list[Message]:

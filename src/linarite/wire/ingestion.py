@@ -373,6 +373,30 @@ class IngestionJobRun(_Told):
     progress: IngestionJobProgress | None = None
 
 
+class IngestionDocument(_Told):
+    """What became of a document; not in the contract.
+
+    `key` is its name in the container, `chunks` how many of it lie in the index, `reason` why it
+    failed.
+    """
+
+    id: str
+    key: str
+    url: str
+    title: str | None = None
+    bytes: int
+    state: str
+    reason: str | None = None
+    chunks: int
+
+
+class IngestionDocumentList(_Told):
+    """A page of documents; `next_link` leads to the next."""
+
+    value: list[IngestionDocument]
+    next_link: str | None = None
+
+
 class IngestionJobRunList(_Told):
     """A page of runs; `next_link` leads to the next."""
 

@@ -14,6 +14,7 @@ from tests.support.running_engine import RunningEngine, scripted_engine
 
 from linarite.engines.place import ModelPlace
 from linarite.engines.tokens import Tokens
+from linarite.http.auth import Keys
 from linarite.resources.batches.deployed import DeployedEngines, TokenCounts
 from linarite.resources.batches.records import BatchRecord
 from linarite.resources.batches.service import Batches
@@ -22,6 +23,8 @@ from linarite.resources.deployments.service import Deployments
 from linarite.resources.files.repository import FileRecord
 from linarite.resources.files.rules import NewFile
 from linarite.resources.files.service import Files
+from linarite.resources.indexes.service import Indexes
+from linarite.resources.inference.grounding import Grounding
 from linarite.resources.inference.service import Inference
 from linarite.resources.models.records import ModelRecord
 from linarite.resources.models.service import Models
@@ -30,6 +33,7 @@ from linarite.settings import (
     BatchSettings,
     DeploymentEntry,
     LimitSettings,
+    OutboundSettings,
     StoredCompletionSettings,
     Upstream,
 )
@@ -219,8 +223,15 @@ def _system(
     counts = TokenCounts(Tokens(), place_of)
     batches = Batches(database, blobs, files, deployments, queue, clock, limits, settings, counts)
     files.live[Purpose.BATCH_OUTPUT] = batches.live_content
+    keys, indexes = Keys(database), Indexes(folder / "indexes", limits)
+    grounding = Grounding(inference, Tokens(), keys, indexes, OutboundSettings(), [])
     engines = DeployedEngines(
-        folder / "no.sock", place_of, inference.prepare, inference.settle, inference.to_store
+        folder / "no.sock",
+        place_of,
+        inference.prepare,
+        inference.settle,
+        inference.to_store,
+        grounding.ground,
     )
     stored = StoredCompletions(database, clock, StoredCompletionSettings())
     work = Work(batches, engines, stored.add)

@@ -81,6 +81,7 @@ OPERATIONS = [
     ("POST", "/openai/batches/{batch}/cancel", {}),
     ("GET", "/openai/ingestion/jobs/{job}", {}),
     ("DELETE", "/openai/ingestion/jobs/{job}", {}),
+    ("GET", "/openai/ingestion/jobs/{job}/documents", {}),
     ("GET", "/openai/ingestion/jobs/{job}/runs", {}),
     ("GET", "/openai/ingestion/jobs/{job}/runs/{run}", {}),
     ("POST", "/openai/ingestion/jobs/{job}/runs/{run}/cancel", {}),

@@ -19,7 +19,7 @@ from tests.support.embedded import CHAT, EMBEDDING, engine_host, models_folder, 
 from linarite.engines import agreement, architecture, making
 from linarite.engines.client import Engines
 from linarite.engines.place import host_socket
-from linarite.engines.refusals import EngineUnreachable, ModelMissing
+from linarite.engines.refusals import EngineFailure, EngineUnreachable, ModelMissing
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
@@ -301,6 +301,28 @@ def test_an_engine_that_keeps_much_of_structures_is_renewed_and_nobody_notices(t
     assert len(pids) > 1
 
 
+@pytest.mark.slow
+def test_an_engine_that_is_renewed_ends_its_answers_where_memory_is_for_one_alone(tmp_path):
+    place = pulled(CHAT)
+    counting = {"prompt": "1, 2, 3, 4, 5, 6, 7, 8,", "temperature": 0, "max_tokens": 800}
+    form = {"name": "one", "schema": {"const": 1}}
+    held = user("Hi", response_format={"type": "json_schema", "json_schema": form})
+
+    async def go():
+        async with Engines(host_socket(tmp_path)) as early, Engines(host_socket(tmp_path)) as late:
+            engine = await early.reach(place)
+            long = asyncio.create_task(engine.post("/completions", json.dumps(counting).encode()))
+            await asyncio.sleep(0.5)
+            await engine.post("/chat/completions", json.dumps(held).encode())
+            await asyncio.sleep(0.5)  # by now it takes leave
+            other = await late.reach(place)
+            answer = await other.post("/chat/completions", json.dumps(user("Hi")).encode())
+            return answer.status, json.loads((await long).body)["usage"]["completion_tokens"]
+
+    with engine_host(tmp_path, structures_bytes=1, memory_bytes=2_100_000_000):
+        assert asyncio.run(go()) == (200, 800)
+
+
 def test_two_who_stop_an_engine_at_once_are_both_answered(tmp_path):
     place = pulled(CHAT)
 
@@ -320,6 +342,17 @@ def test_a_model_without_files_is_missing(data):
             await engines.reach(pulled(CHAT).__class__("ghost", folder=models_folder() / "ghost"))
 
     with pytest.raises(ModelMissing):
+        asyncio.run(go())
+
+
+def test_a_fault_of_the_host_is_told_in_a_form_that_is_read(data, tmp_path):
+    (tmp_path / "model.json").write_text("{")
+
+    async def go():
+        async with Engines(host_socket(data)) as engines:
+            await engines.reach(pulled(CHAT).__class__("half", folder=tmp_path))
+
+    with pytest.raises(EngineFailure, match="its log tells why"):
         asyncio.run(go())
 
 

@@ -89,6 +89,18 @@ def test_a_real_model_answers_under_its_own_name_and_an_alias(client, name):
     assert answer.usage.completion_tokens <= 24
 
 
+def test_its_answers_tell_nothing_of_the_connection_to_its_engine(embedded):
+    with embedded.client() as client:
+        answer = client.post(
+            f"/openai/deployments/{CHAT}/chat/completions",
+            json={"messages": CAPITAL, "max_tokens": 1},
+        )
+
+    assert answer.status_code == 200
+    assert len(answer.headers.get_list("date")) == 1
+    assert not {"server", "connection"} & answer.headers.keys()
+
+
 def test_its_stream_says_what_its_whole_answer_says(client):
     asked = {"model": CHAT, "messages": CAPITAL, "temperature": 0, "max_tokens": 16}
     whole = client.chat.completions.create(**asked)

@@ -87,6 +87,29 @@ def test_another_way_of_making_chunks_makes_all_anew_but_embeds_nothing_twice(jo
     assert len(job.standing.embedder.asked()) == asked
 
 
+def test_a_model_with_other_vectors_has_the_index_made_anew(job):
+    fill(job, 10)
+    job.run()
+    embedder = job.standing.embedder
+    embedder.name, embedder.dimensions, job.standing.fingerprint = "other", 6, "other"
+
+    run = job.run()
+
+    assert run.status == OperationState.SUCCEEDED, run
+    assert {len(json.loads(row[5])) for row in job.standing.target.rows().values()} == {6}
+
+
+def test_an_index_that_does_not_fit_and_is_somebody_else_s_fails_the_run(job):
+    fill(job, 1)
+    job.standing.target.dimensions = 99
+
+    run = job.run()
+
+    assert run.status == OperationState.FAILED
+    assert run.error is not None
+    assert run.error.message == "The index has other vectors."
+
+
 def test_a_document_that_cannot_be_read_is_a_warning_and_is_not_tried_again(job):
     fill(job, 3)
     job.standing.write("bad.txt", "broken")
@@ -198,6 +221,36 @@ def test_what_was_embedded_only_on_the_way_is_forgotten_where_that_is_asked_for(
     job.run()
 
     assert job.standing.embedder.asked().count("title 0") == 2
+
+
+def test_pages_that_a_whole_crawl_did_not_find_again_leave_the_index(job):
+    job.standing.crawls = True
+    fill(job, 3)
+    first = job.run()
+    (job.standing.source / "001.txt").unlink()
+
+    job.standing.is_crawled_whole = False
+    limited = job.run()
+    kept = sorted(job.standing.target.contents())
+    job.standing.is_crawled_whole = True
+    whole = job.run()
+
+    assert stages(first)["Crawling"] == (3, 3, "succeeded")
+    assert (limited.status, limited.warnings) == ("succeeded", ["http://slow: it was too slow"])
+    assert kept == ["000.txt", "001.txt", "002.txt"]
+    assert whole.status == OperationState.SUCCEEDED
+    assert sorted(job.standing.target.contents()) == ["000.txt", "002.txt"]
+
+
+def test_crawled_pages_are_removed_at_the_end_where_that_is_asked_for(job):
+    job.standing.crawls = job.standing.cleans_up = True
+    fill(job, 3)
+
+    first, second = job.run(), job.run()
+
+    assert (first.status, second.status) == ("succeeded", "succeeded")
+    assert list(job.standing.documents.iterdir()) == []
+    assert len(job.standing.target.rows()) == 6
 
 
 class Holding:

@@ -4,10 +4,16 @@ import json
 import threading
 
 import pytest
+import sqlalchemy as sa
 from tests.support.files import until
 from tests.support.ingestion_jobs import JOBS, KEY, begin, finish, put, storage
 from tests.support.server import API_VERSION
 from tests.support.serving import run_linarite
+
+from linarite.indexing.containers.container import Item
+from linarite.resources.ingestion import documents
+from linarite.resources.ingestion.repository import find_any_run
+from linarite.storage.tables import ingestion_documents
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +44,7 @@ def test_a_job_is_made_followed_and_removed(named, command, tmp_path):
     got = json.loads(command("get", "a-job").stdout)
     assert got == storage(KEY | {"key": "***"}) | {"jobId": "a-job"}
     command("delete", "a-job", refused="is open")
+    command("documents", "a-job", "--state", "broken", refused="must be one of pending")
     command("cancel", "a-job")
     again = command("retry-failed", "a-job").stdout.strip()
     command("cancel", "a-job", again)
@@ -81,3 +88,17 @@ def test_a_definition_that_is_none_is_refused(command, tmp_path):
     command("create", "b-job", definition, refused="job.json cannot be read")
     definition.write_text("{}")
     command("create", "b-job", definition, refused="`kind` is required")
+
+
+def test_documents_are_listed_with_what_became_of_them(named, command):
+    with named.client() as client:
+        run_id = put(client, "with-documents", storage())
+    with named.built.database.transaction() as tx:
+        job = find_any_run(tx, run_id).job
+        documents.add(tx, job, {n: Item(f"{n}.md", "v", f"https://a.test/{n}", 1) for n in "ab"})
+        failed = sa.update(ingestion_documents).where(ingestion_documents.c.key == "b.md")
+        tx.execute(failed.values(state="failed", error="It is empty."))
+
+    listed = command("documents", "with-documents").stdout
+
+    assert listed == "pending\ta.md\nfailed\tb.md\tIt is empty.\n"

@@ -113,14 +113,17 @@ def test_a_job_is_answered_as_it_was_given_but_for_its_secrets(caller, job):
     assert caller.get(f"{JOBS}/a-job").json() == answer.json()
 
 
-def test_the_vendors_example_is_taken(tmp_path):
-    example = json.loads((EXAMPLES / "put_ingestion_job_sc.json").read_text())
-    hosts = {"identity_hosts": ["*.search.windows.net", "*.blob.core.windows.net"]}
-    aliases = {"Ada": "embeds"}
-    with (
-        ingesting_server(tmp_path, outbound=hosts, aliases=aliases) as server,
-        server.client() as client,
-    ):
+@pytest.mark.parametrize("name", ["put_ingestion_job_sc", "put_ingestion_job_uc"])
+def test_the_vendors_example_is_taken(tmp_path, name):
+    example = json.loads((EXAMPLES / f"{name}.json").read_text())
+    search = {"kind": "azure_search", "endpoint": "https://a.search.test", "key": "k"}
+    named = {
+        "outbound": {"identity_hosts": ["*.search.windows.net", "*.blob.core.windows.net"]},
+        "aliases": {"Ada": "embeds"},
+        "connections": {"search-connection": search},
+        "datasets": {"PlainText": {"type": "uri_folder", "path": "docs"}},
+    }
+    with ingesting_server(tmp_path, **named) as server, server.client() as client:
         answer = client.put(f"{JOBS}/ingestion-job", json=example["parameters"]["ingestionJob"])
 
     assert answer.json() == example["responses"]["200"]["body"]
@@ -357,6 +360,15 @@ def test_another_resources_deployment_does_not_embed(named, caller):
     answer = caller.put(f"{JOBS}/a", json=storage(embeddings=[{"deploymentName": "mine-alone"}]))
 
     assert "There is no deployment 'mine-alone'" in answer.json()["error"]["message"]
+
+
+def test_the_embedded_index_does_not_embed(caller):
+    embeddings = [{"connectionId": "embedded", "deploymentName": "embeds"}]
+
+    answer = caller.put(f"{JOBS}/a", json=dataset(embeddings=embeddings))
+
+    assert answer.status_code == 400
+    assert "leave `connectionId` out" in answer.json()["error"]["message"]
 
 
 def test_without_what_ingestion_needs_nothing_is_taken(tmp_path, monkeypatch):

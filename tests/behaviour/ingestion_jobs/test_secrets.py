@@ -2,9 +2,12 @@
 
 import copy
 import logging
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
+from cryptography.fernet import Fernet
+from tests.support.clock import StandingClock
 from tests.support.ingestion_jobs import (
     JOBS,
     KEY,
@@ -18,6 +21,7 @@ from tests.support.ingestion_jobs import (
 )
 
 from linarite.resources.ingestion.repository import find_any_run
+from linarite.storage.secrets import Secrets
 from linarite.storage.tables import ingestion_jobs, metadata
 
 SECRETS = ("the-secret", "dGhlLXNlY3JldA==")
@@ -142,6 +146,25 @@ def test_another_resources_secret_is_not_kept(named, caller):
     answer = caller.put(f"{JOBS}/a-job", json=storage(KEY | {"key": "***"}))
 
     assert answer.status_code == 400
+
+
+def test_a_job_whose_key_is_lost_keeps_no_other_from_its_refresh_and_can_be_put_anew(named, caller):
+    bodies = {name: storage(KEY, dataRefreshIntervalInHours=1) for name in ("lost", "other")}
+    for name, body in bodies.items():
+        finish(named, put(caller, name, body))
+    jobs = service(named)
+    with named.built.database.transaction() as tx:
+        sealed = Secrets(Fernet.generate_key()).seal("{}")
+        is_it = ingestion_jobs.c.id == "lost"
+        tx.execute(sa.update(ingestion_jobs).where(is_it).values(definition=sealed))
+
+    replace(jobs, clock=StandingClock(jobs.clock.now() + 3600)).start_due()
+
+    counts = {name: len(caller.get(f"{JOBS}/{name}/runs").json()["value"]) for name in bodies}
+    assert counts == {"lost": 1, "other": 2}
+    masked = caller.put(f"{JOBS}/lost", json=storage(KEY | {"key": "***"}))
+    assert masked.status_code == 400
+    put(caller, "lost", bodies["lost"])
 
 
 def test_the_row_is_opened_with_the_servers_key_alone(named, caller):

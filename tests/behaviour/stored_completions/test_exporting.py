@@ -69,6 +69,8 @@ def test_an_example_holds_all_that_was_asked_and_teaches_the_answer_alone(caller
     asked = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "name": "anna", "content": [{"type": "text", "text": "Look."}]},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+        {"role": "user", "content": "Please."},
         {"role": "assistant", "content": None, "tool_calls": [CALL], "refusal": None},
         {"role": "tool", "tool_call_id": "c1", "content": "a tree"},
     ]
@@ -79,8 +81,10 @@ def test_an_example_holds_all_that_was_asked_and_teaches_the_answer_alone(caller
     assert line == {
         "messages": [
             *asked[:2],
-            {"role": "assistant", "tool_calls": [CALL], "weight": 0},
+            {**asked[2], "weight": 0},
             asked[3],
+            {"role": "assistant", "tool_calls": [CALL], "weight": 0},
+            asked[5],
             {"role": "assistant", "tool_calls": [CALL]},
         ],
         "tools": [TOOL],

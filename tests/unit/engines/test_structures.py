@@ -59,6 +59,22 @@ def test_one_that_is_known_costs_nothing_and_many_who_ask_are_told_together(fold
     assert seconds < 0.1
 
 
+def test_many_in_turn_are_tried_once_each(folder):
+    async def go():
+        async with opened(folder) as structures:
+            for _ in range(2):
+                for value in range(150):
+                    await structures.admit({"schema": {"const": value}})
+                yield structures.kept_bytes
+
+    async def kept():
+        return [kept_bytes async for kept_bytes in go()]
+
+    first, second = asyncio.run(kept())
+
+    assert first == second
+
+
 def test_one_who_goes_away_does_not_take_it_from_the_others(folder):
     async def go():
         async with opened(folder) as structures:

@@ -1,5 +1,7 @@
 """Text comes out token by token without broken letters, and ends before a stop string."""
 
+import time
+
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
@@ -42,6 +44,23 @@ def test_a_letter_that_never_ends_is_shown_as_broken_at_the_end(tokenizer):
 
     assert "".join(pieces) == "x"
     assert "\ufffd" in stream.end()
+
+
+def test_bytes_that_are_no_letters_take_no_longer_the_more_there_are(tokenizer):
+    half, letters = tokens(tokenizer, "€")[1], tokens(tokenizer, "fine €")
+
+    def pieces(count: int) -> tuple[float, str]:
+        stream = TextStream(tokenizer)
+        began = time.process_time()
+        said = [stream.add([token]) for token in [*[half] * count, *letters]]
+        return time.process_time() - began, "".join([*said, stream.end()])
+
+    pieces(100)
+    short, _ = pieces(1_000)
+    long, text = pieces(8_000)
+
+    assert text == "\ufffd" * 8_000 + "fine €"
+    assert long < 20 * short
 
 
 @pytest.mark.parametrize(

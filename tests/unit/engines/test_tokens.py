@@ -1,5 +1,8 @@
 """Tokens are counted with the model's own tokenizer and template, and guessed only without one."""
 
+import threading
+import time
+
 import pytest
 from tests.support.tiny_models import tiny_config, write_tiny_model
 
@@ -57,6 +60,15 @@ def test_without_a_tokenizer_four_letters_are_a_token_and_it_is_said():
     assert Tokens().count_chat(upstream, CHAT) == Count(6, is_exact=False)
 
 
+def test_a_model_that_comes_while_the_server_runs_is_counted_with_its_tokenizer(tmp_path):
+    tokens, place = Tokens(), ModelPlace("m", folder=tmp_path / "m")
+    before = tokens.count_chat(place, CHAT)
+
+    write_tiny_model(tmp_path / "m" / "hf", tiny_config())
+
+    assert [before.is_exact, tokens.count_chat(place, CHAT)] == [False, Count(23, is_exact=True)]
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -101,3 +113,21 @@ def test_calls_and_tools_are_part_of_a_guess():
 
     assert Tokens().count_chat(upstream, called).tokens > 15
     assert Tokens().count_chat(upstream, CHAT | {"tools": [TOOL]}).tokens > 15
+
+
+@pytest.mark.parametrize("operation", ["chat", "text"])
+def test_nobody_waits_for_the_tokens_of_a_long_text_to_be_counted(place, operation):
+    tokens, text = Tokens(), "hello " * 300_000
+    tokens.count_chat(place, CHAT)  # loads the tokenizer
+    chat = {"messages": [{"role": "user", "content": text}]}
+    count = tokens.count_chat if operation == "chat" else tokens.count_text
+    counting = threading.Thread(target=count, args=(place, chat if operation == "chat" else text))
+
+    began = last = time.perf_counter()
+    longest = 0.0
+    counting.start()
+    while counting.is_alive():
+        time.sleep(0.001)
+        longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+
+    assert longest < (last - began) / 2

@@ -40,6 +40,15 @@ def stream(url: str) -> Iterator[bytes]:
         yield from client.send_request(HttpRequest("GET", url), stream=True).iter_raw()
 
 
+def test_what_was_closed_unused_asks_nobody(site):
+    transport = guarded_transport(OutboundSettings())
+    transport.close()
+
+    with pytest.raises(ValueError, match="already been closed"):
+        transport.send(HttpRequest("GET", site.url("/file")))
+    assert site.seen == []
+
+
 def test_an_opened_endpoint_is_asked(site):
     answer = ask(site.url("/file"))
 

@@ -11,7 +11,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from linarite.resources.stored_completions import repository
-from linarite.resources.stored_completions.records import NewCompletion
+from linarite.resources.stored_completions.marks import blocks, outline
+from linarite.resources.stored_completions.records import NewCompletion, name_mark, pair_mark
 from linarite.storage import database as storage
 from linarite.storage import tables
 from linarite.storage.database import Database, WrongSchema
@@ -69,21 +70,54 @@ def test_what_is_stored_keeps_its_place_when_places_come_to_be_given_once(tmp_pa
     database = Database(f"sqlite:///{tmp_path / 'linarite.sqlite3'}")
     with database.engine.begin() as connection:
         command.upgrade(storage._alembic(connection), "0006")
-    new = [
-        repository.new_row("me", NewCompletion(f"{n}", "model", "chat", 5, {}, b"{}", b"[]"))
-        for n in range(4)
-    ]
+    row = "(id, resource, model, deployment, created, stored_bytes, metadata, completion, messages)"
     with database.transaction() as tx:
-        repository.add(tx, new[:3])
-        repository.delete(tx, "me", "0")
+        for name in "012":
+            values = f"('{name}', 'me', 'model', 'chat', 5, 4, '{{}}', x'7b7d', x'5b5d')"
+            tx.execute(sa.text(f"INSERT INTO stored_completions {row} VALUES {values}"))
+        tx.execute(sa.text("DELETE FROM stored_completions WHERE id = '0'"))
 
     database.migrate()
 
     with database.transaction() as tx:
         before = repository.at(tx, "me", range(9))
         repository.delete(tx, "me", "2")
-        repository.add(tx, new[3:])
+        new = NewCompletion("3", "model", "chat", 5, {}, b"{}", b"[]")
+        repository.add(tx, [repository.new_row("me", new)])
         after = repository.at(tx, "me", range(9))
     assert {seq: record.id for seq, (record, _) in before.items()} == {2: "1", 3: "2"}
     assert {seq: record.id for seq, (record, _) in after.items()} == {2: "1", 4: "3"}
     database.close()
+
+
+def test_what_is_stored_gets_the_bitmaps_that_storing_it_would_make(database: Database) -> None:
+    with database.engine.begin() as connection:
+        command.upgrade(storage._alembic(connection), "0008")
+    new = [
+        NewCompletion(f"{n}", "model", "chat", 2_000 - n, {"of": f"{n % 20}"}, b"{}", b"[]")
+        for n in range(700)
+    ]
+    with database.transaction() as tx:
+        repository.add(tx, [repository.new_row("me", one) for one in new])
+    frequent, rare = name_mark("me", "model"), pair_mark("me", "of", "7")
+    made = bitmaps_of(database, frequent)
+    with database.transaction() as tx:
+        tx.execute(sa.text("DROP TABLE stored_completion_bitmaps"))
+        tx.execute(sa.text("ALTER TABLE stored_completion_counts DROP COLUMN recent"))
+    set_version(database, "0007")
+
+    database.migrate()
+
+    assert made
+    assert bitmaps_of(database, frequent) == made
+    assert bitmaps_of(database, rare) is None
+
+
+def bitmaps_of(database: Database, mark: bytes) -> dict[int, tuple[bytes, bytes, int, int]] | None:
+    """The bitmaps of a mark, as they are or would be stored."""
+    with database.reading() as connection:
+        known = outline(connection, [mark])
+        if known is None:
+            return None
+        [found] = blocks(connection, known, known.times)
+    return {number: block.packed() for number, block in found.items()}

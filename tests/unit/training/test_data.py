@@ -144,6 +144,18 @@ def test_parts_are_put_together_and_the_developer_speaks_for_the_system():
     assert chat.messages[0] == {"role": "system", "content": "ab"}
 
 
+def test_how_an_assistant_refused_is_learned_in_either_form():
+    refused = [
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+        {"role": "assistant", "refusal": "No."},
+    ]
+
+    chats = [supervised({"messages": [USER, message]}) for message in refused]
+
+    assert [chat.messages[1]["content"] for chat in chats] == ["No.", "No."]
+    assert [chat.learned for chat in chats] == [[False, True]] * 2
+
+
 def test_only_the_end_of_a_preference_is_learned():
     line = preferences(1)[0]
     line["input"]["messages"] += [ANSWER, USER]

@@ -24,6 +24,7 @@ from linarite.outbound import OutboundFailed, OutboundTooSlow
 _PAGE = 1000
 _PASSING = frozenset({408, 425, 429})
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+_NO_STORAGE = "answers in no way that a storage does"
 _CODE = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
@@ -117,11 +118,15 @@ class BlobContainer:
         return not is_folder and not (blob.name.endswith("/") and not blob.size)
 
     def _item(self, blob: BlobProperties) -> Item:
-        known = {name: unquote(value) for name, value in _lowered(blob.metadata).items()}
+        noted = _lowered(blob.metadata)
+        known = {name: unquote(value) for name, value in noted.items()}
+        is_page = noted.get("url", "").startswith(
+            ("https://", "http://")
+        )  # a reader will follow it
         return Item(
             key=blob.name,
             version=blob.etag.strip('"'),
-            url=_lowered(blob.metadata).get("url") or f"{self._url}/{quote(blob.name)}",
+            url=noted["url"] if is_page else f"{self._url}/{quote(blob.name)}",
             size=blob.size,
             title=known.get("title"),
             content_type=blob.content_settings.content_type,
@@ -181,10 +186,9 @@ def _failures(name: str) -> Iterator[None]:
         raise _told(name, error) from None
     except (ServiceRequestError, ServiceResponseError) as error:
         raise TryLater(f"{_capital(name)} cannot be reached: {_why(error)}.") from error
-    except AzureError as error:
-        raise IngestionFailed(
-            f"{_capital(name)} answered in no way that a storage does."
-        ) from error
+    except (AzureError, AttributeError, KeyError, TypeError, ValueError) as error:
+        # the client takes for granted that what answers is a storage
+        raise IngestionFailed(f"{_capital(name)} {_NO_STORAGE}.") from error
 
 
 def _told(name: str, error: HttpResponseError) -> IngestionFailed:
@@ -193,6 +197,8 @@ def _told(name: str, error: HttpResponseError) -> IngestionFailed:
         return IngestionFailed(f"ContainerNotFound: {name} does not exist.")
     if status in {401, 403}:
         return _unauthorized(name, error)
+    if status is not None and status < 400:
+        return IngestionFailed(f"{_capital(name)} {_NO_STORAGE}.")
     if status is None or status >= 500 or status in _PASSING:
         answered = f"answers {status}{f' ({code})' if code else ''}" if status else "broke off"
         return TryLater(f"{_capital(name)} {answered}.", _after(error))

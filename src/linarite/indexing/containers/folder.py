@@ -29,13 +29,17 @@ class FolderContainer:
 
     Args:
         path: the folder or the file.
+        creates: whether the folder is made where there is none, as for pages of a crawl.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, creates: bool = False) -> None:
         self._path = path
+        self._creates = creates
 
     def list(self) -> Iterator[Item]:
         with self._failures():
+            if self._creates:
+                self._path.mkdir(parents=True, exist_ok=True)
             root = self._path.resolve(strict=True)
             if root.is_file():
                 yield self._item(root.parent, root.name, root.stat())

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from linarite.indexing.containers.container import Container, Item, Page
-from linarite.indexing.crawling.addresses import key, may_be_document, normalised, site
+from linarite.indexing.containers.container import Container, Item
+from linarite.indexing.crawling.addresses import may_be_document, normalised, site
 from linarite.indexing.crawling.fetching import Fetched, Fetcher, Limits, NotFetched
-from linarite.indexing.crawling.markup import Markup, read_markup
+from linarite.indexing.crawling.markup import Markup
+from linarite.indexing.crawling.pages import conditions, markup_of, page_of, saved_markup
 from linarite.indexing.crawling.robots import Robots
 from linarite.indexing.crawling.threads import Outcome, Threads
 from linarite.indexing.failures import DocumentFailed, IngestionFailed
@@ -35,7 +36,6 @@ _LOOK_SECONDS = 0.2
 _CHECKED_ITEMS = 500
 _KNOWN, _KNOWN_A_FILE, _MOST_KNOWN = 10_000, 10, 2_000_000
 """How many addresses are held: so many at least, so many for each file, so many at most."""
-_LONGEST_VALIDATOR = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,10 @@ def crawl(
 class _Visit:
     url: str
     depth: int
-    is_canonical: bool = False
-    """Whether another page calls this address its own, which is asked no further then."""
+    asks_canonical: bool = True
+    """Whether it counts what the page calls its own address."""
+    instead_of: str | None = None
+    """The page that calls this address its own; it is taken itself where this one is not there."""
 
 
 class _Crawl:
@@ -152,11 +154,18 @@ class _Crawl:
         self._first_reason = "no address to begin from is one of the web"
 
     def run(self) -> Crawled:
+        if self._limits.file_bytes > MOST_FILE_BYTES:
+            raise IngestionFailed(
+                f"`maxFileSize` is {self._limits.file_bytes}; a crawl takes pages of up to "
+                f"{MOST_FILE_BYTES} bytes."
+            )
+        keys = []
         for number, item in enumerate(self._container.list()):
             if number % _CHECKED_ITEMS == 0:
                 self._check()
             if item.more.get("job") == self._job and "sha256" in item.more:
                 self._before[item.url] = item
+                keys.append(item.key)
         self._seed()
         with self._threads() as threads:
             self._work(threads)
@@ -165,7 +174,7 @@ class _Crawl:
             raise IngestionFailed(f"Not one page could be fetched: {self._first_reason}.")
         if not self._is_complete:
             return self._so_far()
-        gone = [item.key for item in self._before.values() if item.key not in self._kept]
+        gone = [key for key in keys if key not in self._kept]
         return Crawled(
             self._saved, self._unchanged, len(self._seen), is_complete=True, gone=tuple(gone)
         )
@@ -193,7 +202,7 @@ class _Crawl:
                 visit = self._queue.popleft()
                 if visit.url not in self._taken:
                     running.append(threads.give(visit))
-            if not running and not self._queue:
+            if not running and all(visit.url in self._taken for visit in self._queue):
                 return
             if not running:
                 self._cut(f"the crawl has its {self._limits.files} files")
@@ -225,11 +234,11 @@ class _Crawl:
             self._follow(visit, markup)
 
     def _take_new(self, visit: _Visit, fetched: Fetched) -> None:
-        markup = _markup(fetched)
+        markup = markup_of(fetched)
         canonical = markup.canonical
         is_other = canonical is not None and canonical != fetched.url
-        if is_other and not visit.is_canonical and self._is_of_site(canonical or ""):
-            self._see(_Visit(canonical or "", visit.depth, is_canonical=True))
+        if is_other and visit.asks_canonical and self._is_of_site(canonical or ""):
+            self._see(_Visit(canonical or "", visit.depth, False, instead_of=fetched.url))
             return
         self._follow(visit, markup)
         digest = hashlib.sha256(fetched.body).hexdigest()
@@ -239,7 +248,7 @@ class _Crawl:
         if digest in self._bodies:
             return
         self._bodies.add(digest)
-        page = self._page(fetched, markup, digest)
+        page = page_of(fetched, markup, job=self._job, digest=digest)
         before = self._before.get(page.url)
         if before is not None and before.key == page.key and before.more.get("sha256") == digest:
             self._keep(before)
@@ -253,7 +262,13 @@ class _Crawl:
 
         Where it begins, anything but a clear word may be a fault that passes.
         """
+        if visit.url in self._taken:  # by a redirect, meanwhile
+            return
+        self._taken.add(visit.url)
         self._skip(visit.url, str(failure))
+        if visit.instead_of is not None:
+            self._taken.discard(visit.instead_of)
+            self._queue.append(_Visit(visit.instead_of, visit.depth, asks_canonical=False))
         before = self._before.get(visit.url)
         if failure.is_gone or (failure.is_final and visit.depth):
             return
@@ -290,34 +305,21 @@ class _Crawl:
 
     def _skip(self, url: str, why: str) -> None:
         if not self._warnings:
-            self._first_reason = f"{url}: {why}"
+            self._first_reason = f"{url}: {why.rstrip('.')}"
         self._warnings += 1
         if self._warnings < _WARNINGS:
-            self._warn(url, f"The page was not fetched: {why}.")
+            self._warn(url, f"The page was not fetched: {why.rstrip('.')}.")
         elif self._warnings == _WARNINGS:
             self._warn(url, "More pages were not fetched; they are not told any more.")
 
     def _cut(self, why: str) -> None:
         self._is_complete = False
+        if not self._warnings:
+            self._first_reason = why
         self._warn(self._urls[0], f"Not all pages were fetched: {why}.")
 
     def _so_far(self) -> Crawled:
         return Crawled(self._saved, self._unchanged, len(self._seen))
-
-    def _page(self, fetched: Fetched, markup: Markup, digest: str) -> Page:
-        more = {"job": self._job, "sha256": digest}
-        for name, header in (("etag", "etag"), ("modified", "last-modified")):
-            value = fetched.headers.get(header, "")
-            if value and len(value) <= _LONGEST_VALIDATOR:
-                more[name] = value
-        return Page(
-            key=key(fetched.url, fetched.extension),
-            body=fetched.body,
-            content_type=fetched.content_type or "application/octet-stream",
-            url=fetched.url,
-            title=markup.title,
-            more=more,
-        )
 
     def _saved_markup(self, item: Item) -> Markup | None:
         """The links of a page as they were saved; None where it has none, or is gone."""
@@ -329,7 +331,7 @@ class _Crawl:
         except DocumentFailed:
             self._is_complete = False
             return None
-        return read_markup(body.getvalue(), item.url, _charset(item.content_type or ""))
+        return saved_markup(item, body.getvalue())
 
     @contextmanager
     def _threads(self) -> "Iterator[Threads[_Visit, Fetched]]":
@@ -367,23 +369,7 @@ class _Crawl:
 
     def _conditions(self, url: str) -> Mapping[str, str]:
         item = self._before.get(url)
-        if item is None:
-            return {}
-        names = {"etag": "if-none-match", "modified": "if-modified-since"}
-        return {names[name]: value for name, value in item.more.items() if name in names}
+        return {} if item is None else conditions(item)
 
     def _pause(self, seconds: float) -> None:
         self._stopped.wait(seconds)
-
-
-def _markup(fetched: Fetched) -> Markup:
-    is_html = fetched.extension == ".html"
-    url, charset = fetched.url, _charset(fetched.content_type)
-    markup = read_markup(fetched.body, url, charset) if is_html else Markup()
-    markup.obey(fetched.headers.get("x-robots-tag", ""))
-    return markup
-
-
-def _charset(content_type: str) -> str | None:
-    found = content_type.partition("charset=")[2].partition(";")[0].strip("\"' ")
-    return found or None

@@ -1,5 +1,6 @@
 """One page at a time from a server that may be hostile: within bytes, seconds and redirects."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -34,6 +35,7 @@ _EXTENSIONS = {
     f"{_OFFICE}presentationml.presentation": ".pptx",
     f"{_OFFICE}spreadsheetml.sheet": ".xlsx",
 }
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE | re.ASCII)
 _VAGUE = frozenset({"", "text/plain", "application/octet-stream", "binary/octet-stream"})
 """Types by which servers send files whose names tell more."""
 
@@ -68,7 +70,8 @@ class Fetched:
     Args:
         url: where it is, redirects followed.
         body: unpacked; empty where it is `is_unchanged`.
-        content_type: in full, as the server told it.
+        kind: its media type, without parameters; empty where the server tells none.
+        charset: what the server says it is written in.
         extension: by what kind of document it is.
         headers: its others.
         is_unchanged: whether it is what the conditions of the request named.
@@ -76,7 +79,8 @@ class Fetched:
 
     url: str
     body: bytes
-    content_type: str
+    kind: str
+    charset: str | None
     extension: str
     headers: Mapping[str, str]
     is_unchanged: bool = False
@@ -124,9 +128,9 @@ class Fetcher:
         Raises:
             NotFetched: it is not to be had, or not within the limits.
         """
-        check(url)
-        until = time.monotonic() + limits.seconds
         try:
+            check(url)
+            until = time.monotonic() + limits.seconds
             for _ in range(limits.redirects + 1):
                 self._transport.begin(max(until - time.monotonic(), 0.001))
                 with closing(self._ask(url, until, conditions(url))) as answer:
@@ -151,8 +155,8 @@ class Fetcher:
         except httpx.TransportError as error:
             why = str(error)[:200] or type(error).__name__
             raise NotFetched(f"the connection failed: {why}", is_final=False) from None
-        except httpx.InvalidURL:
-            raise NotFetched("its address cannot be read", is_final=True) from None
+        except (httpx.InvalidURL, ValueError):
+            raise NotFetched("its address or its answer cannot be read", is_final=True) from None
         raise NotFetched(f"it redirects more than {limits.redirects} times", is_final=True)
 
     def close(self) -> None:
@@ -184,16 +188,16 @@ class Fetcher:
     ) -> Fetched:
         status, headers = answer.status_code, answer.headers
         if status == 304 and has_conditions:
-            return Fetched(url, b"", "", "", headers, is_unchanged=True)
+            return Fetched(url, b"", "", None, "", headers, is_unchanged=True)
         if status != 200:
             is_passing = status in _PASSING or not 400 <= status < 500
             raise NotFetched(
                 f"the server answered {status}", is_final=not is_passing, is_gone=status in _GONE
             )
-        content_type = headers.get("content-type", "")
-        extension = _extension(url, content_type) if as_document else ""
+        kind, charset = _type(headers.get("content-type", ""))
+        extension = _extension(url, kind) if as_document else ""
         body = self._body(answer, limits, as_document=as_document)
-        return Fetched(url, body, content_type, extension, headers)
+        return Fetched(url, body, kind, charset, extension, headers)
 
     def _body(self, answer: httpx.Response, limits: Limits, *, as_document: bool) -> bytes:
         length = answer.headers.get("content-length", "")
@@ -225,9 +229,15 @@ def _target(url: str, answer: httpx.Response) -> str:
     return target
 
 
-def _extension(url: str, content_type: str) -> str:
+def _type(content_type: str) -> tuple[str, str | None]:
+    """Media type and charset; the latter only where it may be one."""
+    kind, _, parameters = content_type.partition(";")
+    found = _CHARSET.search(parameters)
+    return kind.strip().lower(), found[1] if found else None
+
+
+def _extension(url: str, kind: str) -> str:
     """By which the document is cracked later."""
-    kind = content_type.partition(";")[0].strip().lower()
     named = suffix(url)
     if kind in _VAGUE and named in _EXTENSIONS.values():
         return named

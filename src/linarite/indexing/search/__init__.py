@@ -1,7 +1,8 @@
 """The embedded index: documents, vectors and their search, in Azure AI Search's REST dialect.
 
-    dialect → documents | searching → query | matching → words | filters → schema → definition
-    dialect → store
+    dialect → index_operations → rules → definition
+            → document_operations → documents | searching → query → words | filters | schema
+    both operations → calls → store
 
 Nothing here is imported before somebody asks for an index: the store's libraries are large.
 """

@@ -8,7 +8,6 @@ _LANGUAGES = {
     "da": "Danish",
     "de": "German",
     "el": "Greek",
-    "en": "English",
     "es": "Spanish",
     "fi": "Finnish",
     "fr": "French",
@@ -33,14 +32,63 @@ _USUAL: Mapping[str, Any] = {
     "ascii_folding": False,
 }
 STANDARD = "standard.lucene"
+_ENGLISH_STOP_WORDS = [
+    "a",
+    "an",
+    "and",
+    "are",
+    "as",
+    "at",
+    "be",
+    "but",
+    "by",
+    "for",
+    "if",
+    "in",
+    "into",
+    "is",
+    "it",
+    "no",
+    "not",
+    "of",
+    "on",
+    "or",
+    "such",
+    "that",
+    "the",
+    "their",
+    "then",
+    "there",
+    "these",
+    "they",
+    "this",
+    "to",
+    "was",
+    "will",
+    "with",
+]
 
 ANALYZERS: Mapping[str, Mapping[str, Any]] = {
     STANDARD: _USUAL,
     "standardasciifolding.lucene": {**_USUAL, "ascii_folding": True},
     "keyword": {**_USUAL, "base_tokenizer": "raw", "lower_case": False},
     "whitespace": {**_USUAL, "base_tokenizer": "whitespace", "lower_case": False},
+    "en.lucene": {
+        **_USUAL,
+        "language": "English",
+        "stem": True,
+        "remove_stop_words": True,
+        # said, as the tokenizer `icu` has no language and leaves out the stop words of all of them
+        "custom_stop_words": _ENGLISH_STOP_WORDS,
+    },
     **{
-        f"{code}.lucene": {**_USUAL, "language": language, "stem": True, "remove_stop_words": True}
+        f"{code}.lucene": {
+            **_USUAL,
+            "base_tokenizer": "simple",  # which takes the list of the language
+            "language": language,
+            "stem": True,
+            "remove_stop_words": True,
+        }
         for code, language in _LANGUAGES.items()
     },
 }

@@ -72,7 +72,7 @@ def _action(document: Any, definition: IndexDefinition) -> Action:
     if not isinstance(document, dict):
         raise bad_request("A document must be an object.")
     kind = document.pop(_ACTION, "upload")
-    if kind not in _ACTIONS:
+    if not isinstance(kind, str) or kind not in _ACTIONS:
         raise bad_request(f"'{str(kind)[:40]}' is no '{_ACTION}'.")
     unknown = document.keys() - definition.by_name.keys()
     if unknown:
@@ -130,8 +130,6 @@ class _Kept:
     def take(self, action: Action) -> Outcome:
         """Change one document, or say why not."""
         old = self._now.get(action.key, self._before.get(action.key))
-        if action.key in self._now and self._now[action.key] is None:
-            old = None
         if action.kind == "delete":
             self._now[action.key] = None
             return Outcome(action.key, 200)

@@ -14,7 +14,8 @@ from azure.core.pipeline.transport import RequestsTransport
 from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
-from linarite.indexing.search.dialect import SearchCall, answer
+from linarite.indexing.search.calls import SearchCall
+from linarite.indexing.search.dialect import answer
 from linarite.indexing.search.store import Store
 
 ENDPOINT = "http://embedded-index"

@@ -68,7 +68,7 @@ class SearchRequest(_Part):
     search_fields: str | None = None
     search_mode: Mode | None = None
     query_type: Literal["simple", "full", "semantic"] | None = None
-    top: Annotated[int, Field(ge=0)] | None = None
+    top: Annotated[int, Field(ge=0, lt=1 << 31)] | None = None
     skip: Annotated[int, Field(ge=0, le=MOST_SKIP)] | None = None
     vector_queries: Annotated[list[VectorQuery], Field(max_length=_MOST_VECTORS)] | None = None
     vector_filter_mode: Literal["preFilter", "postFilter", "strictPostFilter"] | None = None

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-from lancedb.query import ColumnOrdering
+from lancedb.query import ColumnOrdering, FullTextQuery
 from lancedb.table import Table
 
 from linarite.indexing.search.definition import IndexDefinition
@@ -69,8 +69,16 @@ class _Search:
         if query.order:
             ranked = self._ordered(ranked)
         page = ranked[query.skip : self._end]
-        count = len(ranked) if query.counts else None
-        return Found(self._fetched(page), count, len(ranked) > self._end)
+        return Found(self._fetched(page), self._count(ranked), len(ranked) > self._end)
+
+    def _count(self, ranked: Ranked) -> int | None:
+        query = self._query
+        if not query.counts:
+            return None
+        wanted = None if query.neighbours or query.order else self._wanted()
+        if wanted is None:  # all are there
+            return len(ranked)
+        return int(self._found_by(wanted, self._table.count_rows()).num_rows)
 
     def _all(self) -> Found:
         """Every document that the filter lets pass; the store itself orders and cuts them."""
@@ -108,22 +116,35 @@ class _Search:
         return _by_score(scores.items())
 
     def _matching(self) -> Ranked:
-        query = self._query
-        if query.words is None:
-            return []
-        wanted = full_text(query.words, query.columns, query.mode, self._has_tokens)
+        query, wanted = self._query, self._wanted()
         if wanted is None:
             return []
-        everything = query.counts or query.order
-        limit = self._table.count_rows() if everything else self._end + 1
-        limit = _RECALL if query.neighbours else limit
+        if query.neighbours:
+            return self._scored(wanted, _RECALL)
+        if query.order:
+            return self._scored(wanted, self._table.count_rows())
+        limit = self._end + 1
+        while len(found := self._scored(wanted, limit)) == limit and _is_torn(found, self._end):
+            limit *= 4
+        return found
+
+    def _wanted(self) -> FullTextQuery | None:
+        query = self._query
+        if query.words is None:
+            return None
+        return full_text(query.words, query.columns, query.mode, self._has_tokens)
+
+    def _scored(self, wanted: FullTextQuery, limit: int) -> Ranked:
+        found = self._found_by(wanted, limit)
+        keys = found.column(self._definition.key).to_pylist()
+        return _by_score(zip(keys, found.column(_SCORE).to_pylist(), strict=True))
+
+    def _found_by(self, wanted: FullTextQuery, limit: int) -> pa.Table:
         key = self._definition.key
         search = self._table.search(wanted, query_type="fts").select([key, _SCORE])
-        if query.where:
-            search = search.where(query.where)
-        found = search.limit(max(limit, 1)).to_arrow()
-        scores = zip(found.column(key).to_pylist(), found.column(_SCORE).to_pylist(), strict=True)
-        return _by_score(scores)
+        if self._query.where:
+            search = search.where(self._query.where)
+        return search.limit(max(limit, 1)).to_arrow()
 
     def _nearest(self, wanted: Neighbours) -> Ranked:
         query, key = self._query, self._definition.key
@@ -176,6 +197,11 @@ class _Search:
 def _by_score(scores: Any) -> Ranked:
     """Best first; of equals the key decides, so that pages fit each other."""
     return sorted(scores, key=lambda each: (-each[1], each[0]))
+
+
+def _is_torn(ranked: Ranked, end: int) -> bool:
+    """Whether equals of the last of a page were cut off, so that another page may miss some."""
+    return end > 0 and ranked[end - 1][1] == ranked[-1][1]
 
 
 def _nearness(metric: str, distance: float | None) -> float:

@@ -14,13 +14,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypeGuard
 
 from linarite.indexing.search.definition import IndexDefinition
 from linarite.indexing.search.refusals import bad_parameter
 
 LONGEST = 32_000
-_MOST_LEAVES = 200
+_MOST_CLAUSES = 50
+"""Each is looked for by itself in each field; plain words that any may match are one together."""
 _DEEPEST = 20
 
 Mode = Literal["any", "all"]
@@ -94,7 +95,7 @@ class _Simple:
     def __init__(self, text: str, mode: Mode) -> None:
         self._parts = [part for part in _SIMPLE.findall(text) if not part.isspace()]
         self._mode = mode
-        self._at = self._leaves = 0
+        self._at = self._clauses = 0
 
     def read(self) -> Node | None:
         found: Node | None = None
@@ -132,9 +133,7 @@ class _Simple:
         return found
 
     def _leaf(self, part: str) -> Leaf | None:
-        self._leaves += 1
         if part.startswith('"'):
-            self._check_leaves()
             text = _unescaped(part[1:-1] if len(part) > 1 and part.endswith('"') else part[1:])
             return Leaf(text, slop=0) if text.strip() else None
         if not any(character.isalnum() for character in part):
@@ -143,16 +142,17 @@ class _Simple:
             _refuse(f"{part[:40]!r} asks for a prefix, which this index cannot look up")
         return Leaf(_unescaped(part))
 
-    def _check_leaves(self) -> None:
-        if self._leaves > _MOST_LEAVES:
-            _refuse(f"it has more than {_MOST_LEAVES} parts beside plain words")
+    def _count_clause(self) -> None:
+        self._clauses += 1
+        if self._clauses > _MOST_CLAUSES:
+            _refuse(f"it has more than {_MOST_CLAUSES} parts beside plain words that any may match")
 
     def _join(
         self, left: Node | None, right: Node, operator: str | None, *, is_unwanted: bool = False
     ) -> Node:
         joins_all = operator == "+" or (operator is None and self._mode == "all")
         if is_unwanted:
-            self._check_leaves()
+            self._count_clause()
             if left is None or not joins_all:
                 _refuse(
                     "`-` says what must not be there beside words that must: "
@@ -162,12 +162,16 @@ class _Simple:
         if left is None:
             return right
         if joins_all:
-            self._check_leaves()
+            self._count_clause()
             return _with(left, Occur.MUST, Occur.MUST, right)
-        if isinstance(left, Leaf) and isinstance(right, Leaf) and left.slop is right.slop is None:
+        if self._mode == "any" and _are_words(left) and _are_words(right):
             return Leaf(f"{left.text} {right.text}")
-        self._check_leaves()
+        self._count_clause()
         return _with(left, Occur.SHOULD, Occur.SHOULD, right)
+
+
+def _are_words(node: Node) -> TypeGuard[Leaf]:
+    return isinstance(node, Leaf) and node.slop is None
 
 
 def _with(left: Node, was: Occur, now: Occur, right: Node) -> Group:
@@ -184,7 +188,7 @@ class _Full:
 
     def __init__(self, text: str, mode: Mode, definition: IndexDefinition) -> None:
         self._text, self._mode, self._definition = text, mode, definition
-        self._at = self._leaves = 0
+        self._at = self._clauses = 0
 
     def read(self) -> Node | None:
         node = self._group(0, None)
@@ -246,9 +250,9 @@ class _Full:
                 self._unexpected()
             self._at = closing.end()
             return node if node is None else _boosted(node, float(closing["group_boost"] or 1))
-        self._leaves += 1
-        if self._leaves > _MOST_LEAVES:
-            _refuse(f"it has more than {_MOST_LEAVES} parts")
+        self._clauses += 1
+        if self._clauses > _MOST_CLAUSES:
+            _refuse(f"it has more than {_MOST_CLAUSES} parts")
         if match["phrase"]:
             if match["phrase_boost"]:
                 _refuse("a phrase cannot be boosted here, words and groups of words can")

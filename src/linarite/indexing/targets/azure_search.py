@@ -20,7 +20,7 @@ from azure.search.documents import SearchClient
 from azure.search.documents.indexes import SearchIndexClient
 from azure.search.documents.indexes.models import SearchIndex
 
-from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
+from linarite.indexing.failures import DocumentFailed, IndexMisfit, TryLater
 from linarite.indexing.targets.search_calls import BoundedRetries, search_failures
 from linarite.indexing.targets.search_fields import VECTOR_FIELD, index_definition, misfit
 from linarite.indexing.targets.target import Chunk
@@ -77,7 +77,7 @@ class AzureSearchTarget:
             found = self._found() or self._created(wanted)
         reason = misfit(found, dimensions)
         if reason is not None:
-            raise IngestionFailed(
+            raise IndexMisfit(
                 f"The index {self._name} in {self._endpoint} is there already and does not fit: "
                 f"{reason} Delete it, or use another job id."
             )

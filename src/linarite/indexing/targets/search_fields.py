@@ -45,7 +45,7 @@ _FIELDS: Mapping[str, _Field] = {
     "title": _Field(searchable=True, filterable=True),
     "filepath": _Field(filterable=True),
     "url": _Field(filterable=True),
-    "chunk_id": _Field(),
+    "chunk_id": _Field(filterable=True),
     "last_updated": _Field(SearchFieldDataType.DATE_TIME_OFFSET, filterable=True, sortable=True),
     "meta_json_string": _Field(),
 }

@@ -43,7 +43,7 @@ class Target(Protocol):
         """Make the index where there is none; None: without vectors.
 
         Raises:
-            IngestionFailed: there is one whose fields or dimensions do not fit.
+            IndexMisfit: there is one whose fields or dimensions do not fit.
         """
 
     def upsert(self, chunks: Sequence[Chunk]) -> None:

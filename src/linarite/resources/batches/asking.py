@@ -34,8 +34,9 @@ from linarite.storage.database import Transaction
 from linarite.tasks.task import Ticket
 from linarite.wire.batches import BatchStatus
 
-EngineOf = Callable[[str, Target], AbstractAsyncContextManager[Engine]]
-"""Who answers, while the block lasts: given what is asked (``/chat/completions``) and where."""
+EngineOf = Callable[[str, str, Target], AbstractAsyncContextManager[Engine]]
+"""Who answers, while the block lasts: given whose the batch is, what it asks (such as
+``/chat/completions``) and where."""
 Store = Callable[[Transaction, str, Sequence[NewCompletion]], None]
 """Stores completions: in a transaction, given the resource and what they are."""
 
@@ -120,7 +121,7 @@ class Asking:
                 )
             except DeploymentNotFound as refusal:
                 return nullcontext(_Nobody(refusal))
-        return self.engine_of(record.endpoint, target)
+        return self.engine_of(record.resource, record.endpoint, target)
 
 
 def _unanswered(lines: Iterator[InputLine], is_answered: bytearray, longest: int) -> Iterator[Ask]:

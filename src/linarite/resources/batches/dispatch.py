@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
-import sqlalchemy as sa
 import structlog
 
 from linarite.errors import InferenceRefused, LinariteError
@@ -40,7 +39,7 @@ _MOST_RESTING = 4_096
 _BOUND_SECONDS = 2.0
 _HAND_BACK_GRACE_SECONDS = 3.0
 _UNCOUNTED_SECONDS = 0.1
-_TELL_LOST_SECONDS = 30.0
+_TELL_SECONDS = 30.0
 
 _log = structlog.get_logger("linarite.batches")
 
@@ -158,7 +157,7 @@ class Dispatch:
         self._failure: BaseException | None = None
         self._began = time.monotonic()
         self._bounded = float("-inf")
-        self._told_lost = float("-inf")
+        self._told_lost = self._told_fault = float("-inf")
 
     async def run(self) -> Ended:
         """Ask until every request is answered or something ends it; every answer is kept."""
@@ -219,10 +218,11 @@ class Dispatch:
     async def _read(self) -> None:
         try:
             self._window.add(await asyncio.to_thread(self._window.read_ahead))
-        except (OSError, sa.exc.SQLAlchemyError) as error:
+        except Exception as error:  # noqa: BLE001 - `_tick` raises it: nobody waits for this task
             self._failure = error
-        self._reading = None
-        self._changed.set()
+        finally:
+            self._reading = None
+            self._changed.set()
 
     async def _bound(self) -> None:
         try:
@@ -283,11 +283,17 @@ class Dispatch:
             body = error_body("This line can no longer be read.", code="input_modified")
             self._keep(answers.refused(ask.number, ask.custom_id, 500, body))
             return
+        try:
+            await self._ask_engine(ask, ask.body)
+        except Exception as fault:  # noqa: BLE001 - one request shall not end all others
+            self._has_failed(ask, fault)
+
+    async def _ask_engine(self, ask: Ask, body: dict[str, Any]) -> None:
         self._asked += 1
         began, place = time.monotonic(), self._asked
         was_alone = len(self._askers) == 1
         try:
-            reply = await self._engine.ask(ask.body)
+            reply = await self._engine.ask(body)
         except LinariteError as refusal:
             self._refuse(ask, refusal)
         except EngineLost as lost:
@@ -295,6 +301,15 @@ class Dispatch:
             self._lost(ask, lost, began, alone=alone)
         else:
             self._take_reply(ask, reply, began)
+
+    def _has_failed(self, ask: Ask, fault: Exception) -> None:
+        """Ask again what this program itself failed at: it may have been for want of something."""
+        now = time.monotonic()
+        if now - self._told_fault > _TELL_SECONDS:
+            self._told_fault = now
+            _log.error("the server failed at a request of a batch", exc_info=fault)
+        ask.last = (500, error_body("The server failed at this request.", code="internalFailure"))
+        self._ask_again(ask, now, counted=True)
 
     def _take_reply(self, ask: Ask, reply: Reply, began: float) -> None:
         now = time.monotonic()
@@ -321,7 +336,7 @@ class Dispatch:
         ask.last = (503, body)
         counted = self._counts(ask, now)  # before the pace forgets when others were answered
         self._pace.lost(now, began)
-        if now - self._told_lost > _TELL_LOST_SECONDS:
+        if now - self._told_lost > _TELL_SECONDS:
             self._told_lost = now
             _log.warning("a batch waits for its engine", reason=str(lost))
         self._ask_again(ask, now, counted=counted or (lost.was_reached and alone))

@@ -14,6 +14,7 @@ from linarite.resources.batches.records import Fenced
 _WRITE_SECONDS = 0.5
 _LOOK_SECONDS = 0.5
 _DATABASE_PATIENCE_SECONDS = 60.0
+_DATABASE_AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
 
 _log = structlog.get_logger("linarite.batches")
 
@@ -76,7 +77,8 @@ class Keeper:
         if self._writing is not None:
             await self._writing
         while self._unwritten and not self.is_fenced:
-            await self._write()
+            if self.failure is None:
+                await self._write()
             if self.failure is not None:
                 raise self.failure
             if self._unwritten:
@@ -103,9 +105,12 @@ class Keeper:
             self._database_lost = None
         except Fenced:
             self.is_fenced = True
-        except sa.exc.OperationalError as error:
+        except _DATABASE_AWAY as error:
             self._unwritten = group + self._unwritten
             self._wait_for_database(now, error)
+        except Exception as error:  # noqa: BLE001 - nobody waits for this task, and what is lost is told
+            self._unwritten = group + self._unwritten
+            self.failure = error
         finally:
             self._being_written, self._writing = 0, None
             self._on_kept()

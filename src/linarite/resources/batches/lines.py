@@ -131,7 +131,10 @@ def _kind(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    text = orjson.dumps(value).decode()
+    try:
+        text = orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return "what is nested too deep"
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
@@ -156,6 +159,9 @@ def prefix_of(body: dict[str, Any]) -> int | None:
     messages = body.get("messages")
     if isinstance(messages, list) and messages and isinstance(messages[0], dict):
         first = messages[0]
-        return hash((str(first.get("role")), str(first.get("content"))[:_PREFIX_CHARACTERS]))
+        try:
+            return hash((str(first.get("role")), str(first.get("content"))[:_PREFIX_CHARACTERS]))
+        except RecursionError:  # it is nested too deep for any engine
+            return None
     prompt = body.get("prompt")
     return hash(prompt[:_PREFIX_CHARACTERS]) if isinstance(prompt, str) else None

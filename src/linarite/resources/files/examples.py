@@ -28,6 +28,8 @@ _MESSAGE_KEYS = frozenset(
     }
 )
 _PREFERENCE_KEYS = ("input", "preferred_output", "non_preferred_output")
+_SAID = ("text", "refusal")
+"""Types of parts that are text, each under the type's name."""
 _IMAGES = 64
 _SHOWN = 60
 
@@ -148,11 +150,13 @@ def _check_content(message: Example, role: str, path: str) -> None:
 
 def _check_part(part: object, role: str, path: str) -> None:
     kind = part.get("type") if isinstance(part, dict) else None
-    if not isinstance(part, dict) or kind not in ("text", "image_url"):
-        raise BadExample(f"{path} must be an object whose type is text or image_url.")
-    if kind == "text":
-        if not isinstance(part.get("text"), str):
-            raise BadExample(f"{path}.text must be a string.")
+    if not isinstance(part, dict) or kind not in (*_SAID, "image_url"):
+        raise BadExample(f"{path} must be an object whose type is text, refusal or image_url.")
+    if kind == "refusal" and role != "assistant":
+        raise BadExample(f"{path} is a refusal, which only assistant messages may have.")
+    if kind in _SAID:
+        if not isinstance(part.get(kind), str):
+            raise BadExample(f"{path}.{kind} must be a string.")
         return
     if role == "assistant":
         raise BadExample(f"{path} is an image in an assistant message.")

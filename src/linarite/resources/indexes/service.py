@@ -16,7 +16,7 @@ from linarite.settings import LimitSettings
 if TYPE_CHECKING:
     from azure.core.pipeline.transport import RequestsTransport
 
-    from linarite.indexing.search.dialect import SearchAnswer
+    from linarite.indexing.search.calls import SearchAnswer
     from linarite.indexing.search.searching import Hit
     from linarite.indexing.search.store import Store
 
@@ -48,7 +48,8 @@ class Indexes:
     ) -> "SearchAnswer":
         """What Azure AI Search's REST dialect answers to a request of `resource`."""
         store = self._opened()
-        from linarite.indexing.search.dialect import SearchCall, answer
+        from linarite.indexing.search.calls import SearchCall
+        from linarite.indexing.search.dialect import answer
 
         call = SearchCall(resource, "", method, path, parameters, headers, body, base_url)
         return answer(store, call)

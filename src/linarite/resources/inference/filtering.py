@@ -187,7 +187,8 @@ class Filtering:
         """
         said = orjson.loads(answer.body)
         choices = said.get("choices")
-        if not isinstance(choices, list) or not all("index" in one for one in choices):
+        are_known = isinstance(choices, list) and all(map(_is_choice, choices))
+        if not are_known:
             raise failure("The engine of this model answered something that is no answer.", 502)
         texts = ["\n".join(filter(None, words_of(choice))) for choice in choices]
         found = iter(await self._judge([text for text in texts if text]))
@@ -224,6 +225,10 @@ class Filtering:
 
     async def _judge(self, texts: Sequence[str]) -> list[Results]:
         return await self._filter.check(self._engines, "answer", [[text] for text in texts])
+
+
+def _is_choice(said: Any) -> bool:
+    return isinstance(said, dict) and "index" in said
 
 
 def _unjudgeable(subject: str) -> InferenceRefused:

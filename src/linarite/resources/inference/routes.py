@@ -13,16 +13,19 @@ import orjson
 import structlog
 from fastapi import APIRouter, Depends, Request, Response
 
-from linarite.engines.client import Engine, Engines, Reply, StreamReply
+from linarite.engines.client import Engines, Reply, StreamReply
 from linarite.engines.refusals import EngineUnreachable
 from linarite.errors import InferenceRefused, InvalidPayload, ServiceUnavailable
 from linarite.http.auth import Resource
 from linarite.http.bodies import json_object
+from linarite.http.links import root
 from linarite.http.metrics import Metrics
 from linarite.http.wiring import part
 from linarite.resources.deployments.records import Target
+from linarite.resources.inference import data_sources
 from linarite.resources.inference.answers import failure
 from linarite.resources.inference.filtering import ContentFilter, Filtering
+from linarite.resources.inference.grounding import Answering, Grounded, Grounding
 from linarite.resources.inference.limits import RateLimits
 from linarite.resources.inference.service import (
     CHAT,
@@ -107,11 +110,16 @@ async def _answer(
     except InvalidPayload as refusal:
         raise as_inference(refusal) from None
     target = await inference.target(resource, deployment or _named(body))
+    source, body = data_sources.read(body) if operation == CHAT else (None, body)
     prepared = inference.prepare(operation, target, body)
     limits = await _admit(request, operation, target, body)
     try:
+        grounded = None
+        if source is not None:
+            grounded = await _grounded(request, resource, target, source, body)
+            prepared = inference.prepare(operation, target, grounded.body)
         return await _answer_admitted(
-            request, inference, resource, operation, target, body, prepared, limits
+            request, inference, resource, operation, target, body, prepared, limits, grounded
         )
     except InferenceRefused as refused:  # it was counted all the same
         refused.headers = {**refused.headers, **limits}
@@ -127,18 +135,21 @@ async def _answer_admitted(
     body: dict[str, Any],
     prepared: bytes,
     limits: Mapping[str, str],
+    grounded: Grounded | None,
 ) -> Response:
     """The answer to a request that was let in; `limits` are among its headers."""
-    filtering = _filtering(request, operation, body)
+    filtering = _filtering(request, operation, body if grounded is None else grounded.body)
     if filtering is not None:
         await while_there(request.receive, filtering.check_prompt())
-    reaching = inference.engine(_engines(request), target)
+    reaching = _reaching(request, inference, target, grounded)
     try:
         storing = _storing(request, resource, target, body) if body.get("store") else None
         if body.get("stream"):
             events = _events(inference, target, storing)
             if filtering is not None:
                 events = filtering.around(events)
+            if grounded is not None:
+                events = grounded.around(events)
             return await _stream(
                 request, inference, target, reaching, operation, prepared, events, limits
             )
@@ -151,10 +162,11 @@ async def _answer_admitted(
     finished = inference.finish(operation, target, body, reply)
     if filtering is not None:
         finished = await while_there(request.receive, filtering.checked(finished))
-    headers = {"cache-control": "no-cache, must-revalidate", **finished.headers, **limits}
+    said = finished if grounded is None else grounded.whole(finished)
+    headers = {"cache-control": "no-cache, must-revalidate", **said.headers, **limits}
     if storing is not None and not await storing.keep(orjson.loads(finished.body)):
         headers[STORED] = "false"
-    return Response(finished.body, headers=headers, media_type="application/json")
+    return Response(said.body, headers=headers, media_type="application/json")
 
 
 async def _admit(
@@ -169,7 +181,36 @@ async def _admit(
     return await limits.admit(operation, name, version, target, body)
 
 
-async def _ask(reaching: Awaitable[Engine], operation: str, prepared: bytes) -> Reply:
+async def _grounded(
+    request: Request,
+    resource: str,
+    target: Target,
+    source: data_sources.Source,
+    asked: dict[str, Any],
+) -> Grounded:
+    """The chat with what was found for it, while its caller is there."""
+    grounding: Grounding = request.app.state.parts[Grounding]
+    engines, address = _engines(request), root(request)
+    work = grounding.ground(engines, resource, target, source, asked, address)
+    try:
+        return await while_there(request.receive, work)
+    except EngineUnreachable as lost:
+        log.warning("an embedding engine did not answer", reason=lost.message)
+        raise failure("The engine that embeds the question does not answer; try again.") from lost
+    except ServiceUnavailable as unavailable:
+        raise failure(unavailable.message, headers=unavailable.headers) from unavailable
+
+
+async def _reaching(
+    request: Request, inference: Inference, target: Target, grounded: Grounded | None
+) -> Answering:
+    """What answers: the target's engine, unless nothing was found that it could answer from."""
+    if grounded is not None and grounded.unasked is not None:
+        return grounded.unasked
+    return await inference.engine(_engines(request), target)
+
+
+async def _ask(reaching: Awaitable[Answering], operation: str, prepared: bytes) -> Reply:
     engine = await reaching
     return await engine.post(operation, prepared)
 
@@ -178,7 +219,7 @@ async def _stream(
     request: Request,
     inference: Inference,
     target: Target,
-    reaching: Awaitable[Engine],
+    reaching: Awaitable[Answering],
     operation: str,
     prepared: bytes,
     events: Events,

@@ -131,8 +131,8 @@ class Inference:
         """
         if reply.status != 200:
             raise self.refusal(target, reply)
-        if target.model.upstream is None:
-            return reply
+        if target.model.upstream is None:  # its headers are about its own connection
+            return Reply(reply.status, {}, reply.body)
         form = (body.get("encoding_format") or "float") if operation == EMBEDDINGS else None
         stamp = self.stamp(target) if body.get("store") else {}
         return answers.whole_answer(reply, target.model.id, form, stamp)

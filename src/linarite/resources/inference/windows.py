@@ -147,8 +147,9 @@ async def _data(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 def _read(data: bytes) -> dict[str, Any]:
     try:
         event = orjson.loads(data)
-        if any(type(choice["index"]) is not int for choice in event.get("choices") or ()):
-            raise TypeError("an index is no number")
+        for choice in event.get("choices") or ():
+            if type(choice["index"]) is not int or not isinstance(choice.get("delta") or {}, dict):
+                raise TypeError("a choice has no number, or says nothing that is known")
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise EngineFailure(f"an event of a stream cannot be judged: {error}") from error
     return dict(event)

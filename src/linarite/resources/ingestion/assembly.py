@@ -21,6 +21,7 @@ from linarite.resources.deployments.service import Deployments
 from linarite.resources.indexes.service import Indexes
 from linarite.resources.inference.service import Inference
 from linarite.resources.ingestion import definition
+from linarite.resources.ingestion.pages import SitePages
 from linarite.resources.ingestion.parts import Parts
 from linarite.resources.ingestion.specs import (
     BlobContainerSpec,
@@ -91,8 +92,13 @@ class Assembly:
                 *(cracker_version(), chunker.fingerprint, _place(resolved.target)),
                 "" if embedder is None else embedder.name,
             )
+            container = self._container(stack, resource, resolved)
+            pages = None
+            if resolved.crawl is not None:
+                whose = f"{resource}/{job.job_id}"
+                pages = SitePages(container, resolved.crawl, self.settings.outbound, whose)
             yield Parts(
-                container=self._container(stack, resource, resolved),
+                container=pages or container,
                 target=self._target(stack, resource, str(job.job_id), resolved.target),
                 cracker=stack.enter_context(Cracker()),
                 chunk=lambda text: [piece.text for piece in chunker.chunk(text)],
@@ -100,6 +106,7 @@ class Assembly:
                 fingerprint=hashlib.sha256("\0".join(made_by).encode()).hexdigest(),
                 document_bytes=self.settings.ingestion.document_bytes,
                 parallel=resolved.parallel,
+                pages=pages,
                 cleans_up=resolved.clean_up,
             )
 
@@ -208,10 +215,13 @@ class Assembly:
                     )
                 )
             case PineconeIndexSpec():
-                from linarite.indexing.targets.pinecone import pinecone_target
+                from linarite.indexing.targets.pinecone import Serverless, pinecone_target
 
+                create = None if spec.create is None else Serverless(*spec.create)
                 return stack.enter_context(
-                    pinecone_target(spec.key, spec.namespace, host=spec.host)
+                    pinecone_target(
+                        spec.key, spec.namespace, host=spec.host, index=spec.index, create=create
+                    )
                 )
 
     def _search_target(self, stack: ExitStack, spec: SearchIndexSpec, made_by: str) -> Target:
@@ -249,7 +259,7 @@ def _place(spec: TargetSpec) -> str:
             host = spec.connection_string.rpartition("@")[2].partition("/")[0]  # no secret in it
             return f"cosmos {host} {spec.database} {spec.collection}"
         case PineconeIndexSpec():
-            return f"pinecone {spec.host} {spec.namespace}"
+            return f"pinecone {spec.host or spec.index} {spec.namespace}"
     assert_never(spec)
 
 

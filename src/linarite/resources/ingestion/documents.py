@@ -46,6 +46,7 @@ class Document:
     fingerprint: str | None
     chunks: int
     chunks_most: int
+    run: str | None
 
     @property
     def item(self) -> Item:

@@ -12,6 +12,7 @@ from linarite.indexing.targets.target import Target
 from linarite.wire.ingestion import IngestionJob
 
 if TYPE_CHECKING:  # what it loads an installation may be without
+    from linarite.indexing.crawling.crawl import Crawled
     from linarite.indexing.embedding.embedder import Embedder
 
 
@@ -22,34 +23,22 @@ class Cracker(Protocol):
         """The text of a file; raises DocumentFailed where there is none to be had."""
 
 
-class Crawl(Protocol):
-    """Fetches web pages into the run's container."""
+class Pages(Container, Protocol):
+    """A container of pages that a crawl saves."""
 
-    def run(self, check: Callable[[], None], told: Callable[["Crawled"], None]) -> "Crawled":
+    def crawl(
+        self,
+        check: Callable[[], None],
+        told: Callable[["Crawled"], None],
+        warn: Callable[[str, str], None],
+    ) -> "Crawled":
         """Crawl to the end, or to a limit; raises IngestionFailed, and what `check` raises.
 
         Args:
             check: called often; what it raises ends the crawl.
             told: called often with how far it is.
+            warn: called with an address and why no page of it was saved.
         """
-
-    def clean(self) -> None:
-        """Remove from the container what the crawl wrote there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Crawled:
-    """How far a crawl is.
-
-    Args:
-        fetched: how many pages are in the container.
-        known: how many are known of.
-        is_complete: whether nothing was left out for a limit or a failure that may pass.
-    """
-
-    fetched: int
-    known: int
-    is_complete: bool
 
 
 @dataclass(frozen=True)
@@ -65,7 +54,7 @@ class Parts:
         fingerprint: tells how chunks are made; where it changes, all are made anew.
         document_bytes: how long a document may be.
         parallel: how many lanes there are at most.
-        crawl: fills the container first, where the job is about web pages.
+        pages: the container once more where a crawl fills it; else None.
         cleans_up: whether what was only made on the way is removed at the end.
     """
 
@@ -77,9 +66,16 @@ class Parts:
     fingerprint: str
     document_bytes: int
     parallel: int
-    crawl: Crawl | None = None
+    pages: Pages | None = None
     cleans_up: bool = False
 
 
 OpenParts = Callable[[str, IngestionJob], AbstractContextManager[Parts]]
 """The parts of a resource's job while the block lasts; raises IngestionFailed."""
+
+
+def delete_all(container: Container, check: Callable[[], None]) -> None:
+    """Remove every document of a container; `check` is called before each."""
+    for item in container.list():
+        check()
+        container.delete(item.key)

@@ -9,11 +9,12 @@ what is left to do. What is written holds only while the run goes on and its wor
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
 from linarite.indexing.containers.container import Item
-from linarite.indexing.failures import IngestionFailed
+from linarite.indexing.failures import IndexMisfit, IngestionFailed
 from linarite.resources.ingestion import documents, embeddings
 from linarite.resources.ingestion.documents import (
     Counts,
@@ -25,13 +26,15 @@ from linarite.resources.ingestion.documents import (
 )
 from linarite.resources.ingestion.embeddings import Embeddings
 from linarite.resources.ingestion.iterating import in_batches
-from linarite.resources.ingestion.lanes import HAND
-from linarite.resources.ingestion.parts import Crawled, Parts
+from linarite.resources.ingestion.parts import Parts, delete_all
 from linarite.resources.ingestion.records import Run, Trigger
 from linarite.resources.ingestion.seen import Seen
 from linarite.resources.ingestion.service import Ingestion
 from linarite.resources.ingestion.stages import Stages
 from linarite.resources.ingestion.tenure import Tenure
+
+if TYPE_CHECKING:  # what it loads an installation may be without
+    from linarite.indexing.crawling.crawl import Crawled
 
 LANE = "ingestion.lane"
 """The task of a lane; its subject is the run's id, a slash and the lane's number."""
@@ -39,6 +42,8 @@ LANE = "ingestion.lane"
 _LISTED_AT_ONCE = 1_000
 _REMOVED_AT_ONCE = 500
 _IDS_AT_ONCE = 1_000
+_WORTH_A_LANE = 16
+"""Documents."""
 _FIRST_LOOK_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
 _ASK_AGAIN_SECONDS = 10.0
@@ -66,7 +71,7 @@ class Coordinator:
         self._tenure = tenure
         self._has_written = False
         self._is_retry = run.trigger == Trigger.RETRY_FAILED
-        self.stages = Stages(runs, run.id, tenure, crawls=parts.crawl is not None)
+        self.stages = Stages(runs, run.id, tenure, crawls=parts.pages is not None)
 
     def work(self) -> None:
         """Do all that there is to do, and end the run.
@@ -96,16 +101,21 @@ class Coordinator:
 
     def _crawl(self) -> bool:
         """Fill the container where it is to be; whether it holds all that there is."""
-        crawl = self._parts.crawl
-        if crawl is None or self._is_retry:
+        if (pages := self._parts.pages) is None:
             return True
 
-        def told(crawled: Crawled) -> None:
-            self.stages.crawling.count(crawled.fetched, crawled.known)
+        def told(crawled: "Crawled") -> None:
+            self.stages.crawling.count(crawled.saved + crawled.unchanged, crawled.known)
+
+        def warn(url: str, why: str) -> None:
+            with self._tenure.writing() as tx:
+                self._runs.warn(tx, self._run.id, url, f"{url}: {why}")
 
         self.stages.crawling.begin()
-        crawled = self._tenure.patiently(lambda: crawl.run(self._tenure.check, told))
+        crawled = self._tenure.patiently(lambda: pages.crawl(self._tenure.check, told, warn))
         told(crawled)
+        for key in crawled.gone:
+            self._tenure.patiently(partial(pages.delete, key))
         self.stages.crawling.end()
         return crawled.is_complete
 
@@ -160,7 +170,7 @@ class Coordinator:
         counts = self._counts()
         if counts.pending or not counts.total:
             self._ensure_target()
-        lanes = min(self._parts.parallel, -(-counts.pending // HAND))
+        lanes = min(self._parts.parallel, -(-counts.pending // _WORTH_A_LANE))
         asked_at, pause = float("-inf"), _FIRST_LOOK_SECONDS
         self.stages.indexing.begin()
         self._has_written |= counts.pending > 0
@@ -195,7 +205,17 @@ class Coordinator:
                 self._runs.database, self._run.job, self._parts.embedder, self._tenure.writing
             )
             dimensions = self._tenure.patiently(vectors.dimensions)
-        self._tenure.patiently(lambda: self._parts.target.ensure(dimensions))
+        ensure = partial(self._parts.target.ensure, dimensions)
+        try:
+            self._tenure.patiently(ensure)
+        except IndexMisfit:
+            with self._runs.database.reading() as connection:
+                if not documents.chunks(connection, self._run.job):
+                    raise  # it was not this job that filled it
+            self._tenure.patiently(self._parts.target.drop)  # its vectors are another model's
+            with self._tenure.writing() as tx:
+                documents.redo(tx, self._run.job)
+            self._tenure.patiently(ensure)
 
     def _remove_vanished(self, seen: Seen) -> None:
         """Take out of the target what the container does not hold any more."""
@@ -261,8 +281,8 @@ class Coordinator:
     def _clean_up(self) -> None:
         """Remove what was only made on the way."""
         embeddings.forget(self._run.job, self._tenure.writing)
-        if self._parts.crawl is not None:
-            self._tenure.patiently(self._parts.crawl.clean)
+        if self._parts.pages is not None:
+            self._tenure.patiently(partial(delete_all, self._parts.pages, self._tenure.check))
 
     def _finish(self) -> None:
         with self._tenure.writing() as tx:

@@ -175,7 +175,14 @@ def pinecone_index(at: Place, target: PineconeIndex, index: str) -> PineconeInde
     found = _connection(at.of("connectionId"), target.connection_id)
     if not isinstance(found, PineconeConnection):
         _refuse_entry(at.of("connectionId"), found, "pinecone")
-    return PineconeIndexSpec(found.host.rstrip("/"), _secret(at, found, "secret"), index)
+    place = found.create
+    return PineconeIndexSpec(
+        None if found.host is None else found.host.rstrip("/"),
+        _secret(at, found, "secret"),
+        namespace=index,
+        index=found.index,
+        create=None if place is None else (place.cloud, place.region),
+    )
 
 
 def embedding(at: Place, asked: Sequence[GenericEmbeddingSettings]) -> EmbeddingSpec | None:
@@ -254,6 +261,8 @@ def _named_container(at: Place, connection_id: str, name: str) -> ContainerSpec:
 
 
 def _named_embedder(at: Place, connection_id: str) -> ByKey | ByIdentity:
+    if last_segment(connection_id) == EMBEDDED and EMBEDDED not in at.settings.connections:
+        at.refuse("That is an index; leave `connectionId` out for a deployment of this server.")
     found = _connection(at, connection_id)
     if not isinstance(found, OpenAiConnection):
         _refuse_entry(at, found, "openai")

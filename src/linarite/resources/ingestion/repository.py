@@ -138,6 +138,13 @@ def move(tx: Transaction, run: Run, to: OperationState, **values: Any) -> bool:
     return tx.execute(statement.values(status=to, **values)).rowcount == 1
 
 
+def fail_waiting(tx: Transaction, run: Run, **values: Any) -> bool:
+    """Fail a run that no worker has begun; False when one has, or it has ended."""
+    waits = sa.and_(runs.c.seq == run.seq, runs.c.status == OperationState.NOT_RUNNING)
+    statement = sa.update(runs).where(waits)
+    return tx.execute(statement.values(status=OperationState.FAILED, **values)).rowcount == 1
+
+
 def note_stages(tx: Transaction, run_id: str, stages: Sequence[Mapping[str, Any]]) -> None:
     """Tell how far a run has come; nothing once it has ended."""
     is_open = sa.and_(runs.c.id == run_id, runs.c.status == OperationState.RUNNING)
@@ -153,9 +160,18 @@ def mark_cancelled(tx: Transaction, run: Run, now: int) -> bool:
 
 def add_warning(tx: Transaction, run: Run, document_key: str, text: str) -> None:
     """Keep what is to be said of a document; what was said first counts."""
-    mark = hashlib.sha256(document_key.encode("utf-8", "surrogatepass")).hexdigest()
-    values = {"run": run.seq, "document": mark, "text": text}
+    values = {"run": run.seq, "document": _mark(document_key), "text": text}
     tx.execute(_insert_or_ignore(tx, warnings, values))
+
+
+def remove_warning(tx: Transaction, run: Run, document_key: str) -> None:
+    """Forget what was to be said of a document."""
+    is_it = (warnings.c.run == run.seq) & (warnings.c.document == _mark(document_key))
+    tx.execute(sa.delete(warnings).where(is_it))
+
+
+def _mark(document_key: str) -> str:
+    return hashlib.sha256(document_key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def warnings_of(connection: sa.Connection, run: Run, limit: int) -> tuple[list[str], int]:

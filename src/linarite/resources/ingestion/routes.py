@@ -11,9 +11,15 @@ from linarite.http.bodies import json_body
 from linarite.http.links import link
 from linarite.http.pages import Listed, Page, page_query
 from linarite.http.wiring import part
+from linarite.resources.ingestion.listing import ListedDocument
 from linarite.resources.ingestion.records import JobRecord, Run
 from linarite.resources.ingestion.service import Ingestion
-from linarite.wire.ingestion import IngestionJob, IngestionJobList, IngestionJobRunList
+from linarite.wire.ingestion import (
+    IngestionDocumentList,
+    IngestionJob,
+    IngestionJobList,
+    IngestionJobRunList,
+)
 
 router = APIRouter()
 
@@ -92,18 +98,39 @@ def cancel_run(jobs: IngestionPart, resource: Resource, job_id: str, run_id: str
     return answer(jobs.cancel(resource, job_id, run_id))
 
 
+@router.get("/ingestion/jobs/{job_id}/documents", name="IngestionJobs_ListDocuments")
+def list_documents(
+    request: Request,
+    jobs: IngestionPart,
+    resource: Resource,
+    job_id: str,
+    page: Annotated[Page, Depends(page_query(_PAGE, _MOST, "asc"))],
+    state: str | None = None,
+) -> Response:
+    """List a job's documents as they were found, with what became of them; beyond the contract."""
+    found = jobs.documents(resource, job_id, page, state)
+    value = [document.to_wire() for document in found.items]
+    kept = {} if state is None else {"state": state}
+    return answer(IngestionDocumentList(value=value, next_link=_next(request, found, page, **kept)))
+
+
 def _run_link(request: Request, run: Run) -> str:
     path = f"/ingestion/jobs/{run.job_id}/runs/{run.id}"
     return link(request, path) + _query(request, {})
 
 
-def _next(request: Request, found: Listed[JobRecord] | Listed[Run], page: Page) -> str | None:
-    """Where the next page is; None on the last one."""
+def _next(
+    request: Request,
+    found: Listed[JobRecord] | Listed[Run] | Listed[ListedDocument],
+    page: Page,
+    **kept: str,
+) -> str | None:
+    """Where the next page is, with `kept` in its query; None on the last one."""
     if not found.has_more:
         return None
     path = request.url.path.removeprefix("/openai/v1").removeprefix("/openai")
     order = "desc" if page.descending else "asc"
-    wanted = {"after": found.items[-1].id, "limit": str(page.limit), "order": order}
+    wanted = {"after": found.items[-1].id, "limit": str(page.limit), "order": order, **kept}
     return link(request, path) + _query(request, wanted)
 
 

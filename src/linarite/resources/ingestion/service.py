@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.exc import IntegrityError
 
 from linarite import ids
@@ -25,8 +26,9 @@ from linarite.errors import (
 )
 from linarite.http.pages import Listed, Page
 from linarite.resources.deployments.service import Deployments
-from linarite.resources.ingestion import definition, repository
+from linarite.resources.ingestion import definition, listing, repository
 from linarite.resources.ingestion.lifecycle import RUN as RUN_LIFECYCLE
+from linarite.resources.ingestion.listing import ListedDocument
 from linarite.resources.ingestion.masking import masked, unmasked
 from linarite.resources.ingestion.records import (
     CANCELLED,
@@ -42,7 +44,7 @@ from linarite.resources.ingestion.specs import (
 )
 from linarite.settings import Settings
 from linarite.storage.database import Database, Transaction
-from linarite.storage.secrets import Secrets
+from linarite.storage.secrets import Secrets, UnreadableSecret
 from linarite.tasks.queue import Queue
 from linarite.wire.ingestion import (
     IngestionJob,
@@ -56,6 +58,8 @@ RUN = "ingestion.run"
 """The task of a run; its subject is the run's id."""
 DELETE = "ingestion.delete"
 """The task that removes what a deleted job made; its subject is the job's `key`."""
+
+_log = structlog.get_logger("linarite.ingestion")
 
 _SHOWN_WARNINGS = 1000
 _DUE_AT_ONCE = 100
@@ -110,7 +114,7 @@ class Ingestion:
         hours = definition.refresh_hours(body)
         with self.database.transaction() as tx:
             held = repository.hold(tx, resource, job_id)
-            kept = None if held is None else self._open(held)
+            kept = None if held is None else self._kept(held)
             job = unmasked(body, kept).model_copy(update={"job_id": job_id})
             resolved = self._checked(tx, resource, job)
             now = self.clock.now()
@@ -164,6 +168,18 @@ class Ingestion:
             texts.append(f"{total - len(texts)} more documents have warnings; list the documents.")
         return run.in_full(texts)
 
+    def documents(
+        self, resource: str, job_id: str, page: Page, state: str | None
+    ) -> Listed[ListedDocument]:
+        """A page of a job's documents, all or those in one state.
+
+        Raises:
+            NotFound: there is no such job.
+            InvalidPayload: `page.after` is none of its documents, or there is no such state.
+        """
+        with self.database.reading() as connection:
+            return listing.page(connection, _found(connection, resource, job_id), page, state)
+
     def cancel(self, resource: str, job_id: str, run_id: str) -> IngestionJobRun:
         """End a run early; what is in the index stays.
 
@@ -176,8 +192,12 @@ class Ingestion:
         with self.database.transaction() as tx:
             run = _found_run(tx, _found(tx, resource, job_id), run_id)
             now = self.clock.now()
-            if not repository.mark_cancelled(tx, run, now):
-                self._end(tx, run, OperationState.FAILED, _error(CANCELLED), cancelled_at=now)
+            told = {"error": _error(CANCELLED), "cancelled_at": now, "finished_at": now}
+            # in this order: a run that begins in between is met by the second
+            if not (
+                repository.fail_waiting(tx, run, **told) or repository.mark_cancelled(tx, run, now)
+            ):
+                raise UnexpectedEntityState(f"The run {run.id} has ended already.")
         return self.run(resource, job_id, run_id)
 
     def retry_failed(self, resource: str, job_id: str) -> Run:
@@ -248,6 +268,12 @@ class Ingestion:
         if run is not None:
             repository.add_warning(tx, run, document_key, text)
 
+    def unwarn(self, tx: Transaction, run_id: str, document_key: str) -> None:
+        """Take back what was said of a document: it went well in a later try of the run."""
+        run = repository.find_any_run(tx, run_id)
+        if run is not None:
+            repository.remove_warning(tx, run, document_key)
+
     def finish(self, tx: Transaction, run_id: str) -> None:
         """End a run that did its work; one that was cancelled meanwhile fails all the same."""
         run = repository.find_any_run(tx, run_id)
@@ -286,6 +312,13 @@ class Ingestion:
 
     def _open(self, record: JobRecord) -> IngestionJob:
         return IngestionJob.model_validate(orjson.loads(self.secrets.open(record.definition)))
+
+    def _kept(self, record: JobRecord) -> IngestionJob | None:
+        """The job before it is put again; None where its row cannot be read any more."""
+        try:
+            return self._open(record)
+        except UnreadableSecret:
+            return None
 
     def _checked(self, tx: Transaction, resource: str, job: IngestionJob) -> Resolved:
         """What `job` comes to; raises InvalidPayload, or that ingestion is missing here."""
@@ -384,20 +417,17 @@ class Ingestion:
                 self._start(tx, job, Trigger.REFRESH, self._open(job))
         except UnexpectedEntityState:
             return False
+        except UnreadableSecret as error:
+            _log.error("a job cannot be refreshed", job=job.id, reason=error.message)
+            return False
         return True
 
     def _end(
-        self,
-        tx: Transaction,
-        run: Run,
-        to: OperationState,
-        error: dict[str, Any] | None,
-        **values: Any,
+        self, tx: Transaction, run: Run, to: OperationState, error: dict[str, Any] | None
     ) -> None:
-        values |= {"error": error, "stages": run.ended(to), "finished_at": self.clock.now()}
-        if not repository.move(tx, run, to, **values):
-            RUN_LIFECYCLE.check(run.status, to)
-            raise UnexpectedEntityState("The run has ended.")
+        """End a run, unless somebody else has."""
+        now = self.clock.now()
+        repository.move(tx, run, to, error=error, stages=run.ended(to), finished_at=now)
 
 
 def _found(connection: sa.Connection, resource: str, job_id: str) -> JobRecord:

@@ -137,11 +137,21 @@ class CosmosIndexSpec:
 
 @dataclass(frozen=True)
 class PineconeIndexSpec:
-    """A namespace of an index of Pinecone; the operator named the index's host."""
+    """A namespace of an index of Pinecone; the operator named the index's host, or its name.
 
-    host: str
+    Args:
+        host: the index's address; None: it is looked up by the name.
+        key: of the project.
+        namespace: the job's own.
+        index: the index's name.
+        create: cloud and region where an index of that name is made if there is none.
+    """
+
+    host: str | None
     key: str = field(repr=False)
     namespace: str
+    index: str | None = None
+    create: tuple[str, str] | None = None
 
 
 TargetSpec = EmbeddedIndexSpec | SearchIndexSpec | CosmosIndexSpec | PineconeIndexSpec

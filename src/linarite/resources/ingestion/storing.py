@@ -114,9 +114,11 @@ class Storing:
             now = self._runs.clock.now()
             documents.settle(tx, ended, self._parts.fingerprint, self._run.id, now)
             for one in ended:
+                key = one.document.key
                 if one.error is not None:
-                    text = f"{one.document.key}: {one.error}"
-                    self._runs.warn(tx, self._run.id, one.document.key, text)
+                    self._runs.warn(tx, self._run.id, key, f"{key}: {one.error}")
+                elif one.document.run == self._run.id:  # it was changed while the run went on
+                    self._runs.unwarn(tx, self._run.id, key)
 
 
 def _places(ready: Sequence[Ready]) -> Iterator[_Place]:

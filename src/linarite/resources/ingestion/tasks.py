@@ -14,7 +14,7 @@ import structlog
 from linarite.indexing.failures import IngestionFailed, TryLater
 from linarite.resources.ingestion import documents, embeddings
 from linarite.resources.ingestion.lanes import Lane
-from linarite.resources.ingestion.parts import OpenParts, Parts
+from linarite.resources.ingestion.parts import OpenParts, Parts, delete_all
 from linarite.resources.ingestion.pipeline import LANE, Coordinator
 from linarite.resources.ingestion.records import CANCELLED, JobRecord, Run
 from linarite.resources.ingestion.service import DELETE, RUN, Ingestion
@@ -107,8 +107,8 @@ class Work:
         try:
             with self._open_parts(job.resource, self._runs.definition_of(job)) as parts:
                 parts.target.drop()
-                if parts.crawl is not None:
-                    parts.crawl.clean()
+                if parts.pages is not None:
+                    delete_all(parts.pages, ticket.check)
         except TryLater:
             raise
         except IngestionFailed as failure:

@@ -11,6 +11,8 @@ from linarite.errors import NotFound
 from linarite.http.metadata import check_metadata
 from linarite.http.pages import Listed, Page, listed, unknown_after
 from linarite.resources.stored_completions import repository
+from linarite.resources.stored_completions.finding import count_bearing
+from linarite.resources.stored_completions.marks import counts
 from linarite.resources.stored_completions.messages import input_message
 from linarite.resources.stored_completions.records import (
     NewCompletion,
@@ -24,6 +26,8 @@ from linarite.tasks.task import Ticket
 from linarite.wire.stored_completions import InputMessage
 
 _DAY_SECONDS = 86_400
+_COUNTED = 1_000
+"""Up to how many completions are looked through to count those that meet several conditions."""
 _SLICE = 100
 """How many are deleted in one transaction, for which chats that are to be stored wait."""
 _BREATH_SECONDS = 0.02
@@ -83,7 +87,7 @@ class StoredCompletions:
             wanted = replace(wanted, name=self.meant(resource, wanted.name))
         with self.database.reading() as connection:
             marks = wanted.marks(resource)
-            bearing = repository.counts(connection, marks) if marks else {}
+            bearing = counts(connection, marks) if marks else {}
             rarest_first = sorted(bearing, key=lambda mark: bearing[mark])
             found = repository.page(connection, resource, page, rarest_first)
             if not marks:
@@ -91,9 +95,9 @@ class StoredCompletions:
             fewest = bearing[rarest_first[0]]
             if len(marks) == 1 or not fewest:
                 return found, fewest
-            if fewest > repository.COUNTED:
+            if fewest > _COUNTED:
                 return found, None
-            return found, repository.count_bearing(connection, rarest_first)
+            return found, count_bearing(connection, rarest_first)
 
     def get(self, resource: str, completion_id: str) -> StoredRecord:
         """The completion; raises NotFound."""

@@ -20,7 +20,8 @@ Message = dict[str, Any]
 
 _WHOLE = frozenset({"stop", "tool_calls", "function_call"})
 """How an answer ends that nothing cut."""
-_TEXT = "text"
+_SAID = ("text", "refusal")
+"""Types of parts that are text."""
 
 
 class Reason(StrEnum):
@@ -173,7 +174,7 @@ def _without_nulls(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_text(message: Message) -> bool:
     content = message.get("content")
-    return not isinstance(content, list) or all(part.get("type") == _TEXT for part in content)
+    return not isinstance(content, list) or all(part.get("type") in _SAID for part in content)
 
 
 def _not_learned(message: Message) -> Message:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from linarite.resources.files.service import Files
 from linarite.resources.stored_completions import repository
+from linarite.resources.stored_completions.marks import counts
 from linarite.resources.stored_completions.repository import Whole
 from linarite.resources.stored_completions.service import Wanted
 from linarite.storage.database import Database
@@ -47,7 +48,7 @@ class Walk:
             Unwanted, HandedBack: nobody wants it any more, or not from this worker.
         """
         with self.database.reading() as connection:
-            bearing = repository.counts(connection, wanted.marks(self.resource))
+            bearing = counts(connection, wanted.marks(self.resource))
         marks = sorted(bearing, key=lambda mark: bearing[mark])
         after = None
         while True:

@@ -21,11 +21,12 @@ from linarite.resources.stored_completions.records import NewCompletion
 from linarite.storage.database import Database
 
 _MOST_WAITING = 10_000
+_MOST_BYTES_WAITING = 256 << 20
 _MOST_AT_ONCE = 100
 _MOST_BYTES_HERE = 16 << 10
 """Of one completion: longer texts take long to be compressed."""
 _CHECKPOINT_AFTER = 250
-"""Transactions on the loop's thread, some ten pages each, after which SQLite's log is emptied."""
+"""Transactions on the loop's thread, 16 pages or so each, after which SQLite's log is emptied."""
 
 _log = structlog.get_logger("linarite.stored_completions")
 
@@ -39,6 +40,10 @@ class _Waiting:
     resource: str
     new: NewCompletion
     done: "asyncio.Future[None]"
+
+    @property
+    def size(self) -> int:
+        return len(self.new.completion) + len(self.new.messages)
 
 
 class GroupWriter:
@@ -54,6 +59,7 @@ class GroupWriter:
         self._here: sa.Connection | None = None
         """The loop's own connection."""
         self._waiting: deque[_Waiting] = deque()
+        self._bytes_waiting = 0
         self._is_at_work = False
         """Whether the thread is."""
         self._since_checkpoint = 0
@@ -66,11 +72,14 @@ class GroupWriter:
         before it is committed is left out.
         """
         done = asyncio.get_running_loop().create_future()
-        if self._is_closed or len(self._waiting) >= _MOST_WAITING:
+        is_full = len(self._waiting) >= _MOST_WAITING or self._bytes_waiting >= _MOST_BYTES_WAITING
+        if self._is_closed or is_full:
             why = "the server stops" if self._is_closed else "too many wait to be stored"
             done.set_exception(NotStored(why))
             return done
-        self._waiting.append(_Waiting(resource, new, done))
+        one = _Waiting(resource, new, done)
+        self._waiting.append(one)
+        self._bytes_waiting += one.size
         if not self._is_at_work:
             self._write_waiting()
         return done
@@ -99,13 +108,14 @@ class GroupWriter:
         group: list[_Waiting] = []
         while self._waiting and len(group) < _MOST_AT_ONCE:
             one = self._waiting.popleft()
+            self._bytes_waiting -= one.size
             if not one.done.cancelled():
                 group.append(one)
         return group
 
     def _is_quick(self, group: Sequence[_Waiting]) -> bool:
         """Whether the loop can spare the time to write the group, behind which others may wait."""
-        longest = max(len(one.new.completion) + len(one.new.messages) for one in group)
+        longest = max(one.size for one in group)
         return self._database.is_sqlite and not self._waiting and longest <= _MOST_BYTES_HERE
 
     def _write_here(self, group: Sequence[_Waiting]) -> bool:

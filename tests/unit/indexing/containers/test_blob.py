@@ -17,7 +17,8 @@ from azure.storage.blob import (
 )
 from tests.support.azurite import ACCOUNT, KEY, Azurite, running_azurite
 from tests.support.certificates import self_signed
-from tests.support.web_site import content, web_site
+from tests.support.connects import watched_connects
+from tests.support.web_site import content, redirect, web_site
 
 from linarite.indexing.containers.blob import BlobContainer
 from linarite.indexing.containers.blob_access import by_connection_string, by_identity, by_key
@@ -87,6 +88,20 @@ def test_documents_are_listed_and_read(container, bucket):
     assert read(container, items["empty.txt"]) == b""
 
 
+def test_nothing_but_the_storage_is_connected_to(azurite, bucket, outbound):
+    bucket.upload_blob("a.txt", b"x")
+    with watched_connects() as connected:
+        container = opened(
+            by_connection_string(azurite.connection_string, bucket.container_name, outbound)
+        )
+        [item] = container.list()
+        read(container, item)
+        container.write(PAGE)
+        container.close()
+
+    assert {f"{host}:{port}" for host, port in connected} == {azurite.allow}
+
+
 def test_a_version_is_the_same_until_the_document_changes(container, bucket):
     bucket.upload_blob("a.txt", b"one")
     [before], [again] = container.list(), container.list()
@@ -141,6 +156,15 @@ def test_pages_of_a_crawl_keep_what_belongs_to_them(container):
     container.delete(PAGE.key)
     container.delete(PAGE.key)
     assert list(container.list()) == []
+
+
+def test_what_somebody_noted_beside_a_document_counts(container, bucket):
+    bucket.upload_blob("a", b"x", metadata={"Url": "https://wiki/a%20b", "title": "100% A"})
+    bucket.upload_blob("b", b"x", metadata={"url": "javascript:alert(1)"})
+    a, b = container.list()
+
+    assert (a.url, a.title) == ("https://wiki/a%20b", "100% A")
+    assert b.url == f"{bucket.url}/b"
 
 
 def test_markers_of_folders_are_no_documents(container, bucket):
@@ -257,6 +281,42 @@ def test_a_connection_string_that_cannot_be_read_is_told_without_it(text):
 def test_a_container_has_a_containers_name(name):
     with pytest.raises(IngestionFailed, match="no name that a container"):
         by_key("https://a.blob.core.windows.net", KEY, name, OutboundSettings())
+
+
+def endless(request):
+    request.send_response(200)
+    request.end_headers()
+    while True:
+        request.wfile.write(b"<x>" * 100_000)
+
+
+LAUGHS = b"".join(b'<!ENTITY l%d "%s">' % (n, b"&l%d;" % (n - 1) * 10) for n in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        (endless, "more than 64 MiB"),
+        (content(gzip.compress(bytes(1 << 20)), Content_Encoding="gzip"), "answered compressed"),
+        (redirect("http://169.254.169.254/"), "redirects to another address"),
+        (content(b"<html>", Content_Type="text/html"), "answers in no way that a storage does"),
+        (content(b"{}", Content_Type="application/json"), "answers in no way that a storage does"),
+        (
+            content(
+                b'<!DOCTYPE x [<!ENTITY l0 "l">' + LAUGHS + b"]><x>&l11;</x>",
+                Content_Type="application/xml",
+            ),
+            "answers in no way that a storage does",
+        ),
+    ],
+    ids=["endless", "compressed", "redirect", "html", "json", "laughs"],
+)
+def test_a_storage_that_means_harm_is_held(page, why):
+    with web_site() as site:
+        site.pages["/x/docs"] = page
+        outbound = OutboundSettings(allow=("127.0.0.1",))
+        with pytest.raises(IngestionFailed, match=why):
+            listed(by_key(site.url("/x"), KEY, "docs", outbound))
 
 
 @pytest.mark.parametrize("status", [429, 503])

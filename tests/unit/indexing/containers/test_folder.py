@@ -180,3 +180,11 @@ def test_a_page_is_written_below_the_folder_only(root, tmp_path, key):
 def test_a_folder_that_cannot_be_listed_whole_fails(root, tmp_path):
     with pytest.raises(IngestionFailed, match="'none' cannot be used: No such file"):
         list(FolderContainer(tmp_path / "none").list())
+
+
+def test_a_folder_for_a_crawl_is_made(tmp_path):
+    container = FolderContainer(tmp_path / "a" / "pages", creates=True)
+
+    assert list(container.list()) == []
+    container.write(PAGE)
+    assert [item.key for item in container.list()] == [PAGE.key]

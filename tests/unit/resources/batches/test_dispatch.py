@@ -1,13 +1,14 @@
 """Dispatch against an engine and a journal that are a few lines of this file."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from linarite.errors import InferenceRefused
 from linarite.resources.batches.answers import Answer
@@ -303,8 +304,14 @@ def test_a_worker_that_lost_the_batch_stops_at_once():
     assert journal.kept == []
 
 
-def test_answers_wait_for_a_database_that_is_away():
-    away = sa.exc.OperationalError("INSERT", {}, Exception("connection refused"))
+@pytest.mark.parametrize(
+    "away",
+    [
+        sa.exc.OperationalError("INSERT", {}, Exception("connection refused")),
+        sa.exc.TimeoutError("QueuePool limit reached"),
+    ],
+)
+def test_answers_wait_for_a_database_that_is_away(away):
     journal = Journal(failures=[away, away])
 
     run(Engine(), journal, requests=5)
@@ -312,9 +319,44 @@ def test_answers_wait_for_a_database_that_is_away():
     assert len(journal.kept) == 5
 
 
-def test_a_fault_of_the_program_is_not_hidden():
-    async def fail() -> Reply:
-        raise ZeroDivisionError
+def test_a_fault_of_the_program_costs_one_request_its_answer_and_is_told():
+    def answer(number: int, times: int) -> Reply:
+        if number == 3:
+            raise ZeroDivisionError
+        return OK
 
-    with pytest.raises(ZeroDivisionError):
-        run(Engine(lambda number, times: fail()), Journal())
+    engine, journal = Engine(answer), Journal()
+
+    with capture_logs() as told:
+        assert run(engine, journal, requests=10) is Ended.ANSWERED
+
+    assert [answer.number for answer in journal.kept if answer.failed] == [3]
+    assert len(journal.kept) == 10
+    response = journal.line(3)["response"]
+    assert response["status_code"] == 500
+    assert response["body"]["error"]["code"] == "internalFailure"
+    assert engine.asked[3] == 3
+    [entry] = [entry for entry in told if entry["log_level"] == "error"]
+    assert isinstance(entry["exc_info"], ZeroDivisionError)
+
+
+def test_an_input_that_cannot_be_read_for_a_fault_of_the_program_ends_the_asking():
+    def source() -> Iterator[Ask]:
+        yield Ask(0, "task-0", {"number": 0}, 100, None)
+        raise RecursionError
+
+    terms = Terms(3, 256, lambda: False, lambda: None, 10)
+    work = Dispatch(Window(source()), Engine(), Journal(), Pace(most=64), terms)
+
+    with pytest.raises(RecursionError):
+        asyncio.run(asyncio.wait_for(work.run(), 5))
+
+
+@pytest.mark.parametrize("requests", [5, 500])
+def test_answers_that_cannot_be_kept_for_a_fault_of_the_program_are_not_taken_for_kept(requests):
+    journal = Journal(failures=[OverflowError()])
+
+    with pytest.raises(OverflowError):
+        run(Engine(), journal, requests=requests, most_out=10)
+
+    assert journal.kept == []

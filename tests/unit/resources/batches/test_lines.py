@@ -114,3 +114,14 @@ def test_prompts_that_begin_alike_have_one_prefix():
     assert prefix_of(chat("be brief", "one")) != prefix_of(chat("be long", "one"))
     assert prefix_of({"prompt": "x" * 600 + "a"}) == prefix_of({"prompt": "x" * 600 + "b"})
     assert prefix_of({"input": "text"}) is None
+    assert (
+        prefix_of(orjson.loads(b'{"messages":[{"content":%b%b}]}' % (b"[" * 1015, b"]" * 1015)))
+        is None
+    )
+
+
+def test_what_is_nested_too_deep_is_named_without_being_shown():
+    deep = b'{"custom_id":%b%b}' % (b"[" * 400, b"]" * 400)
+
+    with pytest.raises(BadLine, match="nested too deep"):
+        read_request(InputLine(0, 7, deep), 1000)

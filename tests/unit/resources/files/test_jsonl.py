@@ -36,6 +36,7 @@ def said(role: str, content: object = "x", **more: object) -> dict[str, object]:
 
 ASKED, ANSWERED = said("user"), said("assistant")
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+REFUSED = {"type": "refusal", "refusal": "No."}
 IMAGE = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
 
 
@@ -144,6 +145,7 @@ GOOD_CHATS = {
     ),
     "function": chat(ASKED, {"role": "assistant", "content": None, "function_call": {"name": "f"}}),
     "image": chat(said("user", [{"type": "text", "text": "?"}, IMAGE]), ANSWERED),
+    "refusal": chat(ASKED, said("assistant", [REFUSED])),
     "other keys": chat(ASKED, ANSWERED, note="mine"),
 }
 
@@ -170,6 +172,8 @@ BAD_EXAMPLES = [
     (chat(said("user", ["x"]), ANSWERED), "messages[0].content[0] must be an object whose type"),
     (chat(said("user", [{"type": []}]), ANSWERED), "messages[0].content[0] must be an object"),
     (chat(said("user", [{"type": "text"}]), ANSWERED), "messages[0].content[0].text must be"),
+    (chat(said("user", [REFUSED]), ANSWERED), "messages[0].content[0] is a refusal, which only"),
+    (chat(ASKED, said("assistant", [{"type": "refusal"}])), "content[0].refusal must be a string."),
     (chat(ASKED, said("assistant", [IMAGE])), "is an image in an assistant message."),
     (
         chat(said("user", [{"type": "image_url", "image_url": {"url": "ftp://x"}}]), ANSWERED),

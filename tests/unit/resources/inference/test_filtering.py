@@ -79,7 +79,9 @@ def test_what_the_endpoint_does_not_take_never_passes(endpoint, tmp_path, subjec
     assert refused.value.openai_code == "content_filter_error"
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"choices": [{}]}', b'{"choices": 5}'])
+@pytest.mark.parametrize(
+    "body", [b"{}", b'{"choices": [{}]}', b'{"choices": [1]}', b'{"choices": 5}']
+)
 def test_what_is_no_answer_is_none(endpoint, tmp_path, body):
     with pytest.raises(InferenceRefused) as refused:
         checked(endpoint, tmp_path, body=body)

@@ -165,15 +165,6 @@ def test_what_the_embedded_engine_cannot_is_refused_by_name(inference, refusal, 
     assert param in orjson.loads(inference.prepare(CHAT, FOREIGN, MESSAGES | {param: value}))
 
 
-def test_what_no_engine_has_is_refused_for_an_upstream_too(refusal):
-    sources = [{"type": "azure_search", "parameters": {}}]
-
-    refused = refusal(CHAT, FOREIGN, MESSAGES | {"data_sources": sources})
-
-    assert refused.param == "data_sources"
-    assert refused.message.endswith("no engine here has it.")
-
-
 def test_alternatives_to_the_chosen_tokens_are_refused_but_not_the_tokens_own(inference, refusal):
     assert refusal(CHAT, EMBEDDED, MESSAGES | {"logprobs": True, "top_logprobs": 2}).message == (
         "`top_logprobs` of 2 is not supported by the embedded chat engine; an upstream chat engine "

@@ -147,7 +147,14 @@ def test_what_nobody_judges_does_not_leave():
 
 
 @pytest.mark.parametrize(
-    "data", [b"{not json", b'{"choices": [{"delta": {"content": "x"}}]}', b'["bad"]', b'"bad"']
+    "data",
+    [
+        b"{not json",
+        b'{"choices": [{"delta": {"content": "x"}}]}',
+        b'{"choices": [{"index": 0, "delta": 5}]}',
+        b'["bad"]',
+        b'"bad"',
+    ],
 )
 def test_an_event_that_cannot_be_read_ends_the_stream(data):
     with pytest.raises(EngineFailure, match="cannot be judged"):

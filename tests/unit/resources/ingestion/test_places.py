@@ -135,6 +135,10 @@ TARGETS = {
         target("Pinecone", "pine"),
         PineconeIndexSpec("https://i.pinecone.test", "pk", "a-job-index"),
     ),
+    "pinecone by name": (
+        target("Pinecone", "pine-by-name"),
+        PineconeIndexSpec(None, "pk", "a-job-index", "docs", ("aws", "us-east-1")),
+    ),
 }
 
 

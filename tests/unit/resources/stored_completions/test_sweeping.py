@@ -46,8 +46,8 @@ def test_a_sweep_pauses_so_that_chats_can_be_stored(database, settings):
         ticket = Watching(unwaiting)
         stored.sweep(ticket)
 
+    found_by = ("labels", "counts", "bitmaps")
     with database.reading() as connection:
-        assert connection.exec_driver_sql("SELECT count(*) FROM stored_completions").scalar() == 0
-        left = connection.exec_driver_sql("SELECT count(*) FROM stored_completion_labels")
-        assert left.scalar() == 0
+        for table in ("stored_completions", *(f"stored_completion_{name}" for name in found_by)):
+            assert connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() == 0
     assert ticket.pauses >= 10

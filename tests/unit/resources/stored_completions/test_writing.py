@@ -107,6 +107,23 @@ def test_one_that_clashes_with_what_another_process_stored_fails(database):
     assert stored_in(database) == (["a"], 1)
 
 
+def test_no_more_wait_than_memory_is_for(sqlite):
+    long = b'["%b"]' % (b"a" * (8 << 20))
+
+    async def work(writer):
+        with sqlite.transaction():
+            waiting = [writer.submit("me", new(f"{n}", long)) for n in range(34)]
+            assert [one.done() for one in waiting] == [False] * 33 + [True]
+            with pytest.raises(NotStored, match="too many"):
+                await waiting[-1]
+        await asyncio.gather(*waiting[:-1])
+        await writer.submit("me", new("after"))
+
+    run(sqlite, work)
+
+    assert stored_in(sqlite)[1] == 34
+
+
 def test_the_loop_goes_on_while_another_writes_and_then_it_is_stored(sqlite):
     async def work(writer):
         await writer.submit("me", new("before"))

@@ -1,0 +1,374 @@
+"""Chats that answer from an index: the question is looked for, and the model shown what is found.
+
+Indexes of this server are searched in this process, for the caller's own resource; all others by
+the caller's own credentials, through the guarded transport.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import orjson
+from starlette.concurrency import run_in_threadpool
+
+from linarite.engines.client import Engines, Reply, StreamReply
+from linarite.engines.tokens import Tokens
+from linarite.errors import InferenceRefused, Unauthorized
+from linarite.http.auth import Keys
+from linarite.indexing import extra, relevance
+from linarite.indexing.failures import IngestionFailed, TryLater
+from linarite.resources.deployments.records import Target
+from linarite.resources.indexes.service import Indexes
+from linarite.resources.inference import cited
+from linarite.resources.inference.answers import failure
+from linarite.resources.inference.data_sources import NAME
+from linarite.resources.inference.documents import Room, question_of, with_documents
+from linarite.resources.inference.service import EMBEDDINGS, Inference
+from linarite.settings import OutboundSettings
+from linarite.wire.data_sources import (
+    AzureSearchChatExtensionParameters,
+    OnYourDataAccessTokenAuthenticationOptions,
+    OnYourDataApiKeyAuthenticationOptions,
+    OnYourDataDeploymentNameVectorizationSource,
+    OnYourDataEndpointVectorizationSource,
+)
+
+if TYPE_CHECKING:
+    from linarite.indexing.retrieval import Passage
+
+_AT = f"{NAME}[0].parameters"
+_DEFAULT_STRICTNESS, _DEFAULT_DOCUMENTS = 3, 5
+_DEFAULT_CONTEXTS = ("citations", "intent")
+_LONGEST_QUESTION = 8_000
+_SEARCHES = 16
+"""So many are done at once, so that servers that do not answer hold up nothing else here."""
+_SEARCH_SECONDS, _SILENCE_SECONDS = 30.0, 15.0
+_BACKGROUNDS = 64
+"""Of so many models it is remembered what they find alike in anything."""
+
+Vectors = list[list[float]]
+T = TypeVar("T")
+
+
+class Answering(Protocol):
+    """What answers a chat: an engine, or `cited.Unasked`."""
+
+    async def post(self, path: str, body: bytes) -> Reply:
+        """The whole answer."""
+
+    def stream(self, path: str, body: bytes) -> Any:
+        """The answer as it comes."""
+
+
+@dataclass(frozen=True)
+class Grounded:
+    """A chat with what was found for it.
+
+    Args:
+        body: what the model is asked.
+        context: what the answer tells of where it comes from.
+        unasked: answers in the model's place where nothing was found; None: the model is asked.
+    """
+
+    body: dict[str, Any]
+    context: Mapping[str, Any]
+    unasked: cited.Unasked | None
+
+    def whole(self, answer: Reply) -> Reply:
+        """A whole answer as callers get it."""
+        return cited.cited_answer(answer, self.context)
+
+    def around(
+        self, events: Callable[[StreamReply], AsyncIterator[bytes]]
+    ) -> Callable[[StreamReply], AsyncIterator[bytes]]:
+        """What makes the events that callers get of an answer's."""
+        return lambda reply: cited.cited_events(events(reply), self.context)
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """Looks for what chats ask.
+
+    Args:
+        inference: embeds questions.
+        tokens: counts what a model can read.
+        keys: tell whose a key of this server is.
+        indexes: this server's own.
+        outbound: how other search services and endpoints are reached.
+        addresses: this server's own addresses, beside those that callers are seen to use.
+    """
+
+    inference: Inference
+    tokens: Tokens
+    keys: Keys
+    indexes: Indexes
+    outbound: OutboundSettings
+    addresses: Sequence[str]
+    _backgrounds: dict[str, Vectors] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _searchers: ThreadPoolExecutor = field(
+        default_factory=partial(ThreadPoolExecutor, _SEARCHES, "searcher"), repr=False
+    )
+
+    async def ground(
+        self,
+        engines: Engines,
+        resource: str,
+        target: Target,
+        source: AzureSearchChatExtensionParameters,
+        asked: dict[str, Any],
+        address: str | None = None,
+    ) -> Grounded:
+        """The chat as the model is to be asked it.
+
+        Args:
+            engines: the connections of this event loop.
+            resource: whose the chat is.
+            target: who answers.
+            source: where to look.
+            asked: the chat without its source, which was found valid.
+            address: of this server, as this caller uses it.
+
+        Raises:
+            InferenceRefused: the index or the embedding refuses, or is away.
+            DeploymentNotFound: there is no such embedding deployment.
+        """
+        if not extra.is_installed():
+            raise failure(extra.MESSAGE)
+        is_own = self._is_own(source.endpoint, address)
+        if is_own:
+            await self._check_key(resource, source)
+        text = question_of(asked)[:_LONGEST_QUESTION]
+        vector, background = None, 0.0
+        if source.embedding_dependency is not None:
+            vector, background = await self._vector(engines, resource, source, text)
+        found = await self._apart(
+            self._find, resource if is_own else None, source, text, vector, background
+        )
+        return await run_in_threadpool(self._shown, target, source, asked, text, found)
+
+    def _is_own(self, endpoint: str | None, address: str | None) -> bool:
+        if endpoint is None:
+            return True
+        own = {_origin(one) for one in (*self.addresses, address) if one}
+        return _origin(endpoint) in own
+
+    @property
+    def _reach(self) -> OutboundSettings:
+        """How others' servers are reached while a chat waits: without much patience."""
+        given = self.outbound
+        return given.model_copy(
+            update={
+                "total_seconds": min(given.total_seconds, _SEARCH_SECONDS),
+                "read_seconds": min(given.read_seconds, _SILENCE_SECONDS),
+            }
+        )
+
+    async def _apart(self, work: Callable[..., T], *given: Any) -> T:
+        """What `work` gives, in a thread of the few that may wait for others' servers."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._searchers, partial(work, *given))
+
+    async def _check_key(self, resource: str, source: AzureSearchChatExtensionParameters) -> None:
+        """Of an index of this server; whose it is the chat's own key has told."""
+        given = source.authentication
+        at = f"{_AT}.authentication"
+        if isinstance(given, OnYourDataAccessTokenAuthenticationOptions):
+            raise InferenceRefused(
+                "This server's own indexes are opened by its keys; use the type `api_key`, or "
+                "`system_assigned_managed_identity` to go by the key of the request.",
+                param=at,
+            )
+        if isinstance(given, OnYourDataApiKeyAuthenticationOptions):
+            try:
+                owner = await self.keys.resource_of(given.key)
+            except Unauthorized:
+                owner = None
+            if owner != resource:
+                raise InferenceRefused(
+                    "The key of the data source does not open the resource of this request.",
+                    param=at,
+                )
+
+    async def _vector(
+        self,
+        engines: Engines,
+        resource: str,
+        source: AzureSearchChatExtensionParameters,
+        text: str,
+    ) -> tuple[Sequence[float], float]:
+        """The question's vector, and what its model finds alike in anything."""
+        dependency = source.embedding_dependency
+        if isinstance(dependency, OnYourDataDeploymentNameVectorizationSource):
+            target = await self.inference.target(resource, dependency.deployment_name)
+            name = f"{target.model.id}#{dependency.dimensions}"
+            others = self._backgrounds.get(name)
+            texts = [text] if others is not None else [text, *relevance.BACKGROUND]
+            vectors = await self._embedded(engines, target, texts, dependency.dimensions)
+        else:
+            assert isinstance(dependency, OnYourDataEndpointVectorizationSource)
+            name = f"{dependency.endpoint}#{dependency.dimensions}"
+            others = self._backgrounds.get(name)
+            texts = [text] if others is not None else [text, *relevance.BACKGROUND]
+            vectors = await self._apart(self._embedded_elsewhere, dependency, texts)
+        if others is None:
+            others = vectors[1:]
+            self._remember(name, others)
+        return vectors[0], relevance.background(vectors[0], others)
+
+    def _remember(self, name: str, others: Vectors) -> None:
+        with self._lock:
+            if len(self._backgrounds) >= _BACKGROUNDS:
+                self._backgrounds.clear()
+            self._backgrounds[name] = others
+
+    async def _embedded(
+        self, engines: Engines, target: Target, texts: Sequence[str], dimensions: int | None
+    ) -> Vectors:
+        room = await self._room(target)
+        if room.window is not None:
+            texts = [await run_in_threadpool(room.cut, text, room.window - 2) for text in texts]
+        body: dict[str, Any] = {"input": list(texts), "encoding_format": "float"}
+        if dimensions is not None:
+            body["dimensions"] = dimensions
+        prepared = self.inference.prepare(EMBEDDINGS, target, body)
+        engine = await self.inference.engine(engines, target)
+        reply = await engine.post(EMBEDDINGS, prepared)
+        answer = self.inference.finish(EMBEDDINGS, target, body, reply)
+        data = sorted(orjson.loads(answer.body)["data"], key=lambda item: item["index"])
+        return [item["embedding"] for item in data]
+
+    def _embedded_elsewhere(
+        self, dependency: OnYourDataEndpointVectorizationSource, texts: Sequence[str]
+    ) -> Vectors:
+        from linarite.indexing.embedding.endpoint import azure_url, endpoint_embedder
+
+        endpoint = azure_url(
+            dependency.endpoint, dependency.authentication.key, dimensions=dependency.dimensions
+        )
+        with _refusals(), endpoint_embedder(endpoint, self._reach) as embedder:
+            return embedder.embed(texts)
+
+    async def _room(self, target: Target) -> Room:
+        place = await run_in_threadpool(self.inference.place_of, target.model)
+        return Room(self.tokens, place, target.model.context_tokens)
+
+    def _find(
+        self,
+        resource: str | None,
+        source: AzureSearchChatExtensionParameters,
+        text: str,
+        vector: Sequence[float] | None,
+        background: float,
+    ) -> "list[Passage]":
+        """What the index has, in the caller's resource where it is one of this server's."""
+        from linarite.indexing.retrieval import Question
+        from linarite.resources.inference import search_clients
+
+        question = Question(
+            text,
+            asks_words=source.asks_words,
+            vector=vector,
+            background=background,
+            semantic_configuration=source.semantic_configuration if source.asks_semantics else None,
+            filter=source.filter,
+            strictness=source.strictness or _DEFAULT_STRICTNESS,
+            documents=source.top_n_documents or _DEFAULT_DOCUMENTS,
+            allow_partial=bool(source.allow_partial_result),
+        )
+        with _refusals():
+            if resource is not None:
+                transport = self.indexes.transport(resource, "")
+                return search_clients.find_in_own(transport, source, question)
+            return search_clients.find_elsewhere(self._reach, source, question)
+
+    def _shown(
+        self,
+        target: Target,
+        source: AzureSearchChatExtensionParameters,
+        asked: dict[str, Any],
+        text: str,
+        found: "list[Passage]",
+    ) -> Grounded:
+        in_scope = source.in_scope is not False
+        relevant = [passage for passage in found if passage.filter_reason is None]
+        if not relevant and in_scope:
+            now = self.inference.deployments.clock.now()
+            unasked = cited.Unasked(target.model.id, now, asked)
+            return Grounded(asked, _context(source, text, [], found), unasked)
+        room = Room(self.tokens, self.inference.place_of(target.model), target.model.context_tokens)
+        body, count = with_documents(
+            asked,
+            [(passage.title, passage.content) for passage in relevant],
+            room,
+            role_information=source.role_information,
+            in_scope=in_scope,
+        )
+        return Grounded(body, _context(source, text, relevant[:count], found), None)
+
+
+def _context(
+    source: AzureSearchChatExtensionParameters,
+    text: str,
+    shown: "Sequence[Passage]",
+    found: "Sequence[Passage]",
+) -> dict[str, Any]:
+    intent = orjson.dumps([text]).decode()
+    parts: dict[str, Any] = {
+        "citations": [_citation(passage) for passage in shown],
+        "intent": intent,
+        "all_retrieved_documents": [_retrieved(passage, text) for passage in found],
+    }
+    wanted = source.include_contexts
+    return {name: parts[name] for name in (_DEFAULT_CONTEXTS if wanted is None else wanted)}
+
+
+def _citation(passage: "Passage") -> dict[str, Any]:
+    return {
+        "content": passage.content,
+        "title": passage.title,
+        "url": passage.url,
+        "filepath": passage.filepath,
+        "chunk_id": passage.chunk_id,
+    }
+
+
+def _retrieved(passage: "Passage", text: str) -> dict[str, Any]:
+    told = {
+        **_citation(passage),
+        "search_queries": [text],
+        "data_source_index": 0,
+        "original_search_score": passage.score,
+    }
+    if passage.reranked is not None:
+        told["rerank_score"] = passage.reranked
+    if passage.filter_reason is not None:
+        told["filter_reason"] = passage.filter_reason
+    return told
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Refuse in OpenAI's shape what an index or an endpoint refuses."""
+    try:
+        yield
+    except TryLater as error:
+        after = {} if error.after_seconds is None else {"retry-after": f"{error.after_seconds:.0f}"}
+        raise failure(str(error), headers=after) from error
+    except IngestionFailed as error:
+        raise InferenceRefused(str(error), param=NAME) from error
+
+
+def _origin(address: str) -> tuple[str, str | None, int | None]:
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return (address, None, None)
+    return (parts.scheme, parts.hostname, port or {"http": 80, "https": 443}.get(parts.scheme))

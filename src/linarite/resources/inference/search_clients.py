@@ -1,0 +1,140 @@
+"""Clients of the search services that callers name, and of this server's own indexes.
+
+Loaded when the first chat asks for an index: Azure's packages are not part of every installation.
+"""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from azure.core.credentials import AccessToken, AzureKeyCredential, TokenCredential
+from azure.core.pipeline.transport import HttpTransport
+from azure.search.documents import SearchClient
+from azure.search.documents.indexes import SearchIndexClient
+from azure.search.documents.indexes.models import SearchIndex
+
+from linarite.indexing.azure_transport import guarded_transport
+from linarite.indexing.failures import IngestionFailed
+from linarite.indexing.retrieval import Fields, Passage, Question, find
+from linarite.indexing.search.in_process import ENDPOINT
+from linarite.indexing.targets.search_calls import BoundedRetries, search_failures
+from linarite.settings import OutboundSettings
+from linarite.wire.data_sources import (
+    AzureSearchChatExtensionParameters,
+    AzureSearchIndexFieldMappingOptions,
+    OnYourDataAccessTokenAuthenticationOptions,
+    OnYourDataApiKeyAuthenticationOptions,
+)
+
+_VECTORS = "Collection(Edm.Single)"
+_TOKEN_SECONDS = 300
+_BACKOFF_SECONDS = 0.2
+
+
+class _CallersToken:
+    """A token that the caller brought, for as long as one chat takes."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def get_token(self, *scopes: str, **_options: Any) -> AccessToken:
+        """The token, whatever it is for."""
+        return AccessToken(self._token, int(time.time()) + _TOKEN_SECONDS)
+
+
+def find_in_own(
+    transport: HttpTransport[Any, Any],
+    source: AzureSearchChatExtensionParameters,
+    question: Question,
+) -> list[Passage]:
+    """What an index of this server has.
+
+    Args:
+        transport: of the caller's resource; it is closed at the end.
+        source: which index, and how it is searched.
+        question: what is looked for; nothing here ranks anew by meaning.
+
+    Raises:
+        IngestionFailed: there is no such index, or it refuses the search.
+    """
+    how: dict[str, Any] = {"transport": transport}
+    credential = AzureKeyCredential("none is asked for")
+    with (
+        SearchIndexClient(ENDPOINT, credential, **how) as indexes,
+        SearchClient(ENDPOINT, source.index_name, credential, **how) as documents,
+    ):
+        with search_failures("The data source could not be searched."):
+            index = indexes.get_index(source.index_name)
+        _check_semantics(index, question.semantic_configuration)
+        plain = replace(question, semantic_configuration=None)
+        select = [it.name for it in index.fields if it.retrievable and it.type != _VECTORS]
+        return find(documents, plain, _fields(source.fields_mapping), select)
+
+
+def find_elsewhere(
+    outbound: OutboundSettings, source: AzureSearchChatExtensionParameters, question: Question
+) -> list[Passage]:
+    """What an index of a search service has, by the caller's own credentials.
+
+    Args:
+        outbound: the ``[outbound]`` section.
+        source: which service and index, and how it is searched.
+        question: what is looked for.
+
+    Raises:
+        IngestionFailed: the service refuses, or is away (TryLater).
+    """
+    endpoint = source.endpoint or ""
+    credential = _credential(endpoint, source)
+    with SearchClient(
+        endpoint,
+        source.index_name,
+        credential,
+        transport=guarded_transport(outbound),
+        retry_policy=BoundedRetries(_BACKOFF_SECONDS),
+        permit_redirects=False,
+    ) as documents:
+        return find(documents, question, _fields(source.fields_mapping))
+
+
+def _credential(
+    endpoint: str, source: AzureSearchChatExtensionParameters
+) -> AzureKeyCredential | TokenCredential:
+    match source.authentication:
+        case OnYourDataApiKeyAuthenticationOptions(key=key):
+            return AzureKeyCredential(key)
+        case OnYourDataAccessTokenAuthenticationOptions(access_token=token):
+            if not endpoint.startswith("https://"):
+                raise IngestionFailed(
+                    f"{endpoint} is not reached by https, and a token is not sent."
+                )
+            return _CallersToken(token)
+        case None:
+            raise IngestionFailed(
+                f"`authentication` is required for the search service {endpoint}."
+            )
+    raise IngestionFailed(
+        "This server's own identity is not lent to chats; give a key or a token of the search "
+        "service in `authentication`."
+    )
+
+
+def _check_semantics(index: SearchIndex, named: str | None) -> None:
+    there = index.semantic_search.configurations if index.semantic_search else None
+    if named is not None and named not in {each.name for each in there or ()}:
+        raise IngestionFailed(f"The index {index.name} has no semantic configuration '{named}'.")
+
+
+def _fields(mapping: AzureSearchIndexFieldMappingOptions | None) -> Fields:
+    if mapping is None:
+        return Fields()
+    usual = Fields()
+    separator = mapping.content_fields_separator
+    return Fields(
+        content=mapping.content_fields or usual.content,
+        separator=usual.separator if separator is None else separator,
+        title=mapping.title_field or usual.title,
+        url=mapping.url_field or usual.url,
+        filepath=mapping.filepath_field or usual.filepath,
+        vectors=mapping.vector_fields or usual.vectors,
+    )
