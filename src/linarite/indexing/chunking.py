@@ -144,11 +144,11 @@ class Chunker:
         per_token = min(length / tokens, _MOST_CHARACTERS_PER_TOKEN)
         capacity = max(1, int(self._max_tokens * per_token * _FILLED))
         overlap = min(int(self._overlap_tokens * per_token * _FILLED), capacity // 4)
-        return [
-            piece
-            for offset, content in MarkdownSplitter(capacity, overlap).chunk_indices(section)
-            for piece in self._fitting(text, start + offset, content)
-        ]
+        pieces: list[Piece] = []
+        for offset, content in MarkdownSplitter(capacity, overlap).chunk_indices(section):
+            for piece in self._fitting(text, start + offset, content):
+                _append(pieces, piece)
+        return pieces
 
     def _fitting(self, text: str, start: int, content: str) -> Iterator[Piece]:
         if self._fits(content):
@@ -195,6 +195,18 @@ class Chunker:
         return MarkdownSplitter.from_huggingface_tokenizer(
             self._tokenizer, own, self._overlap_tokens
         )
+
+
+def _append(pieces: list[Piece], piece: Piece) -> None:
+    """Add a piece, unless others hold it; those that it holds go, as those that begin with it do.
+
+    What is cut once more overlaps its successor twice: by what that repeats, and within itself.
+    """
+    if pieces and piece.end <= pieces[-1].end:
+        return
+    while pieces and pieces[-1].start >= piece.start:
+        pieces.pop()
+    pieces.append(piece)
 
 
 def _unbounded(tokenizer: Tokenizer) -> Tokenizer:
