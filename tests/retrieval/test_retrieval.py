@@ -1,35 +1,23 @@
 """Asking by words and by vectors together finds no less than either alone; see README.md."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from azure.core.credentials import AzureKeyCredential
 from azure.search.documents import SearchClient
 from azure.search.documents.models import VectorizedQuery
-from tests.support.embedded import EMBEDDING, models_folder, pulled
+from tests.retrieval.conftest import ingest
+from tests.support.embedded import EMBEDDING
 from tests.support.sdk_variants import sdk_client
-from tests.support.serving import Serving, serving, wait_for
+from tests.support.serving import Serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.model, pytest.mark.timeout(300)]
 
 HERE = Path(__file__).parent
-JOB: dict[str, Any] = {
-    "kind": "UserCompute",
-    "workspaceId": "here",
-    "datasource": {
-        "kind": "Dataset",
-        "datasetId": "messages",
-        "datasetType": "uri_folder",
-        "chunking": {"maxChunkSizeInTokens": 200},
-        "embeddings": [{"deploymentName": EMBEDDING}],
-    },
-}
 FIRST = 5
 NEIGHBOURS = 50
 """How many the service's documentation counsels to ask for where words are asked for, too."""
@@ -43,37 +31,11 @@ class Question:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    pulled(EMBEDDING)
-    folder = tmp_path_factory.mktemp("retrieval")
-    config = folder / "linarite.toml"
-    place = json.dumps(str(HERE / "messages"))
-    config.write_text(f'[datasets.messages]\ntype = "uri_folder"\npath = {place}\n')
-    models = {"LINARITE_MODELS_DIR": str(models_folder())}
-    with serving(folder, "--config", str(config), **models) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def index(server: Serving) -> Iterator[SearchClient]:
     """The messages, ingested."""
-    key, version = server.ready["api_key"], server.ready["api_version"]
-    with httpx.Client(
-        base_url=server.endpoint,
-        headers={"api-key": key},
-        params={"api-version": version},
-        timeout=30,
-    ) as client:
-        answer = client.put("/openai/ingestion/jobs/messages", json=JOB)
-        assert answer.status_code == 200, answer.text
-        run = answer.headers["operation-location"]
-
-        def state() -> Mapping[str, Any]:
-            return dict(client.get(run).json())
-
-        wait_for(lambda: state()["status"] in {"succeeded", "failed"}, seconds=200)
-        assert state()["status"] == "succeeded", state()
-    with SearchClient(server.endpoint, "messages-index", AzureKeyCredential(key)) as found:
+    ingest(server, "messages", tokens=200)
+    key = AzureKeyCredential(server.ready["api_key"])
+    with SearchClient(server.endpoint, "messages-index", key) as found:
         yield found
 
 
