@@ -85,11 +85,18 @@ class Store:
         root: the folder that they lie in; made when the first one is.
         most_indexes: how many one resource may have.
         free_space_bytes: nothing is written while the disk has less than this free.
+        lock_seconds: how long one who writes waits for another.
     """
 
-    def __init__(self, root: Path, most_indexes: int, free_space_bytes: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        most_indexes: int,
+        free_space_bytes: int,
+        lock_seconds: float = _LOCK_SECONDS,
+    ) -> None:
         self._root, self._most = root, most_indexes
-        self._free_space_bytes = free_space_bytes
+        self._free_space_bytes, self._lock_seconds = free_space_bytes, lock_seconds
         self._tables: OrderedDict[tuple[Path, str], Table] = OrderedDict()
         self._opening = threading.Lock()
         self._session = lancedb.Session(
@@ -167,11 +174,11 @@ class Store:
 
         Raises:
             NotThere: it is not there, or was deleted meanwhile.
-            Busy: somebody else wrote for a minute.
+            Busy: somebody else wrote all the time that this one waits.
         """
         generation = self.get(resource, name).generation
         path = self._folder(resource) / name
-        with _locked(path, name):
+        with _locked(path, name, self._lock_seconds):
             record = _read(path, name)
             if record.generation != generation:
                 raise _missing(name)
@@ -280,13 +287,13 @@ def _index(table: Table, fields: Sequence[IndexField]) -> None:
 
 
 @contextmanager
-def _locked(path: Path, name: str) -> Iterator[None]:
+def _locked(path: Path, name: str, seconds: float) -> Iterator[None]:
     try:
         descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         raise _missing(name) from None
     try:
-        until = time.monotonic() + _LOCK_SECONDS
+        until = time.monotonic() + seconds
         while not _taken(descriptor):
             if time.monotonic() > until:
                 raise Busy(

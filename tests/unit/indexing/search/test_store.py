@@ -10,6 +10,8 @@ import pytest
 from tests.support import search_indexes
 from tests.support.search_indexes import BOOKS, clients
 
+from linarite.indexing.search.calls import SearchCall
+from linarite.indexing.search.dialect import answer
 from linarite.indexing.search.refusals import NotThere, QuotaReached
 from linarite.indexing.search.rules import parsed
 from linarite.indexing.search.store import Store
@@ -125,3 +127,17 @@ def test_a_field_that_was_half_added_is_added_anew(store: Store, tmp_path: Path)
     documents = clients(store, "books")[1]
     documents.upload_documents([{"id": "a", "note": "written"}])
     assert [one["id"] for one in documents.search("written")] == ["a"]
+
+
+def test_who_waited_long_for_another_writer_is_told_to_come_again(store: Store, tmp_path: Path):
+    store.create("default", DEFINITION, "")
+    hasty = Store(tmp_path / "indexes", 20, 0, lock_seconds=0.1)
+    body = json.dumps({"value": [{"id": "a"}]}).encode()
+    path, version = "/indexes/books/docs/index", {"api-version": "2024-07-01"}
+    call = SearchCall("default", "", "POST", path, version, {}, body, "http://here")
+
+    with store.writing("default", "books"):
+        refused = answer(hasty, call)
+
+    assert (refused.status, refused.headers["retry-after"]) == (503, "2")
+    assert answer(hasty, call).status == 200
