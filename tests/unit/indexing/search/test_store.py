@@ -97,6 +97,20 @@ def test_many_small_writes_are_joined_and_old_versions_let_go(store: Store):
     assert list(documents.search("word5")) == []
 
 
+def test_deletions_alone_leave_no_versions_behind_either(tmp_path: Path):
+    store = Store(tmp_path / "indexes", 20, 0, old_seconds=0.05)
+    store.create("default", DEFINITION, "")
+    documents = clients(store, "books")[1]
+    documents.upload_documents([{"id": str(number)} for number in range(150)])
+
+    for number in range(150):
+        documents.delete_documents([{"id": str(number)}])
+
+    versions = tmp_path / "indexes" / "default" / "books" / "documents.lance" / "_versions"
+    assert len(list(versions.iterdir())) < 120
+    assert documents.get_document_count() == 0
+
+
 def test_what_killed_processes_left_is_swept(store: Store, tmp_path: Path):
     folder = tmp_path / "indexes" / "default"
     store.create("default", DEFINITION, "")
