@@ -20,10 +20,10 @@ from azure.search.documents import SearchClient
 from azure.search.documents.indexes import SearchIndexClient
 from azure.search.documents.indexes.models import SearchIndex
 
-from linarite.indexing.failures import DocumentFailed, IndexMisfit, TryLater
+from linarite.indexing.failures import DocumentFailed, IndexMisfit, IngestionFailed, TryLater
 from linarite.indexing.targets.search_calls import BoundedRetries, search_failures
 from linarite.indexing.targets.search_fields import VECTOR_FIELD, index_definition, misfit
-from linarite.indexing.targets.target import Chunk
+from linarite.indexing.targets.target import OF_A_JOB, Chunk
 from linarite.settings import MB
 
 _API_VERSION = "2026-04-01"
@@ -47,7 +47,8 @@ class AzureSearchTarget:
         credential: its key, or a token credential, which the client sends over https only.
         transport: carries every request, and decides which addresses are reached.
         index_name: of the index, which is this job's alone.
-        made_by: kept as the index's description; an index that tells another is not deleted.
+        made_by: kept as the index's description; an index that tells another is not deleted, and
+            one of another job is left alone.
         backoff_seconds: how long the first wait for a busy service is; it doubles with each.
     """
 
@@ -75,6 +76,11 @@ class AzureSearchTarget:
         wanted = index_definition(self._name, self._made_by, dimensions)
         with search_failures(f"The index {self._name} in {self._endpoint} couldn't be created."):
             found = self._found() or self._created(wanted)
+        if self._is_of_another_job(found):
+            raise IngestionFailed(
+                f"The index {self._name} in {self._endpoint} is another ingestion job's. Use "
+                "another job id."
+            )
         reason = misfit(found, dimensions)
         if reason is not None:
             raise IndexMisfit(
@@ -100,13 +106,17 @@ class AzureSearchTarget:
         """Delete the index where the job made it, else the job's chunks that are in it."""
         with search_failures(f"The index {self._name} couldn't be deleted."):
             found = self._found()
-            if found is None:
+            if found is None or self._is_of_another_job(found):
                 return
             if found.description == self._made_by:
                 self._indexes.delete_index(self._name)
                 return
             ids = [str(document["id"]) for document in self._documents.search("*", select=["id"])]
         self.delete([id_ for id_ in ids if _CHUNK_ID.fullmatch(id_)])
+
+    def _is_of_another_job(self, index: SearchIndex) -> bool:
+        made_by = index.description or ""
+        return made_by.startswith(OF_A_JOB) and made_by != self._made_by
 
     def _found(self) -> SearchIndex | None:
         try:
@@ -155,7 +165,13 @@ class AzureSearchTarget:
         )
         response = self._documents.send_request(request)
         response.raise_for_status()
-        return {result["key"]: result for result in response.json()["value"]}
+        try:
+            return {result["key"]: result for result in response.json()["value"]}
+        except (ValueError, KeyError, TypeError) as error:  # such as a redirection, or a proxy's page
+            raise IngestionFailed(
+                f"The index {self._name} in {self._endpoint} answered {response.status_code} and "
+                "did not tell what became of the documents."
+            ) from error
 
 
 def _is_done(id_: str, results: Mapping[str, Any]) -> bool:

@@ -252,6 +252,30 @@ def test_a_full_service_fails_in_the_documented_words(
         target.ensure(3)
 
 
+@pytest.mark.parametrize("status", [200, 302])
+def test_an_answer_that_tells_nothing_of_documents_fails(
+    target: AzureSearchTarget, service: SearchService, status: int
+):
+    """As a proxy in between may give."""
+    target.ensure(3)
+    service.refusals.append(Refusal("search.index", status, headers={"Location": "/elsewhere"}))
+
+    with pytest.raises(IngestionFailed, match=f"answered {status} and did not tell"):
+        target.upsert([a_chunk(0)])
+
+
+def test_another_jobs_index_is_left_alone(service: SearchService):
+    a_target(service, made_by="ingestion job theirs/handbook").ensure(3)
+    service.documents[NAME][a_chunk(0).id] = {"id": a_chunk(0).id}
+    ours = a_target(service, made_by="ingestion job ours/handbook")
+
+    with pytest.raises(IngestionFailed, match="is another ingestion job's"):
+        ours.ensure(3)
+    ours.drop()
+
+    assert set(service.documents[NAME]) == {a_chunk(0).id}
+
+
 def test_a_service_that_is_away_asks_for_another_time():
     target = AzureSearchTarget(
         "http://127.0.0.1:9", AzureKeyCredential(KEY), RequestsTransport(), NAME, "", 0.001
