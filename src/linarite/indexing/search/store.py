@@ -52,7 +52,7 @@ _GROWTH = 10
 _VERSIONS = 100
 """Each write makes one, also a deletion, which makes no fragment: of so many old ones some go."""
 _OLD_SECONDS = 120.0
-"""How long a query that is under way may still read what was replaced, which the disk has to hold."""
+"""How long a query that is under way may read what was replaced, which the disk has to hold."""
 _EXACT_ROWS = 100_000
 """Up to here a vector is compared with all others: some 50 ms on two cores at 384 dimensions."""
 _CACHE_BYTES = 128 << 20

@@ -167,7 +167,11 @@ class AzureSearchTarget:
         response.raise_for_status()
         try:
             return {result["key"]: result for result in response.json()["value"]}
-        except (ValueError, KeyError, TypeError) as error:  # such as a redirection, or a proxy's page
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:  # such as a redirection, or a proxy's page
             raise IngestionFailed(
                 f"The index {self._name} in {self._endpoint} answered {response.status_code} and "
                 "did not tell what became of the documents."
