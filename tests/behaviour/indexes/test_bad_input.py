@@ -152,3 +152,9 @@ def test_an_odd_value_anywhere_in_a_document_is_no_failure(rest: httpx.Client):
 
         assert answer.status_code in {200, 207, 400}, answer.text
     assert rest.get("/indexes/oddly/docs").status_code == 200
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "-1", "x", "", "1.5"])
+def test_an_odd_number_in_an_address_is_refused(rest: httpx.Client, value: str):
+    for name in ("$top", "$skip"):
+        assert rest.get("/indexes/books/docs", params={name: value}).status_code == 400

@@ -33,6 +33,9 @@ _OPENAI_MAX_TOKENS = 8191
 _REQUEST_SECONDS = 300.0
 _ANSWER_BYTES = 64 * MB
 _BUSY = frozenset({408, 409, 429, 500, 502, 503, 504})
+_REFUSED = frozenset({400, 413, 422})
+_PLAIN = "plain"
+"""A text that every model takes: where this one is refused, it is not for the text."""
 _TRIES = 6
 _LONGEST_WAIT_SECONDS = 60.0
 _LONGEST_MESSAGE = 300
@@ -175,13 +178,19 @@ class EndpointEmbedder:
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         vectors: list[list[float]] = []
         while len(vectors) < len(texts):
-            batch = self._next_batch(texts[len(vectors) :])
-            answer = self._asked(batch)
-            if answer is None:  # too much at once
-                self._most_texts = len(batch) // 2
-                continue
-            vectors += self._checked(answer, len(batch))
-            self._has_answered = True
+            vectors += self._embedded(self._next_batch(texts[len(vectors) :]))
+        return vectors
+
+    def _embedded(self, batch: Sequence[str]) -> list[list[float]]:
+        """The vectors of a batch; of its halves where it is refused, for its size or for a text."""
+        answer = self._asked(batch) if len(batch) <= self._most_texts else None
+        if answer is None:
+            half = len(batch) // 2
+            vectors = self._embedded(batch[:half]) + self._embedded(batch[half:])
+            self._most_texts = min(self._most_texts, len(batch) - half)  # it was for its size
+            return vectors
+        vectors = self._checked(answer, len(batch))
+        self._has_answered = True
         return vectors
 
     def _next_batch(self, texts: Sequence[str]) -> Sequence[str]:
@@ -199,22 +208,23 @@ class EndpointEmbedder:
             DocumentFailed: it takes not even one of these texts.
             IngestionFailed: it refuses, or stays away or busy (TryLater).
         """
-        body: dict[str, Any] = {"input": list(batch), "encoding_format": "float"}
-        if self._endpoint.model is not None:
-            body["model"] = self._endpoint.model
-        if self._endpoint.dimensions is not None:
-            body["dimensions"] = self._endpoint.dimensions
-        status, answer = self._posted(orjson.dumps(body))
+        status, answer = self._posted(batch)
         if status == 200:
             return answer
-        if status in {400, 413, 422} and len(batch) > 1:
+        if status in _REFUSED and len(batch) > 1:
             return None
-        if status in {400, 413, 422} and self._has_answered:
+        if status in _REFUSED and (self._has_answered or self._posted([_PLAIN])[0] == 200):
             raise DocumentFailed(f"{self._told} refused a text ({status}): {self._message(answer)}")
         raise IngestionFailed(self._refusal(status, answer))
 
-    def _posted(self, body: bytes) -> tuple[int, bytes]:
+    def _posted(self, batch: Sequence[str]) -> tuple[int, bytes]:
         """Post until the endpoint is neither away nor busy, within bounds."""
+        asked: dict[str, Any] = {"input": list(batch), "encoding_format": "float"}
+        if self._endpoint.model is not None:
+            asked["model"] = self._endpoint.model
+        if self._endpoint.dimensions is not None:
+            asked["dimensions"] = self._endpoint.dimensions
+        body = orjson.dumps(asked)
         wait_seconds, failure = 0.0, TryLater(self._told)
         for attempt in range(_TRIES):
             time.sleep(wait_seconds)
@@ -304,6 +314,6 @@ class EndpointEmbedder:
 def _retry_after(headers: httpx.Headers) -> float | None:
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         told = headers.get(name, "")
-        if told.isdecimal():
+        if told.isdecimal() and len(told) < 10:
             return int(told) * unit
     return None

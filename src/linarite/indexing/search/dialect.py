@@ -23,11 +23,16 @@ def answer(store: Store, call: SearchCall) -> SearchAnswer:
     """What the service answers; a refusal is an answer, too."""
     try:
         return _answer(store, call)
-    except Busy as refused:
-        answered = json_answer(refused.body, refused.status)
-        return replace(answered, headers={**answered.headers, "retry-after": "2"})
     except SearchRefused as refused:
-        return json_answer(refused.body, refused.status)
+        return refusal(refused)
+
+
+def refusal(refused: SearchRefused) -> SearchAnswer:
+    """The answer that refuses."""
+    answered = json_answer(refused.body, refused.status)
+    if isinstance(refused, Busy):
+        return replace(answered, headers={**answered.headers, "retry-after": "2"})
+    return answered
 
 
 _INDEX = r"/indexes(?:\('(?P<n1>[^']*)'\)|/(?P<n2>[^/('?]+))"

@@ -8,6 +8,7 @@ no function and no value of a wrong type reaches the store. Null compares as ODa
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from odata_query import ast
@@ -23,6 +24,7 @@ _DEEPEST = 20
 _MOST_COMPARISONS = 500
 _MOST_VALUES = 5000
 _INT64 = 1 << 63
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _OPERATORS: Mapping[type, str] = {
     ast.Eq: "=",
     ast.NotEq: "!=",
@@ -241,7 +243,8 @@ def _literal(field: IndexField, node: Any) -> str:
                 when = moment(node.val)
             except (ValueError, OverflowError):
                 raise _refused(f"{node.val[:40]!r} is no date and time with an offset") from None
-            return f"timestamp '{when.isoformat().replace('+00:00', 'Z')}'"
+            # of a number, as a timestamp's literal is of nanoseconds and ends in 2262
+            return f"cast({(when - _EPOCH) // _MICROSECOND} as timestamp(6))"
         case kind if kind in _NUMBERS and (number := _number(node)) is not None:
             return number
     raise _refused(f"'{field.name}' is {field.type}, which {_said(node)} is not")

@@ -18,6 +18,7 @@ MOST_TOP, MOST_SKIP = 1000, 100_000
 _USUAL_TOP, _USUAL_K, _MOST_K = 50, 50, 10_000
 _MOST_VECTORS, _MOST_ORDER = 10, 32
 _ORDER = re.compile(r"([A-Za-z]\w*|search\.score\(\))(?:\s+(asc|desc))?", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile("[0-9]{1,20}")
 SCORE = "search.score()"
 
 
@@ -325,7 +326,7 @@ def from_parameters(parameters: Mapping[str, str]) -> dict[str, Any]:
     for name, value in parameters.items():
         known = _OF_GET.get(name, name)
         if known in ("top", "skip"):
-            body[known] = int(value) if value.isascii() and value.isdigit() else value
+            body[known] = int(value) if _NUMBER.fullmatch(value) else value
         elif known == "count":
             body[known] = {"true": True, "false": False}.get(value.lower(), value)
         elif known == "minimumCoverage":

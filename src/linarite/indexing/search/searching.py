@@ -13,7 +13,7 @@ from lancedb.table import Table
 from linarite.indexing.search.definition import IndexDefinition
 from linarite.indexing.search.filters import is_one_of
 from linarite.indexing.search.matching import full_text
-from linarite.indexing.search.query import SCORE, Neighbours, Query
+from linarite.indexing.search.query import SCORE, Neighbours, Order, Query
 from linarite.indexing.search.schema import Document, documents
 
 _RRF_K = 60
@@ -82,21 +82,27 @@ class _Search:
 
     def _all(self) -> Found:
         """Every document that the filter lets pass; the store itself orders and cuts them."""
-        query = self._query
-        scan = self._table.search().select([field.name for field in query.select])
+        query, key = self._query, self._definition.key
+        terms = [term for term in query.order if term.name != SCORE]  # all have the same score
+        # Lance fails where it is to order by a column that it does not answer
+        ordered = [term.name for term in terms]
+        columns = dict.fromkeys([*(field.name for field in query.select), *ordered, key])
+        scan = self._table.search().select(list(columns))
         if query.where:
             scan = scan.where(query.where)
-        terms = [
-            ColumnOrdering(
-                column_name=term.name,
-                ascending=not term.descending,
-                nulls_first=not term.descending,
-            )
-            for term in query.order
-            if term.name != SCORE  # of which all have the same
-        ]
         if terms:
-            scan = scan.order_by(terms)
+            if key not in ordered:  # of equals the key decides, so that pages fit each other
+                terms.append(Order(key, descending=False))
+            scan = scan.order_by(
+                [
+                    ColumnOrdering(
+                        column_name=term.name,
+                        ascending=not term.descending,
+                        nulls_first=not term.descending,
+                    )
+                    for term in terms
+                ]
+            )
         found = scan.limit(query.page + 1).offset(query.skip).to_arrow()
         count = self._table.count_rows(query.where) if query.counts else None
         hits = [Hit(1.0, each) for each in documents(found, query.select)]

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,10 @@ _UNINDEXED_ROWS = 2000
 """Words are looked for in these one by one, 10 ms a thousand; at so many they are indexed."""
 _GROWTH = 10
 """Both may be more by a tenth of an index, or else each write would rewrite a large one."""
-_OLD_VERSIONS = timedelta(minutes=10)
-"""How long a query that is under way may still read what was replaced."""
+_VERSIONS = 100
+"""Each write makes one, also a deletion, which makes no fragment: of so many old ones some go."""
+_OLD_SECONDS = 120.0
+"""How long a query that is under way may read what was replaced, which the disk has to hold."""
 _EXACT_ROWS = 100_000
 """Up to here a vector is compared with all others: some 50 ms on two cores at 384 dimensions."""
 _CACHE_BYTES = 128 << 20
@@ -85,11 +88,21 @@ class Store:
         root: the folder that they lie in; made when the first one is.
         most_indexes: how many one resource may have.
         free_space_bytes: nothing is written while the disk has less than this free.
+        lock_seconds: how long one who writes waits for another.
+        old_seconds: how long what was replaced stays.
     """
 
-    def __init__(self, root: Path, most_indexes: int, free_space_bytes: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        most_indexes: int,
+        free_space_bytes: int,
+        lock_seconds: float = _LOCK_SECONDS,
+        old_seconds: float = _OLD_SECONDS,
+    ) -> None:
         self._root, self._most = root, most_indexes
         self._free_space_bytes = free_space_bytes
+        self._lock_seconds, self._old_seconds = lock_seconds, old_seconds
         self._tables: OrderedDict[tuple[Path, str], Table] = OrderedDict()
         self._opening = threading.Lock()
         self._session = lancedb.Session(
@@ -167,11 +180,11 @@ class Store:
 
         Raises:
             NotThere: it is not there, or was deleted meanwhile.
-            Busy: somebody else wrote for a minute.
+            Busy: somebody else wrote all the time that this one waits.
         """
         generation = self.get(resource, name).generation
         path = self._folder(resource) / name
-        with _locked(path, name):
+        with _locked(path, name, self._lock_seconds):
             record = _read(path, name)
             if record.generation != generation:
                 raise _missing(name)
@@ -210,9 +223,11 @@ class Store:
         if (
             fragments < _FRAGMENTS + rows // 1000 // _GROWTH
             and unindexed < _UNINDEXED_ROWS + rows // _GROWTH
+            and not self._has_many_old_versions(table)
         ):
             return
-        table.optimize(cleanup_older_than=_OLD_VERSIONS, delete_unverified=True)
+        old = timedelta(seconds=self._old_seconds)
+        table.optimize(cleanup_older_than=old, delete_unverified=True)
         _give_memory_back()
         if rows < _EXACT_ROWS:
             return
@@ -221,6 +236,13 @@ class Store:
             if field.name not in indexed:
                 metric: Any = _METRICS[definition.metric(field)]
                 table.create_index(field.name, config=IvfFlat(distance_type=metric))
+
+    def _has_many_old_versions(self, table: Any) -> bool:  # its type does not tell its place
+        folder = Path(table.uri) / "_versions"
+        oldest = nlargest(_VERSIONS, os.listdir(folder))  # names count down
+        if len(oldest) < _VERSIONS:
+            return False
+        return _age_seconds(folder / oldest[-1]) > self._old_seconds
 
     def check_space(self) -> None:
         """Raise QuotaReached where the disk is nearly full."""
@@ -280,13 +302,13 @@ def _index(table: Table, fields: Sequence[IndexField]) -> None:
 
 
 @contextmanager
-def _locked(path: Path, name: str) -> Iterator[None]:
+def _locked(path: Path, name: str, seconds: float) -> Iterator[None]:
     try:
         descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         raise _missing(name) from None
     try:
-        until = time.monotonic() + _LOCK_SECONDS
+        until = time.monotonic() + seconds
         while not _taken(descriptor):
             if time.monotonic() > until:
                 raise Busy(

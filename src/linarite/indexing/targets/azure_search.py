@@ -23,7 +23,7 @@ from azure.search.documents.indexes.models import SearchIndex
 from linarite.indexing.failures import DocumentFailed, IndexMisfit, IngestionFailed, TryLater
 from linarite.indexing.targets.search_calls import BoundedRetries, search_failures
 from linarite.indexing.targets.search_fields import VECTOR_FIELD, index_definition, misfit
-from linarite.indexing.targets.target import Chunk
+from linarite.indexing.targets.target import OF_A_JOB, Chunk
 from linarite.settings import MB
 
 _API_VERSION = "2026-04-01"
@@ -34,8 +34,6 @@ _VECTOR_NUMBER_BYTES = 25
 _BUSY_DOCUMENT = frozenset({409, 422, 429, 503})
 """Statuses of one document in a batch that ask for another try."""
 _TRIES = 5
-_BY_A_JOB = "ingestion job "
-"""What the descriptions of indexes begin with that jobs made."""
 _CHUNK_ID = re.compile(r"[0-9a-f]{32}-\d+")
 
 Document = dict[str, Any]
@@ -49,7 +47,8 @@ class AzureSearchTarget:
         credential: its key, or a token credential, which the client sends over https only.
         transport: carries every request, and decides which addresses are reached.
         index_name: of the index, which is this job's alone.
-        made_by: kept as the index's description; an index that tells another is not deleted.
+        made_by: kept as the index's description; an index that tells another is not deleted, and
+            one of another job is left alone.
         backoff_seconds: how long the first wait for a busy service is; it doubles with each.
     """
 
@@ -79,8 +78,8 @@ class AzureSearchTarget:
             found = self._found() or self._created(wanted)
         if self._is_another_jobs(found):
             raise IngestionFailed(
-                f"The index {self._name} in {self._endpoint} is another job's (it is described as "
-                f"{str(found.description)[:200]!r}): use another job id, or delete that job."
+                f"The index {self._name} in {self._endpoint} is another ingestion job's "
+                f"(described as {str(found.description)[:200]!r}): use another job id, or delete that job."
             )
         reason = misfit(found, dimensions)
         if reason is not None:
@@ -107,19 +106,17 @@ class AzureSearchTarget:
         """Delete the index where the job made it, else the job's chunks that are in it."""
         with search_failures(f"The index {self._name} couldn't be deleted."):
             found = self._found()
-            if found is None:
+            if found is None or self._is_another_jobs(found):
                 return
             if found.description == self._made_by:
                 self._indexes.delete_index(self._name)
-                return
-            if self._is_another_jobs(found):
                 return
             ids = [str(document["id"]) for document in self._documents.search("*", select=["id"])]
         self.delete([id_ for id_ in ids if _CHUNK_ID.fullmatch(id_)])
 
     def _is_another_jobs(self, found: SearchIndex) -> bool:
         told = found.description or ""
-        return told.startswith(_BY_A_JOB) and told != self._made_by
+        return told.startswith(OF_A_JOB) and told != self._made_by
 
     def _found(self) -> SearchIndex | None:
         try:
@@ -168,7 +165,17 @@ class AzureSearchTarget:
         )
         response = self._documents.send_request(request)
         response.raise_for_status()
-        return {result["key"]: result for result in response.json()["value"]}
+        try:
+            return {result["key"]: result for result in response.json()["value"]}
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:  # such as a redirection, or a proxy's page
+            raise IngestionFailed(
+                f"The index {self._name} in {self._endpoint} answered {response.status_code} and "
+                "did not tell what became of the documents."
+            ) from error
 
 
 def _is_done(id_: str, results: Mapping[str, Any]) -> bool:

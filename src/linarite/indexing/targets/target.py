@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+OF_A_JOB = "ingestion job "
+"""How the description of an index begins that a job made; what follows tells which."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:

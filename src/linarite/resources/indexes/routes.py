@@ -30,14 +30,14 @@ async def _body(request: Request) -> bytes:
     "/indexes{operation:path}", methods=["GET", "POST", "PUT", "DELETE"], name="Indexes"
 )
 @router.get("/servicestats", name="Indexes_Statistics")
-def answer(
+async def answer(
     request: Request,
     indexes: IndexesPart,
     resource: Resource,
     body: Annotated[bytes, Depends(_body)],
 ) -> Response:
     """Answer in Azure AI Search's REST dialect."""
-    answered = indexes.answer(
+    answered = await indexes.answer_in_thread(
         resource,
         request.method,
         request.scope["path"],

@@ -6,8 +6,12 @@ asked for, not before.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 
 from linarite.engines.refusals import ExtraMissing
 from linarite.indexing import extra
@@ -19,6 +23,11 @@ if TYPE_CHECKING:
     from linarite.indexing.search.calls import SearchAnswer
     from linarite.indexing.search.searching import Hit
     from linarite.indexing.search.store import Store
+
+_READERS, _WRITERS = 16, 8
+"""Threads of their own: writers wait for each other, and nothing else here is to wait with them."""
+_MOST_WAITING = 64
+"""More writers than these are told to come again, for each holds its documents in memory."""
 
 
 class Indexes:
@@ -34,6 +43,23 @@ class Indexes:
     def __init__(self, root: Path, limits: LimitSettings) -> None:
         self._root, self._limits = root, limits
         self._store: Store | None = None
+        self._readers, self._writers = CapacityLimiter(_READERS), CapacityLimiter(_WRITERS)
+
+    async def answer_in_thread(
+        self, resource: str, method: str, path: str, **asked: Any
+    ) -> "SearchAnswer":
+        """The same as `answer`, which takes the same, without holding up the event loop."""
+        writes = method != "GET" and not path.endswith("search")
+        limiter = self._writers if writes else self._readers
+        if writes and limiter.statistics().tasks_waiting >= _MOST_WAITING:
+            from linarite.indexing.search.dialect import refusal
+            from linarite.indexing.search.refusals import Busy
+
+            return refusal(
+                Busy("Too many writes wait already; try again later.", "ServiceUnavailable")
+            )
+        answering = partial(self.answer, resource, method, path, **asked)
+        return await run_sync(answering, limiter=limiter)
 
     def answer(
         self,

@@ -15,7 +15,7 @@ from linarite.clock import Clock
 from linarite.errors import DeploymentNotFound, InvalidPayload
 from linarite.indexing.containers.container import Container
 from linarite.indexing.failures import IngestionFailed
-from linarite.indexing.targets.target import Target
+from linarite.indexing.targets.target import OF_A_JOB, Target
 from linarite.outbound import opened
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.indexes.service import Indexes
@@ -189,7 +189,7 @@ class Assembly:
         return stack.enter_context(endpoint.endpoint_embedder(where, self._reach(access)))
 
     def _target(self, stack: ExitStack, resource: str, job_id: str, spec: TargetSpec) -> Target:
-        made_by = f"ingestion job {job_id}"
+        whose = f"{resource}/{job_id}"  # what is elsewhere other resources' jobs may use, too
         match spec:
             case EmbeddedIndexSpec(index=index):
                 from azure.core.credentials import AzureKeyCredential
@@ -197,22 +197,17 @@ class Assembly:
                 from linarite.indexing.search.in_process import ENDPOINT
                 from linarite.indexing.targets.azure_search import AzureSearchTarget
 
+                made_by = f"{OF_A_JOB}{job_id}"
                 transport = stack.enter_context(self.indexes.transport(resource, made_by))
                 key = AzureKeyCredential("none is asked for")
                 return AzureSearchTarget(ENDPOINT, key, transport, index, made_by)
             case SearchIndexSpec():
-                # other resources may have a job of that id, and the same service
-                return self._search_target(stack, spec, f"{made_by} of {resource}")
+                return self._search_target(stack, spec, f"{OF_A_JOB}{whose}")
             case CosmosIndexSpec():
                 from linarite.indexing.targets.cosmos import cosmos_target
 
                 return stack.enter_context(
-                    cosmos_target(
-                        spec.connection_string,
-                        spec.database,
-                        spec.collection,
-                        f"{resource}/{job_id}",
-                    )
+                    cosmos_target(spec.connection_string, spec.database, spec.collection, whose)
                 )
             case PineconeIndexSpec():
                 from linarite.indexing.targets.pinecone import Serverless, pinecone_target

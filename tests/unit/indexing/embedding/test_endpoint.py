@@ -138,6 +138,23 @@ def test_a_text_that_is_too_long_fails_alone_once_others_were_taken(
         embedder.embed(["b", "c" * 40_000])
 
 
+def test_the_first_text_may_be_the_one_that_is_too_long(embedder: EndpointEmbedder):
+    """As in a run whose other texts were embedded by one before it."""
+    with pytest.raises(DocumentFailed, match="maximum context length is 8192"):
+        embedder.embed(["c" * 40_000])
+
+
+def test_a_refused_text_leaves_batches_as_large_as_they_were(
+    embedder: EndpointEmbedder, service: EmbeddingsService
+):
+    with pytest.raises(DocumentFailed):
+        embedder.embed(["a"] * 63 + ["c" * 40_000])
+
+    embedder.embed(["a"] * 64)
+
+    assert service.batches[-1] == 64
+
+
 def test_an_endpoint_that_never_took_a_text_fails_the_run(
     embedder: EndpointEmbedder, service: EmbeddingsService
 ):

@@ -1,6 +1,6 @@
 import operator
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import lancedb
@@ -15,7 +15,13 @@ from linarite.indexing.search.rules import parsed
 from linarite.indexing.search.schema import checked, table
 
 DEFINITION = parsed(BOOKS)
-MOMENTS = ["2020-01-01T00:00:00Z", "2024-02-29T12:30:00.5+02:00", "1999-12-31T23:59:59.123456Z"]
+MOMENTS = [
+    "2020-01-01T00:00:00Z",
+    "2024-02-29T12:30:00.5+02:00",
+    "1999-12-31T23:59:59.123456Z",
+    "1066-10-14T09:00:00Z",
+    "9999-12-31T23:59:59.999999Z",
+]
 TEXTS = ["", "a", "B", "it's", "a,b", "ä", "100%", "a_b", 'quo"te', "\\", "`x`"]
 NUMBERS = [0, 1, -1, 7, 2**31 - 1, -(2**31)]
 
@@ -228,7 +234,15 @@ def test_what_a_filter_cannot_say_is_refused_with_the_reason(text: str, reason: 
         condition(text, DEFINITION)
 
 
-def test_moments_are_told_apart_to_the_microsecond():
-    assert datetime(2020, 1, 1, tzinfo=UTC).isoformat() in condition(
-        "added eq 2020-01-01T00:00:00Z", DEFINITION
-    ).replace("Z", "+00:00")
+def test_moments_are_told_apart_to_the_microsecond(stored: Any):
+    after = found(stored, "added gt 1999-12-31T23:59:59.123455Z and added lt 2000-01-01T00:00:00Z")
+
+    assert after == {row["id"] for row in ROWS if row["added"] == MOMENTS[2]}
+    assert found(stored, "added eq 1999-12-31T23:59:59.123457Z") == set()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_moment_is_found_from_every_time(stored: Any, moment: str):
+    assert found(stored, f"added eq {moment}") == {
+        row["id"] for row in ROWS if row["added"] == moment
+    }

@@ -140,6 +140,17 @@ def test_an_order_by_fields_puts_null_lowest(library: SearchClient, text: str):
     assert down == ["void", "fox", "dog", *(["sea"] if text == "*" else [])]
 
 
+def test_what_an_order_is_by_need_not_be_answered(library: SearchClient):
+    found = library.search("*", order_by=["year desc", "added"], select=["title"])
+
+    assert [one["title"] for one in found] == [
+        None,
+        "The Running Fox",
+        "Dogs, and how they run",
+        "The sea",
+    ]
+
+
 def test_moments_are_ordered_as_such(library: SearchClient):
     assert ids(library, "fox", order_by=["added"]) == ["fox", "dog"]
 

@@ -10,6 +10,8 @@ import pytest
 from tests.support import search_indexes
 from tests.support.search_indexes import BOOKS, clients
 
+from linarite.indexing.search.calls import SearchCall
+from linarite.indexing.search.dialect import answer
 from linarite.indexing.search.refusals import NotThere, QuotaReached
 from linarite.indexing.search.rules import parsed
 from linarite.indexing.search.store import Store
@@ -95,6 +97,20 @@ def test_many_small_writes_are_joined_and_old_versions_let_go(store: Store):
     assert list(documents.search("word5")) == []
 
 
+def test_deletions_alone_leave_no_versions_behind_either(tmp_path: Path):
+    store = Store(tmp_path / "indexes", 20, 0, old_seconds=0.05)
+    store.create("default", DEFINITION, "")
+    documents = clients(store, "books")[1]
+    documents.upload_documents([{"id": str(number)} for number in range(150)])
+
+    for number in range(150):
+        documents.delete_documents([{"id": str(number)}])
+
+    versions = tmp_path / "indexes" / "default" / "books" / "documents.lance" / "_versions"
+    assert len(list(versions.iterdir())) < 120
+    assert documents.get_document_count() == 0
+
+
 def test_what_killed_processes_left_is_swept(store: Store, tmp_path: Path):
     folder = tmp_path / "indexes" / "default"
     store.create("default", DEFINITION, "")
@@ -125,3 +141,17 @@ def test_a_field_that_was_half_added_is_added_anew(store: Store, tmp_path: Path)
     documents = clients(store, "books")[1]
     documents.upload_documents([{"id": "a", "note": "written"}])
     assert [one["id"] for one in documents.search("written")] == ["a"]
+
+
+def test_who_waited_long_for_another_writer_is_told_to_come_again(store: Store, tmp_path: Path):
+    store.create("default", DEFINITION, "")
+    hasty = Store(tmp_path / "indexes", 20, 0, lock_seconds=0.1)
+    body = json.dumps({"value": [{"id": "a"}]}).encode()
+    path, version = "/indexes/books/docs/index", {"api-version": "2024-07-01"}
+    call = SearchCall("default", "", "POST", path, version, {}, body, "http://here")
+
+    with store.writing("default", "books"):
+        refused = answer(hasty, call)
+
+    assert (refused.status, refused.headers["retry-after"]) == (503, "2")
+    assert answer(hasty, call).status == 200

@@ -252,6 +252,18 @@ def test_a_full_service_fails_in_the_documented_words(
         target.ensure(3)
 
 
+@pytest.mark.parametrize("status", [200, 302])
+def test_an_answer_that_tells_nothing_of_documents_fails(
+    target: AzureSearchTarget, service: SearchService, status: int
+):
+    """As a proxy in between may give."""
+    target.ensure(3)
+    service.refusals.append(Refusal("search.index", status, headers={"Location": "/elsewhere"}))
+
+    with pytest.raises(IngestionFailed, match=f"answered {status} and did not tell"):
+        target.upsert([a_chunk(0)])
+
+
 def test_a_service_that_is_away_asks_for_another_time():
     target = AzureSearchTarget(
         "http://127.0.0.1:9", AzureKeyCredential(KEY), RequestsTransport(), NAME, "", 0.001
@@ -289,9 +301,9 @@ def test_an_index_of_another_job_is_neither_filled_nor_dropped(service: SearchSe
     a_target(service, made_by="ingestion job docs of sales").ensure(3)
     other = a_target(service, made_by="ingestion job docs of legal")
 
-    with pytest.raises(IngestionFailed, match="another job's"):
+    with pytest.raises(IngestionFailed, match="another ingestion job's"):
         other.ensure(3)
-    with pytest.raises(IngestionFailed, match="another job's"):
+    with pytest.raises(IngestionFailed, match="another ingestion job's"):
         other.ensure(4)
     other.drop()
 
