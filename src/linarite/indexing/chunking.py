@@ -5,7 +5,7 @@ model. What has no joints, such as a line of base64, is cut by length alone.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -144,16 +144,18 @@ class Chunker:
         per_token = min(length / tokens, _MOST_CHARACTERS_PER_TOKEN)
         capacity = max(1, int(self._max_tokens * per_token * _FILLED))
         overlap = min(int(self._overlap_tokens * per_token * _FILLED), capacity // 4)
-        return [
-            piece
-            for offset, content in MarkdownSplitter(capacity, overlap).chunk_indices(section)
-            for piece in self._fitting(text, start + offset, content)
-        ]
+        found = MarkdownSplitter(capacity, overlap).chunk_indices(section)
+        fit = self._which_fit([content for _, content in found])
+        pieces: list[Piece] = []
+        for (offset, content), fits in zip(found, fit, strict=True):
+            if fits:
+                _append(pieces, Piece(start + offset, content))
+                continue
+            for piece in self._cut_by_tokens(text, start + offset, content):
+                _append(pieces, piece)
+        return pieces
 
-    def _fitting(self, text: str, start: int, content: str) -> Iterator[Piece]:
-        if self._fits(content):
-            yield Piece(start, content)
-            return
+    def _cut_by_tokens(self, text: str, start: int, content: str) -> Iterator[Piece]:
         for offset, part in self._splitter.chunk_indices(content):
             if self._fits(part):
                 yield Piece(start + offset, part)
@@ -176,15 +178,25 @@ class Chunker:
             start = _whole_from(text, max(start + 1, stop - repeated), stop)
 
     def _fits(self, text: str) -> bool:
-        return (
-            len(text) <= self._max_tokens * _MOST_CHARACTERS_PER_TOKEN
-            and self._tokens(text) <= self._max_tokens
-        )
+        [fits] = self._which_fit([text])
+        return fits
+
+    def _which_fit(self, texts: Sequence[str]) -> list[bool]:
+        most = self._max_tokens * _MOST_CHARACTERS_PER_TOKEN
+        return [
+            len(text) <= most and tokens <= self._max_tokens
+            for text, tokens in zip(texts, self._count(texts), strict=True)
+        ]
 
     def _tokens(self, text: str) -> int:
+        [tokens] = self._count([text])
+        return tokens
+
+    def _count(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each text; other threads run meanwhile."""
         if self._tokenizer is None:
-            return guessed_tokens(text)
-        return len(self._tokenizer.encode_batch([text])[0])  # lets other threads run meanwhile
+            return [guessed_tokens(text) for text in texts]
+        return [len(each) for each in self._tokenizer.encode_batch_fast(list(texts))]
 
     def _new_splitter(self) -> MarkdownSplitter:
         if self._tokenizer is None:
@@ -195,6 +207,18 @@ class Chunker:
         return MarkdownSplitter.from_huggingface_tokenizer(
             self._tokenizer, own, self._overlap_tokens
         )
+
+
+def _append(pieces: list[Piece], piece: Piece) -> None:
+    """Add a piece, unless others hold it; those that it holds go, as those that begin with it do.
+
+    What is cut once more overlaps its successor twice: by what that repeats, and within itself.
+    """
+    if pieces and piece.end <= pieces[-1].end:
+        return
+    while pieces and pieces[-1].start >= piece.start:
+        pieces.pop()
+    pieces.append(piece)
 
 
 def _unbounded(tokenizer: Tokenizer) -> Tokenizer:

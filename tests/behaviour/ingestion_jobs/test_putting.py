@@ -362,6 +362,15 @@ def test_another_resources_deployment_does_not_embed(named, caller):
     assert "There is no deployment 'mine-alone'" in answer.json()["error"]["message"]
 
 
+def test_the_embedded_index_does_not_embed(caller):
+    embeddings = [{"connectionId": "embedded", "deploymentName": "embeds"}]
+
+    answer = caller.put(f"{JOBS}/a", json=dataset(embeddings=embeddings))
+
+    assert answer.status_code == 400
+    assert "leave `connectionId` out" in answer.json()["error"]["message"]
+
+
 def test_without_what_ingestion_needs_nothing_is_taken(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lancedb", None)  # as Python notes what is not there
     with ingesting_server(tmp_path) as server, server.client() as client:

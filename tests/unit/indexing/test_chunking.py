@@ -106,6 +106,15 @@ def test_pieces_cover_the_text_within_the_limit(text, kind, max_tokens, overlap)
     assert uncovered(text, pieces) == ""
 
 
+def test_a_piece_that_is_cut_once_more_begins_nowhere_twice():
+    text = f"00\x800\x80\x80\U00010000\x80{PROSE}"
+
+    pieces = Chunker(byte_tokenizer(), 16, 4).chunk(text)
+
+    assert [piece.start for piece in pieces] == sorted({piece.start for piece in pieces})
+    assert uncovered(text, pieces) == ""
+
+
 @pytest.mark.parametrize("text", ["", " \n\t\n", "\u3000"])
 def test_a_blank_text_has_no_pieces(text):
     assert Chunker(None).chunk(text) == []

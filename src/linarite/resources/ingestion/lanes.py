@@ -24,9 +24,10 @@ from linarite.resources.ingestion.service import Ingestion
 from linarite.resources.ingestion.storing import Storing
 from linarite.resources.ingestion.tenure import Tenure
 
-HAND = 32
-"""How many documents a lane takes at once, at most."""
-_HAND_BYTES = 8 << 20
+_HAND = 128
+"""How many documents a lane takes at once, at most: a write to an index costs more than a chunk."""
+_HAND_BYTES = 1 << 20
+"""How long they are together, but for one that is longer: it is told of them when all are done."""
 _TOGETHER = 1
 """How often a document may have been left by dead workers and still share a hand with others."""
 
@@ -86,7 +87,9 @@ class Lane:
 
     def _claim(self) -> list[Document]:
         with self._tenure.writing() as tx:
-            return documents.claim(self._database, tx, self._run.job, self._name, HAND, _HAND_BYTES)
+            return documents.claim(
+                self._database, tx, self._run.job, self._name, _HAND, _HAND_BYTES
+            )
 
     def _take_up(self, seqs: Sequence[int]) -> list[Document]:
         with self._tenure.writing() as tx:
@@ -96,5 +99,5 @@ class Lane:
         """What a dead worker held; alone what several did, so that the culprit is found."""
         with self._database.reading() as connection:
             left = documents.left_by(connection, self._name)
-        yield from in_batches((seq for seq, attempts in left if attempts < _TOGETHER), HAND)
+        yield from in_batches((seq for seq, attempts in left if attempts < _TOGETHER), _HAND)
         yield from ([seq] for seq, attempts in left if attempts >= _TOGETHER)

@@ -26,7 +26,6 @@ from linarite.resources.ingestion.documents import (
 )
 from linarite.resources.ingestion.embeddings import Embeddings
 from linarite.resources.ingestion.iterating import in_batches
-from linarite.resources.ingestion.lanes import HAND
 from linarite.resources.ingestion.parts import Parts, delete_all
 from linarite.resources.ingestion.records import Run, Trigger
 from linarite.resources.ingestion.seen import Seen
@@ -43,6 +42,8 @@ LANE = "ingestion.lane"
 _LISTED_AT_ONCE = 1_000
 _REMOVED_AT_ONCE = 500
 _IDS_AT_ONCE = 1_000
+_WORTH_A_LANE = 16
+"""Documents."""
 _FIRST_LOOK_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
 _ASK_AGAIN_SECONDS = 10.0
@@ -169,7 +170,7 @@ class Coordinator:
         counts = self._counts()
         if counts.pending or not counts.total:
             self._ensure_target()
-        lanes = min(self._parts.parallel, -(-counts.pending // HAND))
+        lanes = min(self._parts.parallel, -(-counts.pending // _WORTH_A_LANE))
         asked_at, pause = float("-inf"), _FIRST_LOOK_SECONDS
         self.stages.indexing.begin()
         self._has_written |= counts.pending > 0

@@ -261,6 +261,8 @@ def _named_container(at: Place, connection_id: str, name: str) -> ContainerSpec:
 
 
 def _named_embedder(at: Place, connection_id: str) -> ByKey | ByIdentity:
+    if last_segment(connection_id) == EMBEDDED and EMBEDDED not in at.settings.connections:
+        at.refuse("That is an index; leave `connectionId` out for a deployment of this server.")
     found = _connection(at, connection_id)
     if not isinstance(found, OpenAiConnection):
         _refuse_entry(at, found, "openai")

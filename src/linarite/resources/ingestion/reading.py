@@ -47,6 +47,7 @@ class Reading:
         self._parts = parts
         self._tenure = tenure
         self._file = file
+        file.touch()
 
     def read(self, document: Document) -> Ready | Settled:
         """The document's chunks; how it ended where there are none, or no others than before."""
@@ -70,9 +71,14 @@ class Reading:
         return Ready(document, digest, title, parts.chunk(cracked.text))
 
     def _fetch(self, item: Item) -> str:
-        """Write a document into the file; tells what it and what is known of it come to."""
-        with self._file.open("w+b") as into:
+        """Write a document into the file; tells what it and what is known of it come to.
+
+        Over the one before, and cut to its length then: file systems flush a file to the disk that
+        was emptied first, which takes longer than all else that is done for a small document.
+        """
+        with self._file.open("r+b") as into:
             self._parts.container.read(item, into, self._parts.document_bytes)
+            into.truncate()
             into.seek(0)
             digest = hashlib.file_digest(into, "sha256")
         digest.update(orjson.dumps([item.url, item.title]))
