@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -94,7 +95,22 @@ def _fill(path: str) -> str:
     return "filled"
 
 
+def _forge(answer: str) -> str:
+    """What a library could do that a file has taken over."""
+    [out] = [it for it in range(3, 32) if _is_pipe(it)]
+    os.write(out, len(answer).to_bytes(8, "big") + answer.encode() + bytes(8))
+    return _hang("")
+
+
+def _is_pipe(descriptor: int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
+
+
 _DEEDS = {
+    "forge": _forge,
     "hang": _hang,
     "exit": _exit,
     "fall-silent": _fall_silent,

@@ -1,5 +1,6 @@
 """How many tokens a prompt has: by the model's own tokenizer and template, or an honest guess."""
 
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from linarite.errors import InferenceRefused
 
 _LETTERS_PER_TOKEN = 4
 _TOKENS_PER_MESSAGE = 4
+_USUAL_MARKS = (
+    r"<\|[^|<>\s]{1,40}\|>|<\uff5c[^\uff5c<>]{1,40}\uff5c>|</?s>|<</?SYS>>|"
+    r"\[/?(?:INST|SYSTEM_PROMPT|TOOL_CALLS)\]|<(?:start|end)_of_turn>"
+)
 _MOST_COUNTERS = 32
 """Tokenizers that are kept: each takes some ten megabytes, and every tuned model has its own."""
 
@@ -73,6 +78,16 @@ class Tokens:
         total = sum(count.tokens for count in counts)
         return Count(total, all(count.is_exact for count in counts))
 
+    def without_marks(self, place: ModelPlace, text: str) -> str:
+        """A text in which nothing is read as a mark of the model's, such as one of a role's end.
+
+        In a chat's template a mark that is written out is as good as the template's own; here it
+        gets a space. Where nobody knows the tokenizer, and with it, the usual ones do.
+        """
+        counter = self._counter(place)
+        marks = re.compile(_USUAL_MARKS) if counter is None else counter.marks
+        return marks.sub(lambda mark: f"{mark[0][0]} {mark[0][1:]}", text)
+
     def _of_text(self, counter: "_Counter | None", text: str) -> int:
         if counter is None:
             return -(-len(text) // _LETTERS_PER_TOKEN)
@@ -97,6 +112,10 @@ class _Counter:
     def __init__(self, tokenizer: Any, template: Any) -> None:
         self.tokenizer = tokenizer
         self.template = template
+        added = tokenizer.get_added_tokens_decoder().values()
+        own = sorted((it.content for it in added if it.special), key=len, reverse=True)
+        self.marks = re.compile("|".join([*map(re.escape, filter(None, own)), _USUAL_MARKS]))
+        """What the tokenizer takes for more than text."""
 
     @classmethod
     def load(cls, folder: Path) -> "_Counter | None":

@@ -4,6 +4,7 @@ Words and vectors are asked apart and joined by their ranks here, as the service
 so that of each passage both scores are known and its evidence can be told.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -237,9 +238,14 @@ class _Search:
             url=_text(hit.get(fields.url)),
             filepath=_text(hit.get(fields.filepath)),
             chunk_id=_chunk_id(hit),
-            score=hit["@search.score"],
-            reranked=hit.get("@search.reranker_score"),
+            score=_number(hit.get("@search.score")) or 0.0,
+            reranked=_number(hit.get("@search.reranker_score")),
         )
+
+
+def _number(value: Any) -> float | None:
+    """A score, of a service that may send anything."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _text(value: Any) -> str | None:

@@ -14,6 +14,8 @@ from linarite.wire.shapes import HttpUrl, Incoming, NonEmptyStr
 MOST_DOCUMENTS = 50
 _LONGEST_ROLE = 16_000
 
+_Secret = Annotated[str, Field(pattern=r"^[!-~]{1,16384}$", repr=False)]
+"""What a header can hold."""
 QueryType = Literal[
     "simple", "semantic", "vector", "vector_simple_hybrid", "vector_semantic_hybrid"
 ]
@@ -28,14 +30,14 @@ class OnYourDataApiKeyAuthenticationOptions(_Strict):
     """A key of the search service, or of this server."""
 
     type: Literal["api_key"]
-    key: NonEmptyStr = Field(repr=False)
+    key: _Secret
 
 
 class OnYourDataAccessTokenAuthenticationOptions(_Strict):
     """A token for the search service."""
 
     type: Literal["access_token"]
-    access_token: NonEmptyStr = Field(repr=False)
+    access_token: _Secret
 
 
 class OnYourDataSystemAssignedManagedIdentityAuthenticationOptions(_Strict):

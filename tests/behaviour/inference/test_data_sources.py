@@ -1,10 +1,15 @@
 """Chats that answer from an index: this server's own, or one of a search service elsewhere."""
 
 import json
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from azure.core.credentials import AzureKeyCredential
@@ -13,7 +18,7 @@ from tests.support.embeddings_service import EmbeddingsService, embeddings_servi
 from tests.support.files import until
 from tests.support.running_engine import RunningEngine
 from tests.support.search_service import KEY as SEARCH_KEY
-from tests.support.search_service import SearchService, search_service
+from tests.support.search_service import Refusal, SearchService, search_service
 from tests.support.server import Server, running_server
 
 from linarite.indexing.search.in_process import ENDPOINT
@@ -61,9 +66,12 @@ def server(
         },
         {"id": "embed", "kind": "embedding", "upstream": {"base_url": f"{embeddings.url}/v1"}},
     ]
-    outbound = {"allow": ["127.0.0.1"]}
+    more = {
+        "outbound": {"allow": ["127.0.0.1"]},
+        "deployments": [{"name": "limited", "model": "chat", "tokens_per_minute": 10_000}],
+    }
     folder = tmp_path_factory.mktemp("data-sources")
-    with running_server(folder, models=models, outbound=outbound) as one:
+    with running_server(folder, models=models, **more) as one:
         fill(one, "handbook-index", with_vectors=True)
         fill(one, "words-index", with_vectors=False)
         yield one
@@ -428,6 +436,83 @@ class TestElsewhere:
         assert path.startswith("/openai/deployments/ada/embeddings?api-version=")
         assert headers["api-key"] == "the-key-of-the-endpoint"
 
+    def test_one_that_is_busy_is_asked_once(
+        self, server: Server, service: SearchService, embeddings: EmbeddingsService
+    ):
+        dependency = {
+            "type": "endpoint",
+            "endpoint": f"{embeddings.url}/openai/deployments/busy/embeddings",
+            "authentication": {"type": "api_key", "key": "x"},
+        }
+        asked = source(**self.there(service, query_type="vector", embedding_dependency=dependency))
+        embeddings.answers = [(503, {}, {}), (503, {}, {})]
+        service.refusals = [Refusal("search.post.search", 503, times=2)]
+
+        embedding = refused(server, asked).status_code
+        left = len(embeddings.answers)
+        embeddings.answers = []
+        searching = refused(server, by_words(**self.there(service))).status_code
+
+        assert (embedding, searching) == (503, 503)
+        assert (left, service.refusals[0].times) == (1, 1)
+
+    def test_those_that_do_not_answer_hold_up_no_index_of_this_server(self, server: Server):
+        with (
+            socket.create_server(("127.0.0.1", 0)) as silent,
+            ThreadPoolExecutor(20) as threads,
+            ExitStack() as connections,
+        ):
+            address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            there = {"endpoint": address, "authentication": {"type": "api_key", "key": "x"}}
+            body = {
+                "model": "chat",
+                "messages": [{"role": "user", "content": "How hot is the kiln?"}],
+                "data_sources": by_words(**there),
+            }
+            url, key = f"{server.url}/openai/v1/chat/completions", {"api-key": server.key}
+            post = partial(httpx.post, url, json=body, headers=key, timeout=30)
+            waiting = [threads.submit(post) for _ in range(20)]
+            silent.settimeout(10)
+            for _ in range(16):
+                connections.enter_context(silent.accept()[0])
+
+            answer = ask(server, "How hot is the kiln?", source(), timeout=5)
+
+            silent.close()
+            connections.close()
+            assert answer.choices[0].message.context["citations"]
+            assert {it.result().status_code for it in waiting} == {503}
+
+    def test_a_score_that_is_none_is_the_lowest(self, server: Server, service: SearchService):
+        service.found = [
+            {"@search.score": "much", "content": "The kiln is hot."},
+            {"content": "How hot the kiln is."},
+        ]
+
+        context = ask(server, "How hot is the kiln?", by_words(**self.there(service))).choices[0]
+
+        assert len(context.message.context["citations"]) == 2
+
+    def test_an_endpoint_may_come_to_embed_by_another_model(
+        self, server: Server, service: SearchService, embeddings: EmbeddingsService
+    ):
+        service.found = [{"@search.score": 0.95, "content": "The kiln is hot."}]
+        dependency = {
+            "type": "endpoint",
+            "endpoint": f"{embeddings.url}/openai/deployments/changes/embeddings",
+            "authentication": {"type": "api_key", "key": "x"},
+        }
+        asked = source(**self.there(service, query_type="vector", embedding_dependency=dependency))
+        ask(server, "How hot is the kiln?", asked)
+
+        embeddings.vector = lambda text: [*vector(text), 0.0]
+        try:
+            answer = ask(server, "How hot is the kiln?", asked)
+        finally:
+            embeddings.vector = vector
+
+        assert answer.choices[0].message.context["citations"]
+
     def test_half_a_result_is_enough_where_the_caller_says_so(
         self, server: Server, service: SearchService
     ):
@@ -467,6 +552,11 @@ KEYLESS = {"type": "system_assigned_managed_identity"}
             "data_sources",
             "identity is not lent to chats",
         ),
+        (
+            by_words(authentication={"type": "api_key", "key": "a key\n"}),
+            "data_sources[0].parameters.authentication.api_key.key",
+            "pattern",
+        ),
         (by_words(index_name="missing-index"), "data_sources", "404"),
         (by_words(filter="nonsense"), "data_sources", "400"),
     ],
@@ -485,6 +575,7 @@ def test_a_source_that_cannot_be_used_is_refused(
     ("more", "param"),
     [
         ({"logprobs": True}, "logprobs"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
         (
             {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]},
             "tools",
@@ -497,6 +588,21 @@ def test_what_does_not_go_with_a_source_is_refused(
     error = refused(server, source(), **more)
 
     assert (error.status_code, error.param) == (400, param)
+
+
+def test_documents_count_against_the_rate_limit(server: Server):
+    left = []
+    for sources in ([], source(), source()):
+        asked = server.sdk().chat.completions.with_raw_response.create(
+            model="limited",
+            messages=[{"role": "user", "content": "How hot does the kiln get?"}],
+            max_tokens=10,
+            extra_body={"data_sources": sources},
+        )
+        left.append(int(asked.headers["x-ratelimit-remaining-tokens"]))
+
+    bare, grounded, again = 10_000 - left[0], left[0] - left[1], left[1] - left[2]
+    assert grounded == again > bare + 40
 
 
 def test_an_embedding_deployment_that_is_not_there_is_refused(server: Server):

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from linarite.indexing.cracking.messages import receive, send
+from linarite.indexing.cracking.messages import Message, receive, send
 from linarite.indexing.failures import DocumentFailed
 
 _PR_SET_PDEATHSIG = 1
@@ -37,21 +37,21 @@ def main() -> None:
     ceiling = own_bytes + limits["memory_bytes"]
     resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
     send(answers, {})
-    while (request := receive(sys.stdin.buffer.read)) is not None:
+    while (asked := receive(sys.stdin.buffer.read)) is not None:
         _allow_cpu(limits["seconds"])
-        answer = _answer(read, request, limits["text_characters"])
-        send(answers, {**answer, "grown_bytes": _size_bytes() - own_bytes})
+        told, text = _answer(read, asked[0], limits["text_characters"])
+        send(answers, {**told, "grown_bytes": _size_bytes() - own_bytes}, text)
 
 
-def _answer(read: Any, request: dict[str, Any], most_characters: int) -> dict[str, Any]:
+def _answer(read: Any, request: dict[str, Any], most_characters: int) -> Message:
     path = Path(request["path"])
     try:
         cracked = read(path, request["name"], request["content_type"], most_characters)
     except DocumentFailed as error:
-        return {"failed": str(error)}
+        return {"failed": str(error)}, ""
     except MemoryError:
-        return {"out_of_memory": True}
-    return {"text": cracked.text, "title": cracked.title}
+        return {"out_of_memory": True}, ""
+    return {"title": cracked.title}, cracked.text
 
 
 def _shut_off(parent: int) -> None:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from linarite.indexing.cracking.cracked import Cracked
-from linarite.indexing.cracking.messages import MessageTooLong, receive, send
+from linarite.indexing.cracking.messages import BadMessage, Message, MessageTooLong, receive, send
 from linarite.indexing.failures import DocumentFailed, TryLater
 
-_RULES = 1
+_RULES = 2
 """Raised by whoever changes what text a file gives."""
 _LIBRARIES = ("charset-normalizer", "lxml", "trafilatura", "xberg")
 _READER = "linarite.indexing.cracking.reading:read"
@@ -27,8 +27,9 @@ _START_SECONDS = 60
 _END_SECONDS = 5
 _NOWHERE = "/nonexistent"
 _KEPT = ("LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "TZ", "VIRTUAL_ENV")
-_BYTES_PER_CHARACTER = 12
-"""Of JSON, at most: a character beyond the Basic Multilingual Plane is two escapes."""
+_BYTES_PER_CHARACTER = 4
+_LONGEST_WORDS = 2_000
+"""Of what a child tells of a document in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class Cracker:
     def _ask(self, child: "_Child", path: Path, name: str, content_type: str | None) -> Cracked:
         request = {"path": str(path.absolute()), "name": name, "content_type": content_type}
         try:
-            answer = child.ask(request)
+            told, text = child.ask(request)
         except TimeoutError as error:
             self._stop()
             raise DocumentFailed(_too_slow(self._limits)) from error
@@ -138,11 +139,12 @@ class Cracker:
             self._stop()
             most = self._limits.text_characters
             raise DocumentFailed(f"The text is longer than {most:,} characters.") from error
-        if "out_of_memory" in answer:
+        if "out_of_memory" in told:
             raise _Crashed(_too_large(self._limits))
-        if "failed" in answer:
-            raise DocumentFailed(answer["failed"])
-        return Cracked(answer["text"], answer["title"])
+        if "failed" in told:
+            raise DocumentFailed(_words(told["failed"]))
+        title = told.get("title")
+        return Cracked(text, None if title is None else _words(title))
 
 
 class _Crashed(Exception):
@@ -173,7 +175,7 @@ class _Child:
         )
         try:
             ready = self._receive(_START_SECONDS)
-        except TimeoutError:
+        except (TimeoutError, MessageTooLong, BadMessage):
             ready = None
         if ready is None:
             self._process.kill()
@@ -185,13 +187,13 @@ class _Child:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any]) -> Message:
         """The answer to a request.
 
         Raises:
             TimeoutError: it takes too long.
             MessageTooLong: its text is too long by far.
-            _Crashed: the process ends over it.
+            _Crashed: the process ends over it, or answers what is no answer.
         """
         self.documents += 1
         self.is_asked = True
@@ -202,11 +204,17 @@ class _Child:
             answer = self._receive(self._limits.seconds)
         except BrokenPipeError:
             answer = None
+        except BadMessage as error:
+            raise _Crashed("The file makes its reader fail: its answer cannot be read.") from error
         if answer is None:
             raise _Crashed(self._why_ended())
+        told, text = answer
+        if len(text) > self._limits.text_characters:
+            raise MessageTooLong
         self.is_asked = False
-        self.grown_bytes = answer["grown_bytes"]
-        return answer
+        grown = told.get("grown_bytes")
+        self.grown_bytes = grown if isinstance(grown, int) else self._limits.memory_bytes
+        return told, text
 
     def kill(self) -> None:
         """End it at once; a second time is no fault."""
@@ -217,7 +225,7 @@ class _Child:
                 with suppress(BrokenPipeError):  # of a request that did not get through
                     pipe.close()
 
-    def _receive(self, seconds: float) -> dict[str, Any] | None:
+    def _receive(self, seconds: float) -> Message | None:
         assert self._process.stdout is not None
         answers = self._process.stdout.fileno()
         ready = select.poll()
@@ -230,7 +238,7 @@ class _Child:
                 raise TimeoutError
             return os.read(answers, min(most, 1 << 20))
 
-        return receive(read, self._limits.text_characters * _BYTES_PER_CHARACTER + 65536)
+        return receive(read, self._limits.text_characters * _BYTES_PER_CHARACTER)
 
     def _why_ended(self) -> str:
         try:
@@ -250,6 +258,12 @@ class _Child:
         os.set_blocking(self._process.stderr.fileno(), False)
         lines = (self._process.stderr.read() or b"").decode("utf-8", "replace").split("\n")
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+
+
+def _words(told: Any) -> str:
+    """What a child tells in words, without what databases refuse: a file may have had its say."""
+    words = str(told)[:_LONGEST_WORDS].replace("\0", " ")
+    return words.encode("utf-8", "replace").decode()
 
 
 def _environment() -> Mapping[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from linarite.indexing.failures import DocumentFailed
 
+csv.field_size_limit(2**31 - 1)  # a cell may hold a whole article
 _NUMBER = re.compile(r"[-+(]?[\d.,\s]*\d[\d.,\s]*[%)]?")
 _SAMPLE_LINES = 20
 _TABLE = re.compile(r"(^\|[^\n]*\n\|(?: *:?-+:? *\|)+ *\n)((?:\|[^\n]*(?:\n|\Z))+)", re.MULTILINE)
@@ -22,7 +23,7 @@ def csv_lines(text: str) -> Iterator[str]:
     """The rows of a CSV text, each as a line.
 
     Raises:
-        DocumentFailed: a field does not end.
+        DocumentFailed: the library finds that it is none.
     """
     lines = io.StringIO(text.replace("\r\n", "\n").replace("\r", "\n"))
     try:

@@ -125,7 +125,10 @@ def openai_model(base_url: str, credential: Credential, model: str) -> Endpoint:
 
 @contextmanager
 def endpoint_embedder(
-    endpoint: Endpoint, settings: OutboundSettings, backoff_seconds: float = 1.0
+    endpoint: Endpoint,
+    settings: OutboundSettings,
+    backoff_seconds: float = 1.0,
+    tries: int = _TRIES,
 ) -> Iterator["EndpointEmbedder"]:
     """An embedder whose connections are open until the block ends.
 
@@ -133,6 +136,7 @@ def endpoint_embedder(
         endpoint: what is asked.
         settings: the ``[outbound]`` section.
         backoff_seconds: how long the first wait for a busy endpoint is; it doubles with each.
+        tries: how often one that is away or busy is asked.
     """
     transport = GuardedTransport(settings)
     timeout = httpx.Timeout(settings.read_seconds, connect=settings.connect_seconds)
@@ -140,7 +144,8 @@ def endpoint_embedder(
     with httpx.Client(
         transport=transport, trust_env=False, timeout=timeout, headers=headers
     ) as client:
-        yield EndpointEmbedder(endpoint, client, transport, backoff_seconds)
+        seconds = min(_REQUEST_SECONDS, settings.total_seconds)
+        yield EndpointEmbedder(endpoint, client, transport, backoff_seconds, tries, seconds)
 
 
 class EndpointEmbedder:
@@ -152,9 +157,11 @@ class EndpointEmbedder:
         client: httpx.Client,
         transport: GuardedTransport,
         backoff_seconds: float,
+        tries: int,
+        seconds: float,
     ) -> None:
         self._endpoint, self._client, self._transport = endpoint, client, transport
-        self._backoff_seconds = backoff_seconds
+        self._backoff_seconds, self._tries, self._seconds = backoff_seconds, tries, seconds
         self._most_texts = _BATCH_TEXTS
         self._dimensions = endpoint.dimensions
         self._has_answered = False
@@ -226,7 +233,7 @@ class EndpointEmbedder:
             asked["dimensions"] = self._endpoint.dimensions
         body = orjson.dumps(asked)
         wait_seconds, failure = 0.0, TryLater(self._told)
-        for attempt in range(_TRIES):
+        for attempt in range(self._tries):
             time.sleep(wait_seconds)
             wait_seconds = self._backoff_seconds * 2**attempt
             try:
@@ -244,7 +251,7 @@ class EndpointEmbedder:
         raise failure
 
     def _once(self, body: bytes) -> tuple[int, httpx.Headers, bytes]:
-        self._transport.begin(_REQUEST_SECONDS)
+        self._transport.begin(self._seconds)
         try:
             self._secret = self._endpoint.secret()
             headers = {"content-type": "application/json", **self._endpoint.headers(self._secret)}

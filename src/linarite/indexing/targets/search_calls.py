@@ -29,11 +29,12 @@ class BoundedRetries(RetryPolicy[Any, Any]):
 
     Args:
         backoff_seconds: how long the second wait is; the first is none, the next ones double.
+        retries: how many there are.
     """
 
-    def __init__(self, backoff_seconds: float) -> None:
+    def __init__(self, backoff_seconds: float, retries: int = 4) -> None:
         super().__init__(
-            retry_total=4,
+            retry_total=retries,
             retry_backoff_factor=backoff_seconds / 2,
             retry_backoff_max=_LONGEST_WAIT_SECONDS,
         )

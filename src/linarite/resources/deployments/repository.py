@@ -122,6 +122,25 @@ def spend(
     return RateWindow(*tx.execute(query).one()), False
 
 
+def spend_more(
+    tx: Transaction, deployment: DeploymentRecord, tokens: int, now: int
+) -> RateWindow | None:
+    """Count more tokens of a request that was let in; the minute, or None where it is over."""
+    columns = rate_windows.c
+    statement = (
+        sa.update(rate_windows)
+        .where(
+            columns.resource == deployment.resource,
+            columns.deployment == deployment.id,
+            columns.began_at > now - MINUTE,
+        )
+        .values(tokens=columns.tokens + tokens)
+        .returning(columns.began_at, columns.requests, columns.tokens)
+    )
+    row = tx.execute(statement).one_or_none()
+    return None if row is None else RateWindow(*row)
+
+
 def forget_windows(tx: Transaction, now: int) -> None:
     """Remove the minutes that are over, whosever they are."""
     tx.execute(sa.delete(rate_windows).where(rate_windows.c.began_at <= now - MINUTE))

@@ -266,6 +266,15 @@ class Deployments:
         with self.database.transaction() as tx:
             return repository.spend(tx, deployment, tokens, self.clock.now())
 
+    def spend_more(self, deployment: DeploymentRecord, tokens: int) -> RateWindow | None:
+        """Count more tokens of a request that was let in, whatever the limits.
+
+        Returns:
+            The minute that the deployment is in; None where that of the request is over.
+        """
+        with self.database.transaction() as tx:
+            return repository.spend_more(tx, deployment, tokens, self.clock.now())
+
     def of_model(self, connection: sa.Connection, model_id: str) -> Sequence[DeploymentRecord]:
         """Every deployment of the model of that id, whoever's; while there is one, it must stay."""
         return repository.all_of_model(connection, model_id)

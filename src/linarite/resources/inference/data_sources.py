@@ -71,6 +71,13 @@ def _check_beside(body: Mapping[str, Any]) -> None:
     for name in ("logprobs", "top_logprobs"):
         if body.get(name):
             raise _refused(f"'{name}' is not supported together with '{NAME}'.", name)
+    form = body.get("response_format")
+    if isinstance(form, dict) and form.get("type") in {"json_schema", "json_object"}:
+        raise _refused(
+            f"'response_format' of the type '{form['type']}' is not supported together with "
+            f"'{NAME}'; where nothing is found the answer is a sentence.",
+            "response_format",
+        )
     for name, choice in (("tools", "tool_choice"), ("functions", "function_call")):
         if body.get(name) and body.get(choice) != "none":
             raise _refused(

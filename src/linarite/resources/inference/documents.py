@@ -13,6 +13,8 @@ _ANSWER_TOKENS = 1024
 """Left for the answer where the chat does not say, but no more than a quarter of the window."""
 _WORTH_SHOWING_TOKENS = 48
 _BETWEEN_TOKENS, _AROUND_TOKENS = 4, 16
+_MOST_CHARACTERS_PER_TOKEN = 64
+"""Of a document that is counted: one of many megabytes would take long."""
 _CUT = 0.95
 _FROM_DOCUMENTS_ALONE = (
     "Answer the question from the documents that stand before it, and from nothing else. After "
@@ -38,6 +40,11 @@ class Room:
     tokens: Tokens
     place: ModelPlace
     window: int | None
+
+    def plain(self, text: str) -> str:
+        """As much of `text` as could fit, as the model reads words and nothing else."""
+        most = (self.window or _UNKNOWN_WINDOW) * _MOST_CHARACTERS_PER_TOKEN
+        return self.tokens.without_marks(self.place, text[:most])
 
     def cut(self, text: str, most: int) -> str:
         """The beginning of `text` that has at most so many tokens."""
@@ -80,12 +87,11 @@ def with_documents(
     left = window - answer - room.tokens.count_chat(room.place, bare).tokens - _AROUND_TOKENS
     shown: list[str] = []
     for number, (title, text) in enumerate(documents, start=1):
-        head = f"[doc{number}] {title or ''}".rstrip() + "\n"
-        cost = room.tokens.count_text(room.place, head + text).tokens + _BETWEEN_TOKENS
+        whole = room.plain(f"[doc{number}] {title or ''}".rstrip() + "\n" + text)
+        cost = room.tokens.count_text(room.place, whole).tokens + _BETWEEN_TOKENS
         if cost > left and left < _WORTH_SHOWING_TOKENS:
             break
-        whole = head + text if cost <= left else room.cut(head + text, left - _BETWEEN_TOKENS)
-        shown.append(whole)
+        shown.append(whole if cost <= left else room.cut(whole, left - _BETWEEN_TOKENS))
         left -= cost
     if not shown:
         raise InferenceRefused(
@@ -134,11 +140,19 @@ def _asking(asked: Mapping[str, Any], documents: str) -> dict[str, Any]:
 
 
 def _changed(message: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    return {**message, "content": change(_text(message))}
+    """The message with its text changed; what is no text, such as an image, stays behind it."""
+    text, content = change(_text(message)), message.get("content")
+    others = (
+        [part for part in content if part.get("type") != "text"]
+        if isinstance(content, list)
+        else []
+    )
+    told = [{"type": "text", "text": text}, *others] if others else text
+    return {**message, "content": told}
 
 
 def _text(message: Mapping[str, Any]) -> str:
     content = message.get("content") or ""
     if isinstance(content, str):
         return content
-    return "\n".join(part.get("text") or "" for part in content)
+    return "\n".join(part["text"] for part in content if part.get("text"))

@@ -47,7 +47,8 @@ _DEFAULT_STRICTNESS, _DEFAULT_DOCUMENTS = 3, 5
 _DEFAULT_CONTEXTS = ("citations", "intent")
 _LONGEST_QUESTION = 8_000
 _SEARCHES = 16
-"""So many are done at once, so that servers that do not answer hold up nothing else here."""
+"""So many are done at once here, and so many calls of others' servers beside them, so that those
+that do not answer hold up nothing else."""
 _SEARCH_SECONDS, _SILENCE_SECONDS = 30.0, 15.0
 _BACKGROUNDS = 64
 """Of so many models it is remembered what they find alike in anything."""
@@ -115,6 +116,10 @@ class Grounding:
     _searchers: ThreadPoolExecutor = field(
         default_factory=partial(ThreadPoolExecutor, _SEARCHES, "searcher"), repr=False
     )
+    _callers: ThreadPoolExecutor = field(
+        default_factory=partial(ThreadPoolExecutor, _SEARCHES, "caller"), repr=False
+    )
+    """Of others' servers."""
 
     async def ground(
         self,
@@ -148,8 +153,9 @@ class Grounding:
         vector, background = None, 0.0
         if source.embedding_dependency is not None:
             vector, background = await self._vector(engines, resource, source, text)
-        found = await self._apart(
-            self._find, resource if is_own else None, source, text, vector, background
+        found = await _apart(
+            self._searchers if is_own else self._callers,
+            partial(self._find, resource if is_own else None, source, text, vector, background),
         )
         return await run_in_threadpool(self._shown, target, source, asked, text, found)
 
@@ -169,11 +175,6 @@ class Grounding:
                 "read_seconds": min(given.read_seconds, _SILENCE_SECONDS),
             }
         )
-
-    async def _apart(self, work: Callable[..., T], *given: Any) -> T:
-        """What `work` gives, in a thread of the few that may wait for others' servers."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._searchers, partial(work, *given))
 
     async def _check_key(self, resource: str, source: AzureSearchChatExtensionParameters) -> None:
         """Of an index of this server; whose it is the chat's own key has told."""
@@ -209,14 +210,15 @@ class Grounding:
             target = await self.inference.target(resource, dependency.deployment_name)
             name = f"{target.model.id}#{dependency.dimensions}"
             others = self._backgrounds.get(name)
-            texts = [text] if others is not None else [text, *relevance.BACKGROUND]
-            vectors = await self._embedded(engines, target, texts, dependency.dimensions)
+            embedded = partial(self._embedded, engines, target, dimensions=dependency.dimensions)
         else:
             assert isinstance(dependency, OnYourDataEndpointVectorizationSource)
             name = f"{dependency.endpoint}#{dependency.dimensions}"
             others = self._backgrounds.get(name)
-            texts = [text] if others is not None else [text, *relevance.BACKGROUND]
-            vectors = await self._apart(self._embedded_elsewhere, dependency, texts)
+            embedded = partial(self._embedded_elsewhere, dependency)
+        vectors = await embedded([text] if others is not None else [text, *relevance.BACKGROUND])
+        if others is not None and len(others[0]) != len(vectors[0]):  # another model answers now
+            others, vectors = None, await embedded([text, *relevance.BACKGROUND])
         if others is None:
             others = vectors[1:]
             self._remember(name, others)
@@ -229,7 +231,7 @@ class Grounding:
             self._backgrounds[name] = others
 
     async def _embedded(
-        self, engines: Engines, target: Target, texts: Sequence[str], dimensions: int | None
+        self, engines: Engines, target: Target, texts: Sequence[str], *, dimensions: int | None
     ) -> Vectors:
         room = await self._room(target)
         if room.window is not None:
@@ -244,16 +246,18 @@ class Grounding:
         data = sorted(orjson.loads(answer.body)["data"], key=lambda item: item["index"])
         return [item["embedding"] for item in data]
 
-    def _embedded_elsewhere(
+    async def _embedded_elsewhere(
         self, dependency: OnYourDataEndpointVectorizationSource, texts: Sequence[str]
     ) -> Vectors:
-        from linarite.indexing.embedding.endpoint import azure_url, endpoint_embedder
+        def embedded() -> Vectors:
+            from linarite.indexing.embedding.endpoint import azure_url, endpoint_embedder
 
-        endpoint = azure_url(
-            dependency.endpoint, dependency.authentication.key, dimensions=dependency.dimensions
-        )
-        with _refusals(), endpoint_embedder(endpoint, self._reach) as embedder:
-            return embedder.embed(texts)
+            key = dependency.authentication.key
+            endpoint = azure_url(dependency.endpoint, key, dimensions=dependency.dimensions)
+            with _refusals(), endpoint_embedder(endpoint, self._reach, tries=1) as embedder:
+                return embedder.embed(texts)
+
+        return await _apart(self._callers, embedded)
 
     async def _room(self, target: Target) -> Room:
         place = await run_in_threadpool(self.inference.place_of, target.model)
@@ -351,6 +355,11 @@ def _retrieved(passage: "Passage", text: str) -> dict[str, Any]:
     if passage.filter_reason is not None:
         told["filter_reason"] = passage.filter_reason
     return told
+
+
+async def _apart(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    """What `work` gives, in one of `threads`."""
+    return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
 @contextmanager

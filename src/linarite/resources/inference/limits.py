@@ -89,6 +89,36 @@ class RateLimits:
             headers=headers,
         )
 
+    async def grow(
+        self, operation: str, target: Target, body: Mapping[str, Any], grown: Mapping[str, Any]
+    ) -> dict[str, str]:
+        """Count what a prompt has grown by since its request was let in, whatever is left.
+
+        Args:
+            operation: what is asked.
+            target: who is asked.
+            body: the request as it came.
+            grown: the same as it is answered.
+
+        Returns:
+            The headers that change by it.
+        """
+        deployment = target.deployment
+        if deployment.tokens_per_minute is None:
+            return {}
+        return await run_in_threadpool(self._grow, operation, target, body, grown)
+
+    def _grow(
+        self, operation: str, target: Target, body: Mapping[str, Any], grown: Mapping[str, Any]
+    ) -> dict[str, str]:
+        place = self.place_of(target.model)
+        was, tokens = (prompt_tokens(self.tokens, place, operation, it) for it in (body, grown))
+        window = self.deployments.spend_more(target.deployment, max(0, tokens - was))
+        if window is None:
+            return {}
+        self._seen[target.deployment.resource, target.deployment.id] = window
+        return _headers(target.deployment, window, self.deployments.clock.now())
+
     def _count(
         self, operation: str, target: Target, body: Mapping[str, Any]
     ) -> tuple[int, RateWindow, str | None]:

@@ -118,6 +118,7 @@ async def _answer(
         if source is not None:
             grounded = await _grounded(request, resource, target, source, body)
             prepared = inference.prepare(operation, target, grounded.body)
+            limits = await _grown(request, operation, target, body, grounded, limits)
         return await _answer_admitted(
             request, inference, resource, operation, target, body, prepared, limits, grounded
         )
@@ -179,6 +180,21 @@ async def _admit(
     name = request.scope["route"].name.removesuffix("_v1")
     version = request.query_params.get("api-version", "v1")
     return await limits.admit(operation, name, version, target, body)
+
+
+async def _grown(
+    request: Request,
+    operation: str,
+    target: Target,
+    body: dict[str, Any],
+    grounded: Grounded,
+    limits: Mapping[str, str],
+) -> Mapping[str, str]:
+    """The headers of `_admit` once the documents are counted, too."""
+    if not target.deployment.is_limited or grounded.unasked is not None:
+        return limits
+    rates: RateLimits = request.app.state.parts[RateLimits]
+    return {**limits, **await rates.grow(operation, target, body, grounded.body)}
 
 
 async def _grounded(

@@ -28,7 +28,8 @@ from linarite.wire.data_sources import (
 
 _VECTORS = "Collection(Edm.Single)"
 _TOKEN_SECONDS = 300
-_BACKOFF_SECONDS = 0.2
+_BACKOFF_SECONDS, _RETRIES = 0.2, 0
+"""A chat is waited for: whoever asks it tries again."""
 
 
 class _CallersToken:
@@ -91,7 +92,7 @@ def find_elsewhere(
         source.index_name,
         credential,
         transport=guarded_transport(outbound),
-        retry_policy=BoundedRetries(_BACKOFF_SECONDS),
+        retry_policy=BoundedRetries(_BACKOFF_SECONDS, _RETRIES),
         permit_redirects=False,
     ) as documents:
         return find(documents, question, _fields(source.fields_mapping))

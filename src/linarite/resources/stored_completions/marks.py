@@ -23,7 +23,7 @@ from linarite.storage.database import Transaction
 FEW = 500
 """Marks that no more completions bear have no bitmaps: their labels are looked through quickly."""
 RECENT = 56
-"""How many changes are noted beside a count before they come to the bitmaps.
+"""How many changes are noted beside a count before they come to the bitmaps, or soon after.
 
 A row of so many fits into a page of SQLite's beside three others, as it must to be in one piece.
 """
@@ -90,16 +90,19 @@ def change(tx: Transaction, new: Sequence[Label], gone: Sequence[Label] = ()) ->
         some = rows[start : start + _MOST_ROWS]
         statement = _COUNT + ", ".join([_ONE_COUNT] * len(some)) + _COUNTED
         counted += returned(tx, statement, [*chain.from_iterable(some)])
+    long: dict[bytes, bytes] = {}
     for mark, count, noted_bytes, recent in counted:
         if count <= 0:
             _forget(tx, mark)
         elif noted_bytes < 0 and count > FEW:
             _put(tx, mark, returned(tx, _BORNE_BY, [mark]))
         elif recent and count > FEW:
-            _put(tx, mark, bitmaps.unpacked(recent))
+            long[mark] = recent
         elif recent:
             run_each(tx, _DROP_BLOCKS, [(mark,)])
             run_each(tx, _SET_RECENT, [(None, mark)])
+    for mark in _due(long):
+        _put(tx, mark, bitmaps.unpacked(long[mark]))
 
 
 def counts(connection: sa.Connection, marks: Collection[bytes]) -> dict[bytes, int]:
@@ -152,6 +155,18 @@ def blocks(
     for mark, changes in zip(known.marks, known.changes, strict=True):
         bitmaps.apply(found[mark], (one for one in changes if abs(one[0]) // BLOCK in numbers))
     return [found[mark] for mark in known.marks]
+
+
+def _due(long: Mapping[bytes, bytes]) -> list[bytes]:
+    """The marks whose noted changes come to the bitmaps now.
+
+    Those that the same completions bear have a long row all at once. One of them is due, and the
+    others by and by, so that no transaction is much longer than the rest; where changes come by
+    the dozens, all.
+    """
+    longest = max(long, key=lambda mark: len(long[mark]), default=None)
+    most = 2 * RECENT * bitmaps.CHANGE_BYTES
+    return [mark for mark in long if mark == longest or len(long[mark]) > most]
 
 
 def _forget(tx: Transaction, mark: bytes) -> None:

@@ -151,6 +151,21 @@ def test_text_beyond_every_bound_is_not_taken_in(start: Start):
     assert reason(cracker, "long 100000") == "The text is longer than 1,000 characters."
 
 
+@pytest.mark.parametrize("answer", ["[]", "{", "[" * 100_000, '"\\ud800"'])
+def test_an_answer_that_is_none_is_the_document_s_fault(start: Start, answer: str):
+    cracker = start()
+
+    assert "its answer cannot be read" in reason(cracker, f"forge {answer}")
+    assert pid(cracker)
+
+
+def test_what_a_reader_tells_is_fit_for_a_database(start: Start):
+    cracker = start()
+
+    assert reason(cracker, "refuse a\0b \ud800" + "c" * 5_000) == "a b ?" + "c" * 1_995
+    assert cracker.crack(NOTHING, "print", "a\0title").title == "a title"
+
+
 def test_a_reader_that_chatters_does_not_wait_for_a_listener(start: Start):
     cracker = start(seconds=5)
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from linarite.clock import SystemClock
 from linarite.http.pages import Page
 from linarite.resources.stored_completions import repository
-from linarite.resources.stored_completions.bitmaps import BLOCK, numbers
-from linarite.resources.stored_completions.marks import FEW, blocks, outline
+from linarite.resources.stored_completions.bitmaps import BLOCK, CHANGE_BYTES, numbers
+from linarite.resources.stored_completions.marks import FEW, RECENT, blocks, outline
 from linarite.resources.stored_completions.records import NewCompletion, pair_mark
 from linarite.resources.stored_completions.service import StoredCompletions, Wanted
 from linarite.settings import StoredCompletionSettings
@@ -121,6 +121,15 @@ def is_exact(database: Database, resource: str) -> bool:
     return True
 
 
+def noted(database: Database, marks: list[bytes]) -> dict[bytes, int]:
+    """How long the changes of marks are that their bitmaps do not have yet."""
+    query = "SELECT length(recent) FROM stored_completion_counts WHERE mark = :mark"
+    with database.reading() as connection:
+        return {
+            mark: connection.execute(sa.text(query), {"mark": mark}).scalar_one() for mark in marks
+        }
+
+
 @given(data=st.data())
 @settings(max_examples=15, deadline=None)
 def test_pages_hold_what_looking_at_every_completion_finds(database, data):
@@ -199,6 +208,24 @@ def test_a_transaction_that_breaks_off_leaves_the_bitmaps_as_they_were(database)
         begun.rollback()
 
     assert kept.pages(5, descending=True) == []
+    assert is_exact(database, kept.resource)
+
+
+def test_marks_that_the_same_completions_bear_come_to_their_bitmaps_one_after_the_other(database):
+    """So that no transaction is much longer than the rest."""
+    kept = Kept(database)
+    kept.add([(n, LEFT | RIGHT) for n in range(FEW + 1)])
+    marks = [pair_mark(kept.resource, name, "yes") for name in ("left", "right")]
+    together = 0
+
+    for n in range(3 * RECENT):
+        before = noted(database, marks)
+        kept.add([(n, LEFT | RIGHT)])
+        after = noted(database, marks)
+        together += all(after[mark] < before[mark] for mark in marks)
+
+    assert together == 0
+    assert max(after.values()) < 2 * RECENT * CHANGE_BYTES
     assert is_exact(database, kept.resource)
 
 
