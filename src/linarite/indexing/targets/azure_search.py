@@ -79,7 +79,8 @@ class AzureSearchTarget:
         if self._is_another_jobs(found):
             raise IngestionFailed(
                 f"The index {self._name} in {self._endpoint} is another ingestion job's "
-                f"(described as {str(found.description)[:200]!r}): use another job id, or delete that job."
+                f"(described as {str(found.description)[:200]!r}): use another job id, or delete "
+                "that job."
             )
         reason = misfit(found, dimensions)
         if reason is not None:
