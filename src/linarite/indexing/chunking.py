@@ -12,6 +12,8 @@ from importlib.metadata import version
 from semantic_text_splitter import MarkdownSplitter
 from tokenizers import Tokenizer
 
+from linarite.indexing.counting import TokenCounter, guessed_tokens
+
 DEFAULT_MAX_TOKENS = 1024
 DEFAULT_OVERLAP_TOKENS = 128
 LEAST_TOKENS = 16
@@ -29,7 +31,6 @@ _FILLED = 0.92
 _GOOD_END = re.compile(r"[\s!?;,.|>)\]}\u3001\u3002\uff01\uff0c\uff0e\uff1b\uff1f]")
 _JOINED = re.compile(r"[\u0300-\u036f\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]")
 """What belongs to the character before it: accents, joiners, variants, tones of skin."""
-_GUESSED = re.compile(r"(?<![0-9])[a-z]{1,3}|\n|\S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +43,6 @@ class Piece:
     @property
     def end(self) -> int:
         return self.start + len(self.text)
-
-
-def guessed_tokens(text: str) -> int:
-    """No fewer tokens than common models make of a text, where none is at hand to ask.
-
-    Three small letters make one, every other sign of ASCII one by itself; every other character
-    nearly as many as it has bytes, more than which no tokenizer of bytes makes of it. English prose
-    has in truth about two thirds of that.
-    """
-    beyond = len(text.encode("utf-8", "replace")) - len(text)
-    return len(_GUESSED.findall(text)) + (beyond * 2 + 2) // 3
 
 
 class Chunker:
@@ -81,6 +71,9 @@ class Chunker:
         self._max_tokens = max_tokens
         self._overlap_tokens = max(0, min(overlap_tokens, max_tokens // 4))
         self._tokenizer = _unbounded(tokenizer) if tokenizer is not None else None
+        self._tokens = (
+            guessed_tokens if self._tokenizer is None else TokenCounter(self._tokenizer).count
+        )
         self._splitter = self._new_splitter()
 
     @property
@@ -180,11 +173,6 @@ class Chunker:
             len(text) <= self._max_tokens * _MOST_CHARACTERS_PER_TOKEN
             and self._tokens(text) <= self._max_tokens
         )
-
-    def _tokens(self, text: str) -> int:
-        if self._tokenizer is None:
-            return guessed_tokens(text)
-        return len(self._tokenizer.encode_batch([text])[0])  # lets other threads run meanwhile
 
     def _new_splitter(self) -> MarkdownSplitter:
         if self._tokenizer is None:
