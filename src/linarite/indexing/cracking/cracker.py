@@ -45,7 +45,7 @@ class Limits:
     seconds: float = 60
     memory_bytes: int = 1024**3
     text_characters: int = 16_000_000
-    documents: int = 500
+    documents: int = 5_000
 
 
 @cache
