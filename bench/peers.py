@@ -112,6 +112,11 @@ def trl() -> Path:
     return folder
 
 
+def llamaindex() -> Path:
+    """The interpreter of an environment with LlamaIndex's ingestion."""
+    return _installed("llamaindex", "3.12", "3.13", "3.11") / "python"
+
+
 def _installed(name: str, *versions: str) -> Path:
     """The folder of a peer's commands, which it is installed into when it is not there."""
     environment = _INSTALLED / name
@@ -122,7 +127,14 @@ def _installed(name: str, *versions: str) -> Path:
         uv = str(Path(sys.executable).parent / "uv")
         python = _python(uv, versions)
         _checked([uv, "venv", "--quiet", "--clear", "--python", python, str(environment)])
-        requirements = ["--no-deps", "--requirement", str(_PINS / f"{name}.txt")]
+        # copies, as NLTK reads no file that has a second name
+        requirements = [
+            "--link-mode",
+            "copy",
+            "--no-deps",
+            "--requirement",
+            str(_PINS / f"{name}.txt"),
+        ]
         _checked([uv, "pip", "install", "--quiet", "--python", str(environment), *requirements])
         stamp.write_text(pins)
     return environment / "bin"

@@ -14,6 +14,8 @@ SCRIPTS = {
     "api_latency": "API reads with 200,000 files",
     "storing": "What storing a chat costs",
     "stored_list": "Lists of 1,000,000 stored completions",
+    "ingestion": "Bringing documents into an index",
+    "ingestion_memory": "Memory of bringing documents into an index",
     "start": "Start",
     "chat_under_batch": "A chat while a batch runs",
     "proxy_overhead": "What passing a chat on costs",
