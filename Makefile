@@ -44,8 +44,8 @@ $(CLIENTS): $(CLIENT_PINS) $(NODE)/package.json $(NODE)/package-lock.json | $(ST
 model: $(STAMP)  ## fetch the embedded models and make them ready to serve
 	@$(BIN)/linarite models pull --quiet
 
-demo: model  ## the main job on the embedded model: a batch, then tuning (KEEP=1 leaves the server up, DPO=1 tunes on preferences, AGAIN=1 even if an earlier demo tuned)
-	@$(BIN)/linarite demo $(if $(KEEP),--keep) $(if $(DPO),--dpo) $(if $(AGAIN),--again)
+demo: model  ## the main job on the embedded model: a batch, then tuning (KEEP=1 leaves the server up, DPO=1 tunes on preferences, AGAIN=1 even if an earlier demo tuned; INGEST=1 ingests documents and asks them instead)
+	@$(BIN)/linarite demo $(if $(KEEP),--keep) $(if $(DPO),--dpo) $(if $(AGAIN),--again) $(if $(INGEST),--ingest)
 
 test: setup model  ## all but the slow folders, on SQLite and on PostgreSQL
 	$(BIN)/pytest $(SIDE_BY_SIDE) --whole-contract -m 'not crash and not slow'

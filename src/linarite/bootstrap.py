@@ -132,11 +132,11 @@ def build(settings: Settings) -> Built:
     tuning_work = TuningWork(tuning, _training(settings))
     ingestion = Ingestion(
         database,
+        clock,
+        base.secrets,
         deployments,
         queue,
-        clock,
         settings,
-        base.secrets,
         indexes.has,
         _ingestion_missing,
     )

@@ -178,6 +178,10 @@ class IngestionSettings(Section):
     """The largest `instanceCount` that a job may ask for."""
     jobs: Annotated[int, Field(gt=0)] = 1000
     """How many jobs one resource may have."""
+    runs: Annotated[int, Field(gt=0)] = 100
+    """How many runs of a job are remembered; the oldest are forgotten as others start."""
+    documents: Annotated[int, Field(gt=0)] = 1_000_000
+    """How many documents a job's container may hold; with more a run fails."""
     document_bytes: Annotated[int, Field(gt=0)] = 200 * MB
     """The longest document; a longer one is left out with a warning."""
     refresh_seconds: Annotated[float, Field(gt=0)] = 30

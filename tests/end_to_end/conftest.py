@@ -43,7 +43,7 @@ def served(upstream: RunningEngine, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("served")
     file = folder / "linarite.toml"
     attached = f'[[models]]\nid = "upstream"\nupstream = {{ base_url = "{upstream.base_url}" }}\n'
-    file.write_text(attached)
+    file.write_text(f'{attached}\n[datasets.notes]\ntype = "uri_folder"\npath = "notes"\n')
     settings = {
         "LINARITE_MODELS_DIR": str(models_folder()),
         "LINARITE_BATCHES__CANCEL_SECONDS": "1",

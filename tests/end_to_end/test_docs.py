@@ -54,10 +54,12 @@ def test_what_is_shown_in_python_runs(
     shown = "\n".join(blocks(page, "python") for page in pages)
     shown = shown.replace(PRINTED_ADDRESS, served.endpoint)
     shown = shown.replace(PRINTED_KEY, served.ready["api_key"])
+    folder = tmp_path
     if pages == TUTORIAL:  # whose answers may be as long as they like
         shown = shown.replace("messages=[{", "max_tokens=4, messages=[{")
+        folder = served.data.parent  # where the server was started
 
-    run([sys.executable, "-W", "error", "-c", shown], tmp_path, environment)
+    run([sys.executable, "-W", "error", "-c", shown], folder, environment)
 
 
 def test_what_is_shown_for_node_runs(environment: dict[str, str]):

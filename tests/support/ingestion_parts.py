@@ -3,7 +3,9 @@
 FolderContainer   documents as files; a version is what a file holds
 RowsTarget        chunks as rows of an SQLite file of its own, which a kill leaves as they are
 WordsEmbedder     vectors made of a text's hash; each text that it is asked for is a line
-PlainCracker      a text's first line is its title; one that says ``broken`` is refused
+PlainCracker      a text's first line is its title; one that says ``broken`` is refused, and one
+                  that says ``unforeseen`` is what its author did not think of; ``packed`` makes
+                  a long one
 """
 
 import hashlib
@@ -23,7 +25,11 @@ from linarite.indexing.crawling.crawl import Crawled
 from linarite.indexing.failures import DocumentFailed, IndexMisfit
 from linarite.indexing.targets.target import Chunk
 from linarite.resources.ingestion.parts import Parts
-from linarite.wire.ingestion import IngestionJob
+from linarite.wire.ingestion import (
+    IngestionJob,
+    IngestionJobSystemCompute,
+    SystemComputeStorage,
+)
 
 DIMENSIONS = 4
 
@@ -49,7 +55,8 @@ class FolderContainer:
                 key = path.relative_to(self.folder).as_posix()
                 content = path.read_bytes()
                 version = hashlib.sha256(content).hexdigest()[:16]
-                yield Item(key, version, f"file:///{key}", len(content))
+                title = content.decode().partition("noted as ")[2] or None
+                yield Item(key, version, f"file:///{key}", len(content), title)
 
     def read(self, item: Item, into: BinaryIO, limit_bytes: int) -> None:
         self.told("read")
@@ -212,6 +219,10 @@ class PlainCracker:
             self.told("poison")
         if "broken" in text:
             raise DocumentFailed("It is broken.")
+        if "unforeseen" in text:
+            raise LookupError("no such thing")
+        if "packed" in text:
+            text += "x" * 1_000_000
         return Cracked(text, text.partition("\n")[0] or None)
 
 
@@ -232,6 +243,8 @@ class Standing:
     has_vectors: bool = True
     crawls: bool = False
     is_crawled_whole: bool = True
+    misfits: set[str] = field(default_factory=set)
+    """Containers whose targets have other vectors."""
     target: RowsTarget = field(init=False)
     embedder: WordsEmbedder = field(init=False)
 
@@ -258,8 +271,19 @@ class Standing:
         (self.source / key).parent.mkdir(parents=True, exist_ok=True)
         (self.source / key).write_text("\n".join(lines))
 
-    def open(self, _resource: str, _job: IngestionJob) -> AbstractContextManager[Parts]:
+    def target_of(self, container: str) -> RowsTarget:
+        """Where a job with that container puts its chunks; so that a test can have two places."""
+        if container == "documents":
+            return self.target
+        target = RowsTarget(self.folder / f"{container}.sqlite3", self._tell)
+        target.dimensions = 99 if container in self.misfits else None
+        return target
+
+    def open(self, _resource: str, job: IngestionJob) -> AbstractContextManager[Parts]:
         """The parts as a run gets them."""
+        assert isinstance(job, IngestionJobSystemCompute)
+        assert isinstance(job.datasource, SystemComputeStorage)
+        target = self.target_of(job.datasource.container_name)
 
         @contextmanager
         def opened() -> Iterator[Parts]:
@@ -269,10 +293,11 @@ class Standing:
                 pages = SiteContainer(self.documents, self._tell, self.source, whole)
             yield Parts(
                 container=pages or FolderContainer(self.documents, self._tell),
-                target=self.target,
+                target=target,
                 cracker=PlainCracker(self._tell),
                 chunk=chunk,
                 embedder=self.embedder if self.has_vectors else None,
+                place=str(target.file),
                 fingerprint=self.fingerprint,
                 document_bytes=1 << 20,
                 parallel=self.parallel,

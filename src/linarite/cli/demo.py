@@ -2,7 +2,7 @@
 
 Starts a server, unless one serves the data folder already, uploads a file of questions, runs it as
 a batch and shows the answers; then tunes the model (`demo_tuning`), unless an earlier run did, and
-shows what it learned.
+shows what it learned. Or it ingests documents and asks them (`demo_ingestion`).
 """
 
 import json
@@ -15,10 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,9 +28,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from linarite.cli import demo_tuning
+from linarite.cli import demo_ingestion, demo_tuning
 from linarite.cli.data_folder import Announcement, DataFolder
 from linarite.cli.loading import load_settings
+from linarite.indexing import extra as ingestion_extra
 
 if TYPE_CHECKING:
     from openai import AzureOpenAI
@@ -65,20 +67,24 @@ def demo(
     again: Annotated[
         bool, typer.Option("--again", help="Tune even if an earlier demo on this data did.")
     ] = False,
+    ingest: Annotated[
+        bool, typer.Option("--ingest", help="Ingest documents and a web site, and ask them, alone.")
+    ] = False,
 ) -> None:
     """Run a batch of real questions on the embedded model, tune it, and show what it says."""
     if (client_class := _sdk()) is None:
         console.print("The demo speaks through the official SDK: pip install 'linarite\\[demo]'")
         raise typer.Exit(1)
+    if ingest and (questions or dpo or again or not tune):
+        raise typer.BadParameter("--ingest runs no batch and tunes nothing; give it without those.")
     _end_in_order_on_signals()
-    _fetch_model(data)
+    _fetch_model(data, _MODEL)
+    if ingest:
+        _ingest(client_class, port, data, keep)
+        return
     running = DataFolder(data).announced()
     with _running(running) if running else _server(port, data, keep) as server:
-        client = client_class(
-            azure_endpoint=server.endpoint,
-            api_key=server.api_key,
-            api_version=server.api_version,
-        )
+        client = _client(client_class, server)
         lines = _questions()[:questions]
         batch, seconds = _run_batch(client, lines, _log_file(data))
         _show(client, lines, batch, seconds)
@@ -89,9 +95,40 @@ def demo(
             is_well = tuned is not None
             if tuned is not None and tuned.is_earlier:
                 _say_how_to_tune_again(data, dpo)
+        ingesting = _command("demo", "--data", data, "--ingest")
+        console.print(f"\nIngest documents and ask them:\n\n    {ingesting}", soft_wrap=True)
         _say_what_next(server, data, stays=keep or running is not None)
+        console.print(_A_REAL_MODEL, markup=False, soft_wrap=True)
     if not is_well:
         raise typer.Exit(1)
+
+
+def _ingest(client_class: "type[AzureOpenAI]", port: int, data: Path, keep: bool) -> None:
+    """Ingest the shipped documents and the site, which is up meanwhile, and ask them."""
+    if not ingestion_extra.is_installed():
+        console.print(ingestion_extra.MESSAGE, markup=False)
+        raise typer.Exit(1)
+    _fetch_model(data, demo_ingestion.EMBEDDING)
+    running = DataFolder(data).announced()
+    with demo_ingestion.web_site(console) as site:
+        allowed = load_settings(None, data=data).outbound.allow
+        more = demo_ingestion.environment(site, allowed)
+        with _running(running) if running else _server(port, data, keep, more) as server:
+            client = _client(client_class, server)
+            done = demo_ingestion.ingest_and_ask(client, _MODEL, site, console)
+            if isinstance(done, demo_ingestion.Unready):
+                _say_how_to_make_ready(server, done, site)
+            else:
+                _say_what_next(server, data, stays=keep or running is not None)
+                _say_where_to_look(data)
+    if done is not True:
+        raise typer.Exit(1)
+
+
+def _client(client_class: "type[AzureOpenAI]", server: Announcement) -> "AzureOpenAI":
+    return client_class(
+        azure_endpoint=server.endpoint, api_key=server.api_key, api_version=server.api_version
+    )
 
 
 def _end_in_order_on_signals() -> None:
@@ -100,11 +137,11 @@ def _end_in_order_on_signals() -> None:
         signal.signal(number, lambda number, _frame: sys.exit(128 + number))
 
 
-def _fetch_model(data: Path) -> None:
+def _fetch_model(data: Path, model: str) -> None:
     from linarite.engines.installed import find_model  # late: it loads for a while
 
-    if find_model(load_settings(None, data=data).resolved_models_dir, _MODEL) is None:
-        command = [sys.executable, "-m", "linarite", "models", "pull", _MODEL, "--data", str(data)]
+    if find_model(load_settings(None, data=data).resolved_models_dir, model) is None:
+        command = [sys.executable, "-m", "linarite", "models", "pull", model, "--data", str(data)]
         if subprocess.run(command, check=False).returncode != 0:
             raise typer.Exit(1)
 
@@ -140,12 +177,17 @@ def _running(server: Announcement) -> Iterator[Announcement]:
 
 
 @contextmanager
-def _server(port: int, data: Path, keep: bool) -> Iterator[Announcement]:
-    """A server over `data` that ends with the block, unless it is kept."""
+def _server(
+    port: int, data: Path, keep: bool, more: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Announcement]:
+    """A server over `data` that ends with the block, unless it is kept.
+
+    `more` is of its environment, beside this one's.
+    """
     with tempfile.TemporaryDirectory() as folder:
         ready_file = Path(folder) / "ready.json"
         began = time.monotonic()
-        process = _start(_free_port(port), data, ready_file)
+        process = _start(_free_port(port), data, ready_file, more)
         try:
             server = _wait_until_ready(process, ready_file, _log_file(data))
             took = time.monotonic() - began
@@ -159,7 +201,9 @@ def _server(port: int, data: Path, keep: bool) -> Iterator[Announcement]:
                 _end(process)
 
 
-def _start(port: int, data: Path, ready_file: Path) -> "subprocess.Popen[bytes]":
+def _start(
+    port: int, data: Path, ready_file: Path, more: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "linarite", "serve", "--port", str(port)]
     command += ["--data", str(data), "--ready-file", str(ready_file)]
     data.mkdir(parents=True, exist_ok=True)
@@ -167,7 +211,12 @@ def _start(port: int, data: Path, ready_file: Path) -> "subprocess.Popen[bytes]"
     log = os.open(_log_file(data), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(
-            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            env={**os.environ, **more},
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
     finally:
         os.close(log)
@@ -298,7 +347,31 @@ def _say_what_next(server: Announcement, data: Path, *, stays: bool) -> None:
     else:
         serve_again = _command("serve", "--data", data)
         console.print(f"\nServe the same data again:\n\n    {serve_again}", soft_wrap=True)
-    console.print(_A_REAL_MODEL, markup=False, soft_wrap=True)
+
+
+def _say_how_to_make_ready(
+    server: Announcement, unready: demo_ingestion.Unready, site: str
+) -> None:
+    console.print(
+        f"[red]The server takes no job of the demo:[/] {escape(unready.reason)}\n"
+        "It was started without the demo's folder and site. End it "
+        f"(kill {server.pid}) and run this again, which starts one that has them; or start it with "
+        "these settings:\n",
+        soft_wrap=True,
+    )
+    console.print(demo_ingestion.toml(site), markup=False, soft_wrap=True)
+
+
+def _say_where_to_look(data: Path) -> None:
+    console.print(
+        "\nLook at what was ingested; own documents: docs/how-to/ingestion.md\n\n"
+        f"    eval $({_command('env', '--data', data)})\n"
+        f"    {_command('ingestion', 'documents', demo_ingestion.DOCUMENTS)}\n"
+        f"    {_command('ingestion', 'run', demo_ingestion.SITE)}\n\n"
+        "Search it without a model, with azure-search-documents:\n",
+        soft_wrap=True,
+    )
+    console.print(demo_ingestion.SEARCH, markup=False, soft_wrap=True)
 
 
 def _command(*arguments: str | Path) -> str:

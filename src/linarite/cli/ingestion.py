@@ -94,7 +94,7 @@ def documents(
     asked = {} if state is None else {"state": state}
     for document in _all(_client(data, config), f"{_job(job)}/documents", **asked):
         told = (document["state"], document["key"], document.get("reason"))
-        typer.echo("\t".join(part for part in told if part is not None))
+        typer.echo("\t".join(_visible(part) for part in told if part is not None))
 
 
 @ingestion.command()
@@ -195,6 +195,13 @@ def _read(definition: Path) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Refused(f"{definition} is no JSON object.")
     return body
+
+
+def _visible(text: str) -> str:
+    """The text without what a terminal would obey, or a reader of lines take for an end."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
 
 
 def _print(told: dict[str, Any]) -> None:

@@ -21,15 +21,17 @@ from linarite.settings import OutboundSettings
 
 MOST_BYTES = 64 << 20
 """The longest single answer; whoever downloads more asks for it in ranges."""
+_MOST_SECONDS = 600.0
+"""The longest that one call takes: answers of that length come sooner, and nobody waits longer."""
 _REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
 
 
 def guarded_transport(settings: OutboundSettings) -> RequestsTransport:
     """What a client of Azure takes as `transport`; closed with the client.
 
-    A call may take `outbound.total_seconds`, and its answer may have `MOST_BYTES`.
-    Beside azure-core's own errors it raises OutboundRefused, and OutboundFailed for a redirect:
-    none is followed, as a key or a token would go along.
+    A call may take `outbound.total_seconds`, ten minutes at most; its answer has `MOST_BYTES` at
+    most. Beside azure-core's own errors it raises OutboundRefused, and OutboundFailed for a
+    redirect: none is followed, as a key or a token would go along.
     """
     # At INFO and below azure's packages log addresses and headers, some of which are secrets.
     logging.getLogger("azure").setLevel(logging.WARNING)
@@ -54,7 +56,7 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, settings: OutboundSettings) -> None:
         super().__init__()
-        self._seconds = settings.total_seconds
+        self._seconds = min(settings.total_seconds, _MOST_SECONDS)
         self._transport = GuardedTransport(settings)
 
     def send(

@@ -365,6 +365,8 @@ ingestion_jobs = sa.Table(
     sa.Column("next_run_at", _time),
     sa.Column("created_at", _time, nullable=False),
     sa.Column("deleted_at", _time),  # when it was asked for
+    sa.Column("place", sa.Text),  # the target that its chunks lie in; null: none yet
+    sa.Column("filled_by", sa.Text),  # the definition, encrypted, by which they came there
     sa.UniqueConstraint("resource", "id"),
     sa.UniqueConstraint("resource", "index_name"),
     sa.Index("ix_ingestion_jobs_resource_seq", "resource", "seq"),

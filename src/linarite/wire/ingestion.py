@@ -377,7 +377,7 @@ class IngestionDocument(_Told):
     """What became of a document; not in the contract.
 
     `key` is its name in the container, `chunks` how many of it lie in the index, `reason` why it
-    failed.
+    failed, `run_id` which run settled it last; one that finds it unchanged does not.
     """
 
     id: str
@@ -388,6 +388,7 @@ class IngestionDocument(_Told):
     state: str
     reason: str | None = None
     chunks: int
+    run_id: str | None = None
 
 
 class IngestionDocumentList(_Told):

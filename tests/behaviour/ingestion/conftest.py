@@ -40,7 +40,7 @@ class Job:
     standing: Standing
     last: str = ""
 
-    def put(self) -> str:
+    def put(self, container: str = "documents") -> str:
         """Make it, or run it again; the run's id."""
         body = IngestionJob.model_validate(
             {
@@ -48,7 +48,7 @@ class Job:
                 "datasource": {
                     "kind": "Storage",
                     "connection": {"kind": "RelativeConnection"},
-                    "containerName": "documents",
+                    "containerName": container,
                     "embeddings": [],
                 },
             }
@@ -65,9 +65,9 @@ class Job:
         until(lambda: self.now().status in ENDED, "the run ended", within_seconds)
         return self.now()
 
-    def run(self) -> IngestionJobRun:
+    def run(self, container: str = "documents") -> IngestionJobRun:
         """Put it and wait for its end."""
-        self.put()
+        self.put(container)
         return self.ended()
 
     def retry(self) -> IngestionJobRun:
@@ -82,7 +82,9 @@ def world(
 ) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("ingestion")
     with running_server(
-        folder / "data", database_url=shared_database_url, ingestion={"running": 8}
+        folder / "data",
+        database_url=shared_database_url,
+        ingestion={"running": 8, "documents": 200},
     ) as server:
         made = World(server)
         work = Work(server.built.parts[Ingestion], made.open)

@@ -1,13 +1,20 @@
 """What a run leaves in the index: all that the container holds, once, and nothing else."""
 
 import json
+import sqlite3
 import threading
+import time
 
 import pytest
+import sqlalchemy as sa
 from tests.behaviour.ingestion.conftest import Job
+from tests.support.files import until
 from tests.support.ingestion_parts import DIMENSIONS, nothing
 
 from linarite.indexing.failures import IngestionFailed, TryLater
+from linarite.resources.ingestion import embeddings
+from linarite.resources.ingestion.repository import find_any_run
+from linarite.storage.tables import ingestion_embeddings
 from linarite.wire.ingestion import IngestionJobRun, OperationState
 
 
@@ -125,6 +132,26 @@ def test_a_document_that_cannot_be_read_is_a_warning_and_is_not_tried_again(job)
     assert retried.warnings == ["bad.txt: It is broken."]
 
 
+def test_what_nobody_foresaw_of_a_document_is_its_own_warning(job):
+    fill(job, 3)
+    job.standing.write("odd.txt", "unforeseen")
+
+    run = job.run()
+
+    assert (run.status, run.warnings) == (
+        "succeeded",
+        ["odd.txt: Reading it failed for an internal error (LookupError)."],
+    )
+    assert sorted(job.standing.target.contents()) == ["000.txt", "001.txt", "002.txt"]
+
+
+def test_signs_that_no_database_takes_are_left_out_of_titles(job):
+    job.standing.write("a.txt", "noted as A\0B")
+
+    assert job.run().status == OperationState.SUCCEEDED
+    assert {row[2] for row in job.standing.target.rows().values()} == {"A B"}
+
+
 def test_a_document_that_becomes_unreadable_leaves_the_index(job):
     fill(job, 3)
     job.run()
@@ -176,6 +203,71 @@ def test_chunks_that_the_index_lost_are_stored_again(job):
     assert len(job.standing.target.rows()) == 6
 
 
+def test_a_job_that_names_another_target_leaves_nothing_in_the_one_before(job):
+    fill(job, 3)
+    job.standing.write("bad.txt", "broken")
+    job.run()
+    other = job.standing.target_of("elsewhere")
+    asked = len(job.standing.embedder.asked())
+
+    moved = job.run("elsewhere")
+
+    assert (moved.status, len(other.rows())) == ("succeeded", 6)
+    with pytest.raises(sqlite3.OperationalError):
+        job.standing.target.rows()
+    assert len(job.standing.embedder.asked()) == asked
+    (job.standing.documents / "001.txt").unlink()
+
+    back = job.run()
+
+    assert (back.status, len(job.standing.target.rows())) == ("succeeded", 4)
+
+
+def test_a_former_target_that_is_away_keeps_its_chunks_and_the_run_says_so(job):
+    fill(job, 3)
+    job.run()
+    job.standing.told = Failing("drop", 1, IngestionFailed("The key is wrong."))
+
+    run = job.run("elsewhere")
+
+    assert (run.status, run.warnings) == (
+        "succeeded",
+        ["What the job stored in its former target stays there: The key is wrong."],
+    )
+    assert len(job.standing.target.rows()) == 6
+    assert len(job.standing.target_of("elsewhere").rows()) == 6
+
+
+def test_an_index_of_a_new_target_that_does_not_fit_is_left_alone(job):
+    fill(job, 3)
+    job.run()
+    job.standing.misfits.add("elsewhere")
+
+    run = job.run("elsewhere")
+
+    assert (run.status, run.error.message) == ("failed", "The index has other vectors.")
+
+
+def test_an_index_that_somebody_deleted_is_made_anew(job):
+    fill(job, 3)
+    job.run()
+    job.standing.target.drop()
+
+    run = job.run()
+
+    assert (run.status, len(job.standing.target.rows())) == ("succeeded", 6)
+
+
+def test_a_container_with_too_many_documents_fails_the_run(job):
+    fill(job, 201)
+
+    run = job.run()
+
+    assert run.status == OperationState.FAILED
+    assert run.error is not None
+    assert "holds more than 200 documents" in run.error.message
+
+
 class Failing:
     """Fails at one kind of call, so many times."""
 
@@ -197,6 +289,16 @@ def test_what_is_away_for_a_moment_is_waited_for(job, call):
     job.standing.told = Failing(call, 1, TryLater("busy", 0.05))
 
     assert job.run().status == OperationState.SUCCEEDED
+
+
+def test_what_a_service_says_at_length_is_kept_in_short(job):
+    fill(job, 1)
+    job.standing.told = Failing("list", 1, IngestionFailed("no \0" * 10_000))
+
+    run = job.run()
+
+    assert run.error is not None
+    assert len(run.error.message) == 4001
 
 
 @pytest.mark.parametrize("call", ["list", "embed", "upsert"])
@@ -221,6 +323,21 @@ def test_what_was_embedded_only_on_the_way_is_forgotten_where_that_is_asked_for(
     job.run()
 
     assert job.standing.embedder.asked().count("title 0") == 2
+
+
+def test_vectors_of_texts_that_are_no_more_are_forgotten_in_the_end(job):
+    fill(job, 1)
+    job.run()
+    database = job.runs.database
+    with database.transaction() as tx:
+        its = find_any_run(tx, job.last).job
+        rows = [{"job": its, "digest": b"%d" % n, "vector": b""} for n in range(10_010)]
+        tx.execute(sa.insert(ingestion_embeddings), rows)
+
+    assert job.run().status == OperationState.SUCCEEDED
+
+    with database.reading() as connection:
+        assert embeddings.count(connection, its) == 0
 
 
 def test_pages_that_a_whole_crawl_did_not_find_again_leave_the_index(job):
@@ -264,6 +381,27 @@ class Holding:
         if call == self._call:
             self.reached.set()
             assert self.free.wait(20)
+
+
+def test_of_long_texts_fewer_are_in_memory_at_once(job):
+    for number in range(20):
+        job.standing.write(f"{number}.txt", f"packed {number}")
+    job.standing.parallel, holding, cracked = 1, Holding("upsert"), []
+
+    def told(call: str) -> None:
+        cracked.append(call) if call == "crack" else holding(call)
+
+    job.standing.told = told
+    job.put()
+    assert holding.reached.wait(20)
+    until(lambda: len(cracked) >= 8, "a hand was read ahead", 10)
+    time.sleep(0.3)
+    read_ahead = len(cracked)
+    holding.free.set()
+
+    assert read_ahead == 8
+    assert job.ended().status == OperationState.SUCCEEDED
+    assert len(job.standing.target.rows()) == 20
 
 
 def test_a_cancelled_run_fails_once_nothing_is_written_any_more(job):

@@ -97,8 +97,8 @@ def test_documents_are_listed_with_what_became_of_them(named, command):
         job = find_any_run(tx, run_id).job
         documents.add(tx, job, {n: Item(f"{n}.md", "v", f"https://a.test/{n}", 1) for n in "ab"})
         failed = sa.update(ingestion_documents).where(ingestion_documents.c.key == "b.md")
-        tx.execute(failed.values(state="failed", error="It is empty."))
+        tx.execute(failed.values(state="failed", error="It is\n\x1b[2Jempty."))
 
     listed = command("documents", "with-documents").stdout
 
-    assert listed == "pending\ta.md\nfailed\tb.md\tIt is empty.\n"
+    assert listed == "pending\ta.md\nfailed\tb.md\tIt is\\n\\x1b[2Jempty.\n"

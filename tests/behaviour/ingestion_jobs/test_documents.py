@@ -11,7 +11,7 @@ from linarite.resources.ingestion.repository import find_any_run
 from linarite.storage.tables import ingestion_documents
 
 PATH = f"{JOBS}/a-job/documents"
-FAILURE = "It is encrypted."
+FAILURE, RUN = "It is encrypted.", "the-run-that-found-so"
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def ids(shared_jobs, tenant):
         items = [Item(f"dir/{n}.pdf", "v", f"https://a.test/{n}.pdf", 10 + n) for n in range(5)]
         documents.add(tx, job, dict(zip(ids, items, strict=True)))
         is_it = sa.and_(ingestion_documents.c.job == job, ingestion_documents.c.id.in_(ids[1::2]))
-        failed = {"state": "failed", "error": FAILURE}
+        failed = {"state": "failed", "error": FAILURE, "run": RUN}
         tx.execute(sa.update(ingestion_documents).where(is_it).values(**failed))
     return ids
 
@@ -50,6 +50,7 @@ def test_documents_are_told_as_they_were_found_with_the_reason_of_a_failure(tena
             "state": "failed",
             "reason": FAILURE,
             "chunks": 0,
+            "runId": RUN,
         },
     ]
     assert "nextLink" not in listed

@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from tests.support.files import error_of
 from tests.support.ingestion_jobs import (
     ARM,
@@ -15,6 +16,7 @@ from tests.support.ingestion_jobs import (
     storage,
 )
 
+from linarite.storage.tables import ingestion_run_warnings, ingestion_runs
 from linarite.wire.ingestion import IngestionJobStageProgress, OperationState
 
 
@@ -152,6 +154,27 @@ def test_of_many_warnings_the_first_thousand_are_told(named, caller):
     assert len(warnings) == 1001
     assert all(f"{n}: empty" == text for n, text in enumerate(warnings[:-1]))
     assert warnings[-1].startswith("2 more documents have warnings")
+
+
+def test_of_many_warnings_of_a_run_that_has_ended_the_first_thousand_are_kept(shared_jobs, tenant):
+    run_id = put(tenant, "a-job", storage())
+    begin(shared_jobs, run_id)
+    database = shared_jobs.built.database
+    with database.transaction() as tx:
+        for n in range(1010):
+            service(shared_jobs).warn(tx, run_id, f"{n}", f"{n}: empty")
+        service(shared_jobs).finish(tx, run_id)
+
+    warnings = tenant.get(f"{JOBS}/a-job/runs/{run_id}").json()["warnings"]
+
+    assert warnings == [
+        *(f"{n}: empty" for n in range(1000)),
+        "10 more documents have warnings; list the documents.",
+    ]
+    rows = sa.select(sa.func.count()).join_from(ingestion_run_warnings, ingestion_runs)
+    with database.reading() as connection:
+        kept = connection.execute(rows.where(ingestion_runs.c.id == run_id)).scalar_one()
+    assert kept == 1001
 
 
 @pytest.mark.parametrize("run_id", ["none", "a%00b"])

@@ -2,14 +2,21 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
 from tests.support.clock import StandingClock
 from tests.support.files import error_of
 from tests.support.ingestion_jobs import JOBS, begin, finish, pages, put, service, storage
 
-from linarite.resources.ingestion.repository import find_any_run
+from linarite.indexing.failures import IngestionFailed, TryLater
+from linarite.resources.ingestion.repository import due, find_any_run
+from linarite.resources.ingestion.tasks import Work
+from linarite.storage.tables import ingestion_jobs
+from linarite.tasks.task import HandedBack
 
 HOUR = 3600
 
@@ -169,7 +176,7 @@ def test_a_deleted_job_is_seen_no_more_and_its_id_is_free_once_it_is_gone(shared
 
     with database.transaction() as tx:
         record = jobs.deleted(tx, key)
-        assert jobs.definition_of(record).job_id == "a-job"
+        assert [one.job_id for one in jobs.definitions_of(record)] == ["a-job"]
         jobs.forget(tx, record)
     with database.reading() as connection:
         assert jobs.deleted(connection, key) is None
@@ -215,3 +222,107 @@ def test_of_workers_that_look_at_once_one_starts_the_run(shared_jobs, tenant):
         list(pool.map(look, range(4)))
 
     assert runs(tenant) == ["notRunning", "succeeded"]
+
+
+def test_old_runs_are_forgotten_as_others_start(shared_jobs, tenant):
+    jobs = service(shared_jobs)
+    ingestion = jobs.settings.ingestion.model_copy(update={"runs": 2})
+    few = jobs.settings.model_copy(update={"ingestion": ingestion})
+    made = []
+    for _ in range(3):
+        made.append(put(tenant, "a-job", storage()))
+        with shared_jobs.built.database.transaction() as tx:
+            jobs.warn(tx, made[-1], "a", "a: empty")
+        finish(shared_jobs, made[-1])
+
+    with shared_jobs.built.database.reading() as connection:
+        resource = find_any_run(connection, made[0]).resource
+    made.append(replace(jobs, settings=few).retry_failed(resource, "a-job").id)
+
+    kept = [one["runId"] for one in tenant.get(f"{JOBS}/a-job/runs").json()["value"]]
+    assert kept == made[:-3:-1]
+
+
+def test_a_job_that_cannot_be_read_does_not_keep_others_from_their_refresh(shared_jobs, tenant):
+    jobs, database = service(shared_jobs), shared_jobs.built.database
+    made = [
+        put(tenant, job_id, storage(dataRefreshIntervalInHours=1)) for job_id in ("broken", "a-job")
+    ]
+    for run_id in made:
+        finish(shared_jobs, run_id)
+    with database.transaction() as tx:
+        its = ingestion_jobs.c.seq == find_any_run(tx, made[0]).job
+        tx.execute(sa.update(ingestion_jobs).where(its).values(definition="none"))
+    late = replace(jobs, clock=StandingClock(jobs.clock.now() + HOUR))
+
+    late.start_due()
+    late.start_due()
+
+    assert runs(tenant, "broken") == ["succeeded"]
+    assert runs(tenant) == ["notRunning", "succeeded"]
+    with database.reading() as connection:
+        assert "broken" not in [one.id for one in due(connection, late.clock.now(), 100)]
+
+
+class Overtaken:
+    """The ticket of a worker that is taken for dead once it has begun."""
+
+    attempt, guards = 0, 0
+
+    def check(self):
+        pass
+
+    def wait(self, seconds):
+        pass
+
+    def guard(self, tx):
+        self.guards += 1
+        if self.guards > 1:
+            raise HandedBack
+
+
+@contextmanager
+def nothing_opens(resource, job):
+    raise IngestionFailed("It is away.")
+    yield
+
+
+@pytest.mark.parametrize("task", ["run", "lane"])
+def test_a_worker_that_was_taken_for_dead_fails_nobodys_run(shared_jobs, tenant, task):
+    run_id = put(tenant, "a-job", storage())
+    work = Work(service(shared_jobs), nothing_opens)
+    subjects = {"run": (work.run, run_id), "lane": (work.lane, f"{run_id}/0")}
+    perform, subject = subjects[task]
+
+    with pytest.raises(HandedBack):
+        perform(subject, Overtaken())
+
+    assert runs(tenant) == ["running"]
+
+
+@pytest.mark.parametrize("error", [IngestionFailed("The key is wrong."), TryLater("It is away.")])
+def test_a_target_that_is_away_does_not_keep_a_deleted_job_in_the_other_one(
+    shared_jobs, tenant, error
+):
+    jobs, dropped = service(shared_jobs), []
+    run_id = put(tenant, "a-job", storage(containerName="former"))
+    with shared_jobs.built.database.transaction() as tx:
+        run = find_any_run(tx, run_id)
+        jobs.note_place(tx, run, "there")
+    finish(shared_jobs, run_id)
+    finish(shared_jobs, put(tenant, "a-job", storage(containerName="present")))
+    tenant.delete(f"{JOBS}/a-job")
+
+    @contextmanager
+    def opened(resource, job):
+        container = job.datasource.container_name
+        if container == "former":
+            raise error
+        yield SimpleNamespace(
+            target=SimpleNamespace(drop=lambda: dropped.append(container)), pages=None
+        )
+
+    with nullcontext() if type(error) is IngestionFailed else pytest.raises(TryLater):
+        Work(jobs, opened).delete(str(run.job), Overtaken())
+
+    assert dropped == ["present"]

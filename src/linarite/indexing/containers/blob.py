@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 from azure.core import MatchConditions
@@ -22,6 +22,10 @@ from linarite.indexing.inflating import BadEncoding, inflated
 from linarite.outbound import OutboundFailed, OutboundTooSlow
 
 _PAGE = 1000
+_EMPTY_PAGES = 100
+"""How many may follow one another in a listing; Azure's own may have some."""
+_LONGEST_TOLD, _NOTED = 4096, 16_384
+"""Characters of a blob's name, version and type, and of its metadata: twice what Azure takes."""
 _PASSING = frozenset({408, 425, 429})
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _NO_STORAGE = "answers in no way that a storage does"
@@ -60,10 +64,7 @@ class BlobContainer:
     def list(self) -> Iterator[Item]:
         with _failures(self._name):
             try:
-                found = self._client.list_blobs(
-                    self._prefix or None, include=["metadata"], results_per_page=_PAGE
-                )
-                for blob in found:
+                for blob in self._listed():
                     if self._counts(blob):
                         yield self._item(blob)
             except HttpResponseError as error:
@@ -111,6 +112,23 @@ class BlobContainer:
         """Close the client's connections."""
         self._client.close()
 
+    def _listed(self) -> Iterator[BlobProperties]:
+        """What the container lists, as long as the listing gets on."""
+        pages: Any = self._client.list_blobs(
+            self._prefix or None, include=["metadata"], results_per_page=_PAGE
+        ).by_page()
+        marker, empty = None, 0
+        for page in pages:
+            blobs = list(page)
+            if any(map(_is_beyond, blobs)):
+                raise IngestionFailed(f"{_capital(self._name)} {_NO_STORAGE}.")
+            yield from blobs
+            empty = 0 if blobs else empty + 1
+            is_same = marker is not None and pages.continuation_token == marker
+            if is_same or empty > _EMPTY_PAGES:
+                raise IngestionFailed(f"The listing of {self._name} does not come to an end.")
+            marker = pages.continuation_token
+
     def _counts(self, blob: BlobProperties) -> bool:
         if self._is_single:
             return bool(blob.name == self._prefix)
@@ -145,6 +163,13 @@ class BlobContainer:
             metadata=metadata,
             content_settings=ContentSettings(content_type=page.content_type),
         )
+
+
+def _is_beyond(blob: BlobProperties) -> bool:
+    """Whether it is told more of a blob than a storage keeps, which would fill our rows."""
+    told = [blob.name, blob.etag or "", blob.content_settings.content_type or ""]
+    noted = [part for pair in (blob.metadata or {}).items() for part in pair]
+    return sum(map(len, told)) > _LONGEST_TOLD or sum(len(one or "") for one in noted) > _NOTED
 
 
 def _lowered(metadata: Mapping[str, str] | None) -> dict[str, str]:

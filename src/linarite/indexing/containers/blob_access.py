@@ -139,6 +139,7 @@ def _how(outbound: OutboundSettings) -> dict[str, Any]:
     return {
         "transport": guarded_transport(outbound),
         "retry_policy": LinearRetry(backoff=1, retry_total=_RETRIES, random_jitter_range=0),
+        "max_single_put_size": _RANGE_BYTES,
         "max_single_get_size": _RANGE_BYTES,
         "max_chunk_get_size": _RANGE_BYTES,
     }

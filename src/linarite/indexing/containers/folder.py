@@ -193,9 +193,16 @@ def _noted(path: Path) -> Mapping[str, Any]:
     try:
         with path.open("rb") as file:
             noted = json.loads(file.read(_BESIDE_BYTES))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return noted if isinstance(noted, dict) else {}
+    more = noted.pop("more", None) if isinstance(noted, dict) else None
+    if not isinstance(more, dict) or not _are_texts(more) or not _are_texts(noted):
+        return {}  # it is nothing that a crawl wrote
+    return {**noted, "more": more}
+
+
+def _are_texts(noted: Mapping[str, Any]) -> bool:
+    return all(value is None or isinstance(value, str) for value in noted.values())
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from linarite.indexing.containers.container import Container, Item
 from linarite.indexing.crawling.addresses import may_be_document, normalised, site
 from linarite.indexing.crawling.fetching import Fetched, Fetcher, Limits, NotFetched
@@ -27,6 +29,8 @@ from linarite.settings import OutboundSettings
 
 MOST_FILE_BYTES = 100_000_000
 """The largest `max_file_bytes`: a page is held in memory until it is saved."""
+
+_log = structlog.get_logger("linarite.ingestion")
 
 _HELD_BYTES = 256_000_000
 _THREADS = 4
@@ -118,6 +122,19 @@ class _Visit:
     """The page that calls this address its own; it is taken itself where this one is not there."""
 
 
+@contextmanager
+def _alone(url: str) -> Iterator[None]:
+    """What nobody foresaw is one page's failure, and not the crawl's."""
+    try:
+        yield
+    except NotFetched:
+        raise
+    except Exception as error:
+        _log.exception("a page cannot be taken", url=url.partition("?")[0])
+        why = f"taking it failed for an internal error ({type(error).__name__})"
+        raise NotFetched(why, is_final=False) from error
+
+
 class _Crawl:
     def __init__(
         self,
@@ -159,10 +176,12 @@ class _Crawl:
                 f"`maxFileSize` is {self._limits.file_bytes}; a crawl takes pages of up to "
                 f"{MOST_FILE_BYTES} bytes."
             )
-        keys = []
+        keys: list[str] = []
         for number, item in enumerate(self._container.list()):
             if number % _CHECKED_ITEMS == 0:
                 self._check()
+                if time.monotonic() > self._until or len(keys) > _MOST_KNOWN:
+                    raise IngestionFailed("The container of the pages has too much in it to crawl.")
             if item.more.get("job") == self._job and "sha256" in item.more:
                 self._before[item.url] = item
                 keys.append(item.key)
@@ -215,6 +234,8 @@ class _Crawl:
         visit = outcome.asked
         try:
             fetched = outcome.result()
+            with _alone(fetched.url):
+                markup = Markup() if fetched.is_unchanged else markup_of(fetched)
         except NotFetched as failure:
             self._miss(visit, failure)
             return
@@ -224,7 +245,7 @@ class _Crawl:
         if fetched.is_unchanged:
             self._take_unchanged(visit, self._before[fetched.url])
         else:
-            self._take_new(visit, fetched)
+            self._take_new(visit, fetched, markup)
 
     def _take_unchanged(self, visit: _Visit, item: Item) -> None:
         self._keep(item)
@@ -233,8 +254,7 @@ class _Crawl:
         if markup is not None:
             self._follow(visit, markup)
 
-    def _take_new(self, visit: _Visit, fetched: Fetched) -> None:
-        markup = markup_of(fetched)
+    def _take_new(self, visit: _Visit, fetched: Fetched, markup: Markup) -> None:
         canonical = markup.canonical
         is_other = canonical is not None and canonical != fetched.url
         if is_other and visit.asks_canonical and self._is_of_site(canonical or ""):
@@ -328,10 +348,11 @@ class _Crawl:
         body = io.BytesIO()
         try:
             self._container.read(item, body, MOST_FILE_BYTES)
-        except DocumentFailed:
+            with _alone(item.url):
+                return saved_markup(item, body.getvalue())
+        except (DocumentFailed, NotFetched):
             self._is_complete = False
             return None
-        return saved_markup(item, body.getvalue())
 
     @contextmanager
     def _threads(self) -> "Iterator[Threads[_Visit, Fetched]]":
@@ -360,12 +381,13 @@ class _Crawl:
 
         limits = self._limits
         left = max(self._until - time.monotonic(), 0.001)
-        return fetcher.fetch(
-            visit.url,
-            Limits(min(limits.download_seconds, left), limits.file_bytes, limits.redirects),
-            check=check,
-            conditions=self._conditions,
-        )
+        with _alone(visit.url):
+            return fetcher.fetch(
+                visit.url,
+                Limits(min(limits.download_seconds, left), limits.file_bytes, limits.redirects),
+                check=check,
+                conditions=self._conditions,
+            )
 
     def _conditions(self, url: str) -> Mapping[str, str]:
         item = self._before.get(url)

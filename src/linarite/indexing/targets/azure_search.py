@@ -20,7 +20,7 @@ from azure.search.documents import SearchClient
 from azure.search.documents.indexes import SearchIndexClient
 from azure.search.documents.indexes.models import SearchIndex
 
-from linarite.indexing.failures import DocumentFailed, IndexMisfit, TryLater
+from linarite.indexing.failures import DocumentFailed, IndexMisfit, IngestionFailed, TryLater
 from linarite.indexing.targets.search_calls import BoundedRetries, search_failures
 from linarite.indexing.targets.search_fields import VECTOR_FIELD, index_definition, misfit
 from linarite.indexing.targets.target import Chunk
@@ -32,6 +32,8 @@ _BATCH_CHUNKS, _BATCH_BYTES = 1000, 12 * MB
 _BUSY_DOCUMENT = frozenset({409, 422, 429, 503})
 """Statuses of one document in a batch that ask for another try."""
 _TRIES = 5
+_BY_A_JOB = "ingestion job "
+"""What the descriptions of indexes begin with that jobs made."""
 _CHUNK_ID = re.compile(r"[0-9a-f]{32}-\d+")
 
 _TEXTS = tuple(field.name for field in dataclasses.fields(Chunk) if field.name != "vector")
@@ -76,6 +78,11 @@ class AzureSearchTarget:
         wanted = index_definition(self._name, self._made_by, dimensions)
         with search_failures(f"The index {self._name} in {self._endpoint} couldn't be created."):
             found = self._found() or self._created(wanted)
+        if self._is_another_jobs(found):
+            raise IngestionFailed(
+                f"The index {self._name} in {self._endpoint} is another job's (it is described as "
+                f"{str(found.description)[:200]!r}): use another job id, or delete that job."
+            )
         reason = misfit(found, dimensions)
         if reason is not None:
             raise IndexMisfit(
@@ -105,8 +112,14 @@ class AzureSearchTarget:
             if found.description == self._made_by:
                 self._indexes.delete_index(self._name)
                 return
+            if self._is_another_jobs(found):
+                return
             ids = [str(document["id"]) for document in self._documents.search("*", select=["id"])]
         self.delete([id_ for id_ in ids if _CHUNK_ID.fullmatch(id_)])
+
+    def _is_another_jobs(self, found: SearchIndex) -> bool:
+        told = found.description or ""
+        return told.startswith(_BY_A_JOB) and told != self._made_by
 
     def _found(self) -> SearchIndex | None:
         try:

@@ -56,6 +56,9 @@ def with_documents(
 ) -> tuple[dict[str, Any], int]:
     """The chat with documents before its last question, and how many there was room for.
 
+    The best stands last, next to the question: what is far from it is read less, and by a small
+    model hardly at all.
+
     Args:
         asked: the chat, which was found valid.
         documents: titles and texts, best first.
@@ -91,7 +94,7 @@ def with_documents(
             param="messages",
             code="context_length_exceeded",
         )
-    return _asking(bare, "\n\n".join(shown)), len(shown)
+    return _asking(bare, "\n\n".join(reversed(shown))), len(shown)
 
 
 def question_of(asked: Mapping[str, Any]) -> str:

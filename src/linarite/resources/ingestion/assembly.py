@@ -88,10 +88,8 @@ class Assembly:
             chunker = Chunker(
                 None if embedder is None else embedder.tokenizer, _chunk_tokens(resolved, embedder)
             )
-            made_by = (
-                *(cracker_version(), chunker.fingerprint, _place(resolved.target)),
-                "" if embedder is None else embedder.name,
-            )
+            embedded_by = "" if embedder is None else embedder.name
+            made_by = (cracker_version(), chunker.fingerprint, embedded_by)
             container = self._container(stack, resource, resolved)
             pages = None
             if resolved.crawl is not None:
@@ -103,6 +101,7 @@ class Assembly:
                 cracker=stack.enter_context(Cracker()),
                 chunk=lambda text: [piece.text for piece in chunker.chunk(text)],
                 embedder=embedder,
+                place=_place(resolved.target),
                 fingerprint=hashlib.sha256("\0".join(made_by).encode()).hexdigest(),
                 document_bytes=self.settings.ingestion.document_bytes,
                 parallel=resolved.parallel,
@@ -117,7 +116,7 @@ class Assembly:
             case FolderSpec(path=path):
                 from linarite.indexing.containers.folder import FolderContainer
 
-                return FolderContainer(path)
+                return FolderContainer(path, creates=resolved.crawl is not None)
             case OwnContainerSpec(container=name):
                 from linarite.indexing.containers.own import OwnContainer
 
@@ -202,7 +201,8 @@ class Assembly:
                 key = AzureKeyCredential("none is asked for")
                 return AzureSearchTarget(ENDPOINT, key, transport, index, made_by)
             case SearchIndexSpec():
-                return self._search_target(stack, spec, made_by)
+                # other resources may have a job of that id, and the same service
+                return self._search_target(stack, spec, f"{made_by} of {resource}")
             case CosmosIndexSpec():
                 from linarite.indexing.targets.cosmos import cosmos_target
 
@@ -220,7 +220,11 @@ class Assembly:
                 create = None if spec.create is None else Serverless(*spec.create)
                 return stack.enter_context(
                     pinecone_target(
-                        spec.key, spec.namespace, host=spec.host, index=spec.index, create=create
+                        spec.key,
+                        f"{resource}.{spec.namespace}",
+                        host=spec.host,
+                        index=spec.index,
+                        create=create,
                     )
                 )
 
@@ -249,14 +253,14 @@ def _chunk_tokens(resolved: Resolved, embedder: "Embedder | None") -> int:
 
 
 def _place(spec: TargetSpec) -> str:
-    """Tells a target apart from others; in another, everything is made anew."""
+    """Tells a target apart from others; no secret is in it."""
     match spec:
         case EmbeddedIndexSpec():
             return f"embedded {spec.index}"
         case SearchIndexSpec():
             return f"search {spec.access.endpoint} {spec.index}"
         case CosmosIndexSpec():
-            host = spec.connection_string.rpartition("@")[2].partition("/")[0]  # no secret in it
+            host = spec.connection_string.rpartition("@")[2].partition("/")[0]
             return f"cosmos {host} {spec.database} {spec.collection}"
         case PineconeIndexSpec():
             return f"pinecone {spec.host or spec.index} {spec.namespace}"

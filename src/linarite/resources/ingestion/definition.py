@@ -67,7 +67,7 @@ _CRAWLING = {
     "max_crawl_depth": _Limit(1, 0, 20),
     "max_crawl_time_in_mins": _Limit(60, 1, 1440),
     "max_download_time_in_mins": _Limit(1, 1, 60),
-    "max_file_size": _Limit(5_000_000, 1, 1_000_000_000),
+    "max_file_size": _Limit(5_000_000, 1, 100_000_000),  # the most a crawl takes
     "max_redirects": _Limit(3, 0, 20),
     "max_files": _Limit(1000, 1, 1_000_000),
 }

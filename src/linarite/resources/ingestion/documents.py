@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from linarite.indexing.containers.container import Item
+from linarite.resources.ingestion.texts import reason, storable
 from linarite.storage.database import Database, Transaction
 from linarite.storage.tables import ingestion_documents as documents
 
@@ -88,6 +89,7 @@ class Settled:
     chunks: int
     digest: str | None
     error: str | None = None
+    characters = 0
 
 
 _COLUMNS = [documents.c[field.name] for field in fields(Document)]
@@ -174,9 +176,9 @@ def _listed(item: Item) -> dict[str, Any]:
     return {
         "key": item.key,
         "version": item.version,
-        "url": item.url,
-        "title": item.title,
-        "content_type": item.content_type,
+        "url": storable(item.url),
+        "title": None if item.title is None else storable(item.title),
+        "content_type": None if item.content_type is None else storable(item.content_type),
         "bytes": item.size,
     }
 
@@ -186,6 +188,14 @@ def redo(tx: Transaction, job: int) -> None:
     is_indexed = (documents.c.job == job) & (documents.c.state == State.INDEXED)
     values = {"state": State.PENDING, "digest": None, "attempts": 0}
     tx.execute(sa.update(documents).where(is_indexed).values(values))
+
+
+def move_out(tx: Transaction, job: int) -> None:
+    """Note that no chunks lie in the target, which is another from now on."""
+    is_filed = (documents.c.job == job) & (documents.c.state != State.FAILED)
+    nothing = {"digest": None, "chunks": 0, "chunks_most": 0}
+    tx.execute(sa.update(documents).where(documents.c.job == job).values(nothing))
+    tx.execute(sa.update(documents).where(is_filed).values(state=State.PENDING, attempts=0))
 
 
 def counts(connection: sa.Connection, job: int) -> Counts:
@@ -305,7 +315,7 @@ def settle(tx: Transaction, ended: Sequence[Settled], fingerprint: str, run: str
                 "ended": State.INDEXED if one.error is None else State.FAILED,
                 "made_of": one.digest,
                 "count": one.chunks,
-                "why": one.error,
+                "why": None if one.error is None else reason(one.error),
             }
             for one in ended
         ],
@@ -315,6 +325,12 @@ def settle(tx: Transaction, ended: Sequence[Settled], fingerprint: str, run: str
 def let_go(tx: Transaction, lane: str) -> None:
     """Give back what a lane holds."""
     tx.execute(sa.update(documents).where(documents.c.lane == lane).values(lane=None))
+
+
+def give_back(tx: Transaction, lane: str, seqs: Sequence[int]) -> None:
+    """Give back some of what a lane holds."""
+    its = (documents.c.lane == lane) & documents.c.seq.in_(seqs)
+    tx.execute(sa.update(documents).where(its).values(lane=None))
 
 
 def walk(connection: sa.Connection, job: int, after: int, most: int) -> list[Document]:

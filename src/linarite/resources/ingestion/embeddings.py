@@ -86,6 +86,12 @@ def forget(job: int, writing: Writing) -> None:
                 return
 
 
+def count(connection: sa.Connection, job: int) -> int:
+    """How many vectors of a job are kept."""
+    query = sa.select(sa.func.count()).where(embeddings.c.job == job)
+    return connection.execute(query).scalar_one()
+
+
 def _find(connection: sa.Connection, job: int, digests: set[bytes]) -> dict[bytes, Vector]:
     query = sa.select(embeddings.c.digest, embeddings.c.vector).where(
         embeddings.c.job == job, embeddings.c.digest.in_(digests)

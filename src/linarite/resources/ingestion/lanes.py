@@ -26,6 +26,8 @@ from linarite.resources.ingestion.tenure import Tenure
 
 _HAND = 256
 """How many documents a lane takes at once, at most: a write to an index costs more than a chunk."""
+_HAND_CHARACTERS = 4_000_000
+"""What is read of a hand beyond which the rest of it is left to another: files may be packed."""
 _HAND_BYTES = 1 << 20
 """How long they are together, but for one that is longer: it is told of them when all are done."""
 _TOGETHER = 1
@@ -76,13 +78,19 @@ class Lane:
                 self._is_ending = True
 
     def _read(self, reading: Reading, take: Callable[[], list[Document]]) -> list[Ready | Settled]:
-        """The documents that there are to take, read."""
+        """The documents that there are to take, read; as many as memory has room for."""
         hand: list[Ready | Settled] = []
-        for document in take():
+        taken, characters = take(), 0
+        for place, document in enumerate(taken):
             if self._is_ending:
+                break
+            if characters > _HAND_CHARACTERS:
+                with self._tenure.writing() as tx:
+                    documents.give_back(tx, self._name, [one.seq for one in taken[place:]])
                 break
             self._tenure.check()
             hand.append(reading.read(document))
+            characters += hand[-1].characters
         return hand
 
     def _claim(self) -> list[Document]:

@@ -24,6 +24,7 @@ class ListedDocument:
     state: str
     error: str | None
     chunks: int
+    run: str | None
 
     def to_wire(self) -> IngestionDocument:
         """The document as lists show it."""
@@ -36,6 +37,7 @@ class ListedDocument:
             state=self.state,
             reason=self.error if self.state == State.FAILED else None,
             chunks=self.chunks,
+            run_id=self.run,
         )
 
 

@@ -51,6 +51,7 @@ class Parts:
         cracker: takes the text out of them.
         chunk: cuts a text; each piece is short enough for the embedding model.
         embedder: makes the vectors; None: the index has none.
+        place: tells the target apart from others.
         fingerprint: tells how chunks are made; where it changes, all are made anew.
         document_bytes: how long a document may be.
         parallel: how many lanes there are at most.
@@ -63,6 +64,7 @@ class Parts:
     cracker: Cracker
     chunk: Callable[[str], Sequence[str]]
     embedder: "Embedder | None"
+    place: str
     fingerprint: str
     document_bytes: int
     parallel: int

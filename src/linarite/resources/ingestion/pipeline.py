@@ -7,7 +7,7 @@ what is left to do. What is written holds only while the run goes on and its wor
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,8 @@ _REMOVED_AT_ONCE = 500
 _IDS_AT_ONCE = 1_000
 _WORTH_A_LANE = 16
 """Documents."""
+_VECTORS, _VECTORS_A_CHUNK = 10_000, 4
+"""How many vectors are kept from run to run: so many, and so many for each chunk."""
 _FIRST_LOOK_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
 _ASK_AGAIN_SECONDS = 10.0
@@ -80,7 +82,6 @@ class Coordinator:
             IngestionFailed: the run cannot go on.
             HandedBack, RunOver: this worker may not.
         """
-        self._wait_for_earlier_lanes()
         is_whole = self._crawl()
         seen = self._list_all()
         self._have_lanes_work()
@@ -89,9 +90,11 @@ class Coordinator:
         self._reconcile()
         if self._parts.cleans_up:
             self._clean_up()
+        else:
+            self._forget_idle_vectors()
         self._finish()
 
-    def _wait_for_earlier_lanes(self) -> None:
+    def wait_for_earlier_lanes(self) -> None:
         """What an earlier run's lanes still hold, they are about to write into the target."""
         while True:
             with self._runs.database.reading() as connection:
@@ -131,12 +134,23 @@ class Coordinator:
         with self._runs.database.reading() as connection:
             seen = Seen(*documents.ends(connection, self._run.job))
         count = 0
-        for items in in_batches(self._parts.container.list(), _LISTED_AT_ONCE):
-            self._tenure.check()
+        for items in in_batches(self._listed(), _LISTED_AT_ONCE):
             self._compare(items, seen)
             count += len(items)
             self.stages.listing.count(count)
         return seen
+
+    def _listed(self) -> Iterator[Item]:
+        """What the container tells of, which may be a caller's own server and lie without end."""
+        most = self._runs.settings.ingestion.documents
+        for number, item in enumerate(self._parts.container.list()):
+            self._tenure.check()
+            if number == most:
+                raise IngestionFailed(
+                    f"The container holds more than {most:,} documents, the most that a job may "
+                    "have; its operator can change the setting `ingestion.documents`."
+                )
+            yield item
 
     def _compare(self, items: list[Item], seen: Seen) -> None:
         run = self._run
@@ -167,9 +181,8 @@ class Coordinator:
 
     def _have_lanes_work(self) -> None:
         """Put lanes down, and wait until no document is left that is to be worked on."""
+        self._ensure_target()  # even for nothing: somebody may have deleted it
         counts = self._counts()
-        if counts.pending or not counts.total:
-            self._ensure_target()
         lanes = min(self._parts.parallel, -(-counts.pending // _WORTH_A_LANE))
         asked_at, pause = float("-inf"), _FIRST_LOOK_SECONDS
         self.stages.indexing.begin()
@@ -255,6 +268,7 @@ class Coordinator:
             _log.warning("chunks are missing", run=self._run.id, stored=stored, there=there)
             with self._tenure.writing() as tx:
                 documents.redo(tx, self._run.job)
+            self.stages.preprocessing.begin()
             self._have_lanes_work()
             stored, there = self._recount()
         if there != stored:
@@ -283,6 +297,15 @@ class Coordinator:
         embeddings.forget(self._run.job, self._tenure.writing)
         if self._parts.pages is not None:
             self._tenure.patiently(partial(delete_all, self._parts.pages, self._tenure.check))
+
+    def _forget_idle_vectors(self) -> None:
+        """Forget the vectors once most of them must be of texts that are no more."""
+        job = self._run.job
+        with self._runs.database.reading() as connection:
+            kept = embeddings.count(connection, job)
+            most = _VECTORS + _VECTORS_A_CHUNK * documents.chunks(connection, job)
+        if kept > most:
+            embeddings.forget(job, self._tenure.writing)
 
     def _finish(self) -> None:
         with self._tenure.writing() as tx:

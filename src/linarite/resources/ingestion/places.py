@@ -313,7 +313,8 @@ def _by_string(at: Place, connection: ConnectionStringConnection) -> ByString:
     pairs = (part.partition("=") for part in given.split(";"))
     parts = {name.strip().lower() for name, _, value in pairs if value}
     has_key = "sharedaccesssignature" in parts or "accountkey" in parts
-    if not has_key or not ("accountname" in parts or "blobendpoint" in parts):
+    is_whole = has_key and ("accountname" in parts or "blobendpoint" in parts)
+    if not is_whole and "usedevelopmentstorage" not in parts:
         at.of("connectionString").refuse(
             "`connectionString` is not one of Azure Storage: it has an AccountName or a "
             "BlobEndpoint, and an AccountKey or a SharedAccessSignature."

@@ -4,17 +4,25 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import orjson
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from linarite.indexing.containers.container import Item
-from linarite.indexing.failures import DocumentFailed
+from linarite.indexing.failures import DocumentFailed, IngestionFailed
 from linarite.resources.ingestion.documents import Document, Settled
 from linarite.resources.ingestion.parts import Parts
-from linarite.resources.ingestion.tenure import Tenure
+from linarite.resources.ingestion.tenure import RunOver, Tenure
+from linarite.tasks.task import HandedBack
 
+_NOT_ITS_FAULT = (IngestionFailed, HandedBack, RunOver, SQLAlchemyError, OSError)
+"""What ends a lane, whichever document it is at."""
 _DEATHS = 5
 """How many workers may die over one document before it is left out."""
+
+_log = structlog.get_logger("linarite.ingestion")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,11 @@ class Ready:
     digest: str
     title: str
     texts: Sequence[str]
+
+    @property
+    def characters(self) -> int:
+        """How much there is of it in memory."""
+        return sum(map(len, self.texts))
 
 
 class Reading:
@@ -58,6 +71,13 @@ class Reading:
             return self._read(document)
         except DocumentFailed as failure:
             return Settled(document, 0, None, str(failure))
+        except _NOT_ITS_FAULT:
+            raise
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw is not to end the run
+            self._tenure.check()
+            _log.exception("a document cannot be read", document=document.id)
+            reason = f"Reading it failed for an internal error ({type(error).__name__})."
+            return Settled(document, 0, None, reason)
 
     def _read(self, document: Document) -> Ready | Settled:
         parts, item = self._parts, document.item
@@ -77,9 +97,23 @@ class Reading:
         was emptied first, which takes longer than all else that is done for a small document.
         """
         with self._file.open("r+b") as into:
-            self._parts.container.read(item, into, self._parts.document_bytes)
+            checked = cast(BinaryIO, _Checked(into, self._tenure))
+            self._parts.container.read(item, checked, self._parts.document_bytes)
             into.truncate()
             into.seek(0)
             digest = hashlib.file_digest(into, "sha256")
         digest.update(orjson.dumps([item.url, item.title]))
         return digest.hexdigest()
+
+
+class _Checked:
+    """A file that can be written to while the right to work on the run holds."""
+
+    def __init__(self, file: BinaryIO, tenure: Tenure) -> None:
+        self._file = file
+        self._tenure = tenure
+
+    def write(self, piece: bytes) -> int:
+        """Write a piece; raises HandedBack or RunOver."""
+        self._tenure.check()
+        return self._file.write(piece)

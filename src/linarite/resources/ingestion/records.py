@@ -46,6 +46,10 @@ class JobRecord:
     next_run_at: int | None
     created_at: int
     deleted_at: int | None
+    place: str | None
+    """Tells the target apart that its chunks lie in; None: there are none yet."""
+    filled_by: str | None
+    """The definition, encrypted, by which they came there."""
 
     @property
     def key(self) -> str:
@@ -98,6 +102,19 @@ class Run:
     def ended(self, state: OperationState) -> list[dict[str, Any]]:
         """Its stages once it has ended as `state`: none is running any more."""
         return [_ended(stage, state) for stage in self.stages]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The target that a job's chunks lie in.
+
+    Args:
+        place: tells it apart; None: there are no chunks yet.
+        job: as it was when they came there; None where that cannot be read any more.
+    """
+
+    place: str | None
+    job: IngestionJob | None
 
 
 def first_stages(job: IngestionJob) -> list[IngestionJobStageProgress]:

@@ -1,7 +1,7 @@
 """The rows of ingestion jobs, runs and warnings: every statement about them, and no rule."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from linarite.http.pages import Listed, Page, keyset, listed, unknown_after
 from linarite.resources.ingestion.lifecycle import OPEN, RUN
 from linarite.resources.ingestion.records import JobRecord, Run, Trigger
+from linarite.resources.ingestion.texts import reason
 from linarite.storage.database import Transaction
 from linarite.storage.tables import ingestion_jobs as jobs
 from linarite.storage.tables import ingestion_run_warnings as warnings
@@ -23,6 +24,7 @@ _RUN = [
     for field in fields(Run)
 ]
 _IS_THERE = jobs.c.deleted_at.is_(None)
+_REMOVED_AT_ONCE = 100
 _HAS_OPEN_RUN = sa.exists().where(runs.c.job == jobs.c.seq, runs.c.status.in_(OPEN))
 
 
@@ -98,10 +100,25 @@ def remove(tx: Transaction, seq: int) -> None:
     tx.execute(sa.delete(jobs).where(jobs.c.seq == seq, ~_IS_THERE))
 
 
+def note_place(tx: Transaction, seq: int, place: str) -> None:
+    """Note that a job's chunks lie in `place`, by the definition that it has now."""
+    filled = {"place": place, "filled_by": jobs.c.definition}
+    tx.execute(sa.update(jobs).where(jobs.c.seq == seq).values(**filled))
+
+
 def has_open_run(connection: sa.Connection, job: JobRecord) -> bool:
     """Whether a run of the job waits or is under way."""
     query = sa.select(runs.c.seq).where(runs.c.job == job.seq, runs.c.status.in_(OPEN))
     return connection.execute(query).first() is not None
+
+
+def remove_old_runs(tx: Transaction, job: JobRecord, keep: int) -> None:
+    """Forget the runs of a job but the `keep` newest, of which the open one is the first."""
+    its = sa.select(runs.c.seq).where(runs.c.job == job.seq)
+    old = its.order_by(runs.c.seq.desc()).offset(keep).limit(_REMOVED_AT_ONCE)
+    if seqs := list(tx.execute(old).scalars()):
+        tx.execute(sa.delete(warnings).where(warnings.c.run.in_(seqs)))
+        tx.execute(sa.delete(runs).where(runs.c.seq.in_(seqs)))
 
 
 def insert_run(tx: Transaction, job: JobRecord, values: Mapping[str, Any]) -> Run:
@@ -120,8 +137,12 @@ def find_run(connection: sa.Connection, job: JobRecord, run_id: str) -> Run | No
 
 def find_any_run(connection: sa.Connection, run_id: str) -> Run | None:
     """The run with that id, whosever it is: for tasks, which know no caller."""
-    row = connection.execute(_select_runs().where(runs.c.id == run_id)).mappings().one_or_none()
-    return None if row is None else _run(row)
+    return _one_run(connection, _select_runs().where(runs.c.id == run_id))
+
+
+def hold_run(tx: Transaction, run_id: str) -> Run | None:
+    """The same; nobody else changes it until `tx` ends."""
+    return _one_run(tx, _select_runs().where(runs.c.id == run_id).with_for_update(of=runs))
 
 
 def runs_page(connection: sa.Connection, job: JobRecord, wanted: Page) -> Listed[Run]:
@@ -160,7 +181,7 @@ def mark_cancelled(tx: Transaction, run: Run, now: int) -> bool:
 
 def add_warning(tx: Transaction, run: Run, document_key: str, text: str) -> None:
     """Keep what is to be said of a document; what was said first counts."""
-    values = {"run": run.seq, "document": _mark(document_key), "text": text}
+    values = {"run": run.seq, "document": _mark(document_key), "text": reason(text)}
     tx.execute(_insert_or_ignore(tx, warnings, values))
 
 
@@ -183,6 +204,22 @@ def warnings_of(connection: sa.Connection, run: Run, limit: int) -> tuple[list[s
         return texts, len(texts)
     total = connection.execute(sa.select(sa.func.count()).where(is_its)).scalar_one()
     return texts, total
+
+
+def keep_warnings(tx: Transaction, run: Run, keep: int, more: Callable[[int], str]) -> None:
+    """Forget all warnings of a run but the first `keep`; what `more` makes of their number stays.
+
+    Nothing is forgotten where there is but one more.
+    """
+    texts, total = warnings_of(tx, run, keep + 1)
+    if total <= len(texts):
+        return
+    is_its = warnings.c.run == run.seq
+    seqs = sa.select(warnings.c.seq).where(is_its).order_by(warnings.c.seq)
+    last = tx.execute(seqs.offset(keep).limit(1)).scalar_one()
+    tx.execute(sa.delete(warnings).where(is_its, warnings.c.seq > last))
+    told = more(total - keep)
+    tx.execute(sa.update(warnings).where(warnings.c.seq == last).values(text=told))
 
 
 def _select_runs() -> sa.Select[Any]:
@@ -213,6 +250,11 @@ def _seq_of(
 def _one_job(connection: sa.Connection, query: sa.Executable) -> JobRecord | None:
     row = connection.execute(query).mappings().one_or_none()
     return None if row is None else _job(row)
+
+
+def _one_run(connection: sa.Connection, query: sa.Executable) -> Run | None:
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else _run(row)
 
 
 def _job(row: Mapping[Any, Any]) -> JobRecord:

@@ -1,20 +1,18 @@
 """What can be done with ingestion jobs and their runs; the work itself is in `tasks`.
 
-The first half is what callers ask for: the contract's operations, and cancelling, deleting and
-retrying, which it lacks. The second half is what a run's workers tell, within their transactions.
+Here is what callers ask for: the contract's operations, and cancelling, deleting and retrying,
+which it lacks. What a run's workers tell is in `reporting`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import IntegrityError
 
 from linarite import ids
-from linarite.clock import Clock
 from linarite.errors import (
     DeploymentNotFound,
     InvalidPayload,
@@ -27,7 +25,6 @@ from linarite.errors import (
 from linarite.http.pages import Listed, Page
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.ingestion import definition, listing, repository
-from linarite.resources.ingestion.lifecycle import RUN as RUN_LIFECYCLE
 from linarite.resources.ingestion.listing import ListedDocument
 from linarite.resources.ingestion.masking import masked, unmasked
 from linarite.resources.ingestion.records import (
@@ -37,19 +34,23 @@ from linarite.resources.ingestion.records import (
     Trigger,
     first_stages,
 )
+from linarite.resources.ingestion.reporting import (
+    SHOWN_WARNINGS,
+    Reporting,
+    more_warnings,
+    told_error,
+)
 from linarite.resources.ingestion.specs import (
     DeploymentEmbeddingSpec,
     EmbeddedIndexSpec,
     Resolved,
 )
 from linarite.settings import Settings
-from linarite.storage.database import Database, Transaction
-from linarite.storage.secrets import Secrets, UnreadableSecret
+from linarite.storage.database import Transaction
 from linarite.tasks.queue import Queue
 from linarite.wire.ingestion import (
     IngestionJob,
     IngestionJobRun,
-    IngestionJobStageProgress,
     IngestionJobUserCompute,
     OperationState,
 )
@@ -61,32 +62,26 @@ DELETE = "ingestion.delete"
 
 _log = structlog.get_logger("linarite.ingestion")
 
-_SHOWN_WARNINGS = 1000
 _DUE_AT_ONCE = 100
 _HOUR = 3600
 
 
 @dataclass(frozen=True)
-class Ingestion:
+class Ingestion(Reporting):
     """The ingestion jobs of all resources.
 
     Args:
-        database: where their rows are.
+        database, clock, secrets: as `Reporting` has them.
         deployments: what embeds.
         queue: where their tasks are put down.
-        clock: tells the time.
         settings: what the operator named, and how jobs run.
-        secrets: encrypts definitions.
         has_index: whether a resource has an embedded index of that name.
         missing: why nothing can be ingested here, or None.
     """
 
-    database: Database
     deployments: Deployments
     queue: Queue
-    clock: Clock
     settings: Settings
-    secrets: Secrets
     has_index: Callable[[str, str], bool] = lambda _resource, _index: False
     missing: Callable[[], LinariteError | None] = lambda: None
 
@@ -114,7 +109,7 @@ class Ingestion:
         hours = definition.refresh_hours(body)
         with self.database.transaction() as tx:
             held = repository.hold(tx, resource, job_id)
-            kept = None if held is None else self._kept(held)
+            kept = None if held is None else self._opened(held.definition)
             job = unmasked(body, kept).model_copy(update={"job_id": job_id})
             resolved = self._checked(tx, resource, job)
             now = self.clock.now()
@@ -163,9 +158,9 @@ class Ingestion:
         """All that is told of a run; raises NotFound. Contract: IngestionJobRuns_Get."""
         with self.database.reading() as connection:
             run = _found_run(connection, _found(connection, resource, job_id), run_id)
-            texts, total = repository.warnings_of(connection, run, _SHOWN_WARNINGS)
+            texts, total = repository.warnings_of(connection, run, SHOWN_WARNINGS + 1)
         if total > len(texts):
-            texts.append(f"{total - len(texts)} more documents have warnings; list the documents.")
+            texts[SHOWN_WARNINGS:] = [more_warnings(total - SHOWN_WARNINGS)]
         return run.in_full(texts)
 
     def documents(
@@ -192,7 +187,7 @@ class Ingestion:
         with self.database.transaction() as tx:
             run = _found_run(tx, _found(tx, resource, job_id), run_id)
             now = self.clock.now()
-            told = {"error": _error(CANCELLED), "cancelled_at": now, "finished_at": now}
+            told = {"error": told_error(CANCELLED), "cancelled_at": now, "finished_at": now}
             # in this order: a run that begins in between is met by the second
             if not (
                 repository.fail_waiting(tx, run, **told) or repository.mark_cancelled(tx, run, now)
@@ -233,92 +228,6 @@ class Ingestion:
         with self.database.reading() as connection:
             due = repository.due(connection, self.clock.now(), _DUE_AT_ONCE)
         return sum(map(self._start_due, due))
-
-    # What workers tell of a run, and of a job that is being deleted.
-
-    def begin(self, tx: Transaction, run_id: str) -> Run | None:
-        """Take up a run, perhaps again; None when it has ended, or there is none."""
-        run = repository.find_any_run(tx, run_id)
-        if run is None or RUN_LIFECYCLE.is_final(run.status):
-            return None
-        if run.status == OperationState.RUNNING:
-            return run
-        now = self.clock.now()
-        if not repository.move(tx, run, OperationState.RUNNING, started_at=now):
-            return None
-        return replace(run, status=OperationState.RUNNING, started_at=now)
-
-    def definition(self, run: Run) -> IngestionJob:
-        """The job of a run, with its secrets and its id; its names are not looked up."""
-        with self.database.reading() as connection:
-            record = repository.by_key(connection, run.job)
-        assert record is not None, "a job outlives its runs"
-        return self._open(record)
-
-    def note_stages(
-        self, tx: Transaction, run_id: str, stages: Sequence[IngestionJobStageProgress]
-    ) -> None:
-        """Tell how far a run has come; nothing once it has ended."""
-        told = [one.model_dump(mode="json", exclude_none=True) for one in stages]
-        repository.note_stages(tx, run_id, told)
-
-    def warn(self, tx: Transaction, run_id: str, document_key: str, text: str) -> None:
-        """Say of a document what is the matter with it; a second time changes nothing."""
-        run = repository.find_any_run(tx, run_id)
-        if run is not None:
-            repository.add_warning(tx, run, document_key, text)
-
-    def unwarn(self, tx: Transaction, run_id: str, document_key: str) -> None:
-        """Take back what was said of a document: it went well in a later try of the run."""
-        run = repository.find_any_run(tx, run_id)
-        if run is not None:
-            repository.remove_warning(tx, run, document_key)
-
-    def finish(self, tx: Transaction, run_id: str) -> None:
-        """End a run that did its work; one that was cancelled meanwhile fails all the same."""
-        run = repository.find_any_run(tx, run_id)
-        if run is None or RUN_LIFECYCLE.is_final(run.status):
-            return
-        if run.cancelled_at is not None:
-            self._end(tx, run, OperationState.FAILED, _error(CANCELLED))
-        else:
-            self._end(tx, run, OperationState.SUCCEEDED, None)
-
-    def fail(self, tx: Transaction, run_id: str, message: str, inner: Sequence[str] = ()) -> None:
-        """End a run that could not do its work, unless it has ended."""
-        run = repository.find_any_run(tx, run_id)
-        if run is None or RUN_LIFECYCLE.is_final(run.status):
-            return
-        error = _error(message, inner) if run.cancelled_at is None else _error(CANCELLED)
-        self._end(tx, run, OperationState.FAILED, error)
-
-    def is_cancelled(self, connection: sa.Connection, run_id: str) -> bool:
-        """Whether its workers are to stop: it was cancelled, has ended, or is gone."""
-        run = repository.find_any_run(connection, run_id)
-        return run is None or run.cancelled_at is not None or RUN_LIFECYCLE.is_final(run.status)
-
-    def deleted(self, connection: sa.Connection, key: str) -> JobRecord | None:
-        """The job that is being deleted, by the subject of its task; None once it is gone."""
-        record = repository.by_key(connection, int(key))
-        return None if record is None or record.deleted_at is None else record
-
-    def definition_of(self, record: JobRecord) -> IngestionJob:
-        """A job with its secrets and its id."""
-        return self._open(record)
-
-    def forget(self, tx: Transaction, record: JobRecord) -> None:
-        """Remove the rows of a job that is being deleted, last of all that is its."""
-        repository.remove(tx, record.seq)
-
-    def _open(self, record: JobRecord) -> IngestionJob:
-        return IngestionJob.model_validate(orjson.loads(self.secrets.open(record.definition)))
-
-    def _kept(self, record: JobRecord) -> IngestionJob | None:
-        """The job before it is put again; None where its row cannot be read any more."""
-        try:
-            return self._open(record)
-        except UnreadableSecret:
-            return None
 
     def _checked(self, tx: Transaction, resource: str, job: IngestionJob) -> Resolved:
         """What `job` comes to; raises InvalidPayload, or that ingestion is missing here."""
@@ -404,30 +313,25 @@ class Ingestion:
             run = repository.insert_run(tx, record, values)
         except IntegrityError:  # it was started by somebody who did not hold the job's row
             raise _has_open_run(record) from None
+        repository.remove_old_runs(tx, record, self.settings.ingestion.runs)
         self.queue.enqueue(tx, RUN, run.id, resource=record.resource, place=run.seq)
         return run
 
     def _start_due(self, job: JobRecord) -> bool:
         assert job.interval_hours is not None
+        definition = self._opened(job.definition)
         try:
             with self.database.transaction() as tx:
                 next_run_at = self.clock.now() + job.interval_hours * _HOUR
                 if not repository.take_due(tx, job, next_run_at):
                     return False
-                self._start(tx, job, Trigger.REFRESH, self._open(job))
+                if definition is not None:
+                    self._start(tx, job, Trigger.REFRESH, definition)
         except UnexpectedEntityState:
             return False
-        except UnreadableSecret as error:
-            _log.error("a job cannot be refreshed", job=job.id, reason=error.message)
-            return False
-        return True
-
-    def _end(
-        self, tx: Transaction, run: Run, to: OperationState, error: dict[str, Any] | None
-    ) -> None:
-        """End a run, unless somebody else has."""
-        now = self.clock.now()
-        repository.move(tx, run, to, error=error, stages=run.ended(to), finished_at=now)
+        if definition is None:  # its turn is over all the same: it would be in the others' way
+            _log.error("a job cannot be refreshed: its definition cannot be read", job=job.id)
+        return definition is not None
 
 
 def _found(connection: sa.Connection, resource: str, job_id: str) -> JobRecord:
@@ -460,10 +364,6 @@ def _has_open_run(record: JobRecord) -> UnexpectedEntityState:
     return UnexpectedEntityState(
         f"A run of the job {record.id} is open; wait until it has ended, or cancel it."
     )
-
-
-def _error(message: str, inner: Sequence[str] = ()) -> dict[str, Any]:
-    return {"message": message, **({"innerErrors": list(inner)} if inner else {})}
 
 
 def _workspace_of(job: IngestionJob) -> str | None:

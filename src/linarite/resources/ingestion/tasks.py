@@ -14,6 +14,7 @@ import structlog
 from linarite.indexing.failures import IngestionFailed, TryLater
 from linarite.resources.ingestion import documents, embeddings
 from linarite.resources.ingestion.lanes import Lane
+from linarite.resources.ingestion.moving import leave_former_target
 from linarite.resources.ingestion.parts import OpenParts, Parts, delete_all
 from linarite.resources.ingestion.pipeline import LANE, Coordinator
 from linarite.resources.ingestion.records import CANCELLED, JobRecord, Run
@@ -59,13 +60,16 @@ class Work:
         tenure = Tenure(self._runs, run_id, ticket)
         try:
             with self._parts_of(run) as parts:
-                Coordinator(self._runs, run, parts, tenure).work()
+                coordinator = Coordinator(self._runs, run, parts, tenure)
+                coordinator.wait_for_earlier_lanes()
+                leave_former_target(self._runs, run, parts, tenure, self._open_parts)
+                coordinator.work()
         except RunOver:
             self._end_cancelled(run, ticket)
         except TryLater:
             raise
         except IngestionFailed as failure:
-            self._fail(run_id, failure)
+            self._fail(run_id, failure, ticket)
 
     def give_up(self, run_id: str, error: Exception) -> None:
         """Fail a run whose coordinator failed again and again."""
@@ -88,7 +92,7 @@ class Work:
             self._let_go(name, ticket)  # others may have more luck meanwhile
             raise
         except IngestionFailed as failure:
-            self._fail(run_id, failure)
+            self._fail(run_id, failure, ticket)
         self._let_go(name, ticket)
 
     def give_up_lane(self, name: str, error: Exception) -> None:
@@ -104,15 +108,19 @@ class Work:
         if job is None:
             return
         self._wait_for_lanes(job.seq, ticket)
-        try:
-            with self._open_parts(job.resource, self._runs.definition_of(job)) as parts:
-                parts.target.drop()
-                if parts.pages is not None:
-                    delete_all(parts.pages, ticket.check)
-        except TryLater:
-            raise
-        except IngestionFailed as failure:
-            _log.error("a deleted job leaves its index behind", job=job.id, reason=str(failure))
+        later: TryLater | None = None
+        for definition in self._runs.definitions_of(job):
+            try:
+                with self._open_parts(job.resource, definition) as parts:
+                    parts.target.drop()
+                    if parts.pages is not None:
+                        delete_all(parts.pages, ticket.check)
+            except TryLater as failure:
+                later = failure
+            except IngestionFailed as failure:
+                _log.error("a deleted job leaves its index behind", job=job.id, reason=str(failure))
+        if later is not None:
+            raise later
         self._forget(job, ticket)
 
     def give_up_deleting(self, key: str, error: Exception) -> None:
@@ -158,11 +166,13 @@ class Work:
         with database.transaction() as tx:
             self._runs.forget(tx, job)
 
-    def _fail(self, run_id: str, error: Exception) -> None:
+    def _fail(self, run_id: str, error: Exception, ticket: Ticket | None = None) -> None:
         said = (
             str(error)
             if isinstance(error, IngestionFailed)
             else f"The run failed due to an internal error ({type(error).__name__})."
         )
         with self._runs.database.transaction() as tx:
+            if ticket is not None:  # a worker that was taken for dead fails nobody's run
+                ticket.guard(tx)
             self._runs.fail(tx, run_id, said)

@@ -290,6 +290,22 @@ def endless(request):
         request.wfile.write(b"<x>" * 100_000)
 
 
+def listing(blobs, marker):
+    text = (
+        '<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs>'
+        f"{blobs}</Blobs><NextMarker>{marker}</NextMarker></EnumerationResults>"
+    )
+    return content(text.encode(), Content_Type="application/xml")
+
+
+def with_new_markers(request):
+    listing("", secrets.token_hex(4))(request)
+
+
+A_BLOB = (
+    "<Blob><Name>a</Name><Properties><Etag>0x1</Etag><Content-Length>1</Content-Length>"
+    "<BlobType>BlockBlob</BlobType></Properties></Blob>"
+)
 LAUGHS = b"".join(b'<!ENTITY l%d "%s">' % (n, b"&l%d;" % (n - 1) * 10) for n in range(1, 12))
 
 
@@ -308,8 +324,11 @@ LAUGHS = b"".join(b'<!ENTITY l%d "%s">' % (n, b"&l%d;" % (n - 1) * 10) for n in 
             ),
             "answers in no way that a storage does",
         ),
+        (listing(A_BLOB, "same"), "to an end"),
+        (with_new_markers, "to an end"),
+        (listing(A_BLOB.replace(">a<", f">{'a' * 5000}<"), ""), "in no way that a storage does"),
     ],
-    ids=["endless", "compressed", "redirect", "html", "json", "laughs"],
+    ids=["endless", "compressed", "redirect", "html", "json", "laughs", "same", "empty", "long"],
 )
 def test_a_storage_that_means_harm_is_held(page, why):
     with web_site() as site:

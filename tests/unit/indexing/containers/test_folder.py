@@ -177,6 +177,16 @@ def test_a_page_is_written_below_the_folder_only(root, tmp_path, key):
     assert [path.name for path in tmp_path.iterdir()] == ["docs"]
 
 
+@pytest.mark.parametrize("noted", ['{"title": 1, "more": {}}', '{"more": [1]}', "[" * 60_000, "1"])
+def test_a_note_that_no_crawl_wrote_is_none(root, noted):
+    (root / "a.html").write_bytes(b"a")
+    (root / ".a.html.page.json").write_text(noted)
+
+    item = listed(root)["a.html"]
+
+    assert (item.title, item.more) == (None, {})
+
+
 def test_a_folder_that_cannot_be_listed_whole_fails(root, tmp_path):
     with pytest.raises(IngestionFailed, match="'none' cannot be used: No such file"):
         list(FolderContainer(tmp_path / "none").list())

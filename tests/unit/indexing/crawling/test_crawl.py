@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import secrets
 import time
@@ -40,6 +41,7 @@ class Crawling:
     def __init__(self, site: WebSite, folder: Path) -> None:
         folder.mkdir()
         self.site = site
+        self.folder = folder
         self.container = FolderContainer(folder)
         self.outbound = OutboundSettings(
             allow=(site.address,), read_seconds=0.5, min_bytes_per_second=2000
@@ -273,6 +275,34 @@ def test_a_page_that_fails_stays_and_so_does_what_it_leads_to(crawling, site):
     crawled = crawling(depth=2)
 
     assert (crawled.is_complete, crawled.gone, crawled.unchanged) == (True, (), 4)
+
+
+class Odd(dict):
+    """What is known of a page, as nobody thought that it could be."""
+
+    def __contains__(self, name):
+        if name == "etag":
+            raise LookupError(name)
+        return super().__contains__(name)
+
+
+def test_what_nobody_foresaw_of_a_page_is_its_own_warning(crawling, site):
+    crawling()
+    items = list(crawling.container.list())
+
+    class Container(FolderContainer):
+        def list(self):
+            for item in items:
+                is_odd = item.url == site.url("/a")
+                yield dataclasses.replace(item, more=Odd(item.more)) if is_odd else item
+
+    crawling.container = Container(crawling.folder)
+
+    crawled = crawling()
+
+    assert list(crawling.warnings) == [site.url("/a")]
+    assert "internal error (LookupError)" in crawling.warnings[site.url("/a")]
+    assert (crawled.unchanged, crawled.gone) == (3, ())
 
 
 def test_a_beginning_that_fails_makes_nothing_gone(crawling, site):

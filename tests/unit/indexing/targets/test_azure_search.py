@@ -283,3 +283,16 @@ def test_dropping_leaves_an_index_that_was_there_before_without_the_chunks(
     target.drop()
 
     assert set(service.documents[NAME]) == {"theirs"}
+
+
+def test_an_index_of_another_job_is_neither_filled_nor_dropped(service: SearchService):
+    a_target(service, made_by="ingestion job docs of sales").ensure(3)
+    other = a_target(service, made_by="ingestion job docs of legal")
+
+    with pytest.raises(IngestionFailed, match="another job's"):
+        other.ensure(3)
+    with pytest.raises(IngestionFailed, match="another job's"):
+        other.ensure(4)
+    other.drop()
+
+    assert NAME in service.indexes

@@ -41,7 +41,13 @@ def test_a_last_document_is_cut_to_what_is_left():
     assert count == 2
     assert "a" * 4000 in text
     assert 500 < text.count("b") < 2000
-    assert text.endswith("\n\nQuestion: How hot?")
+
+
+def test_the_best_document_stands_next_to_the_question():
+    body, _count = shown(chat("How hot?"), "the best one", "the second")
+
+    text = body["messages"][-1]["content"]
+    assert text.endswith("[doc2]\nthe second\n\n[doc1]\nthe best one\n\nQuestion: How hot?")
 
 
 def test_without_any_room_nothing_is_asked():

@@ -17,6 +17,7 @@ from tests.support.ingestion_jobs import (
     workspace,
 )
 
+from linarite.errors import InvalidPayload
 from linarite.resources.ingestion.definition import resolve
 from linarite.resources.ingestion.places import last_segment
 from linarite.resources.ingestion.specs import (
@@ -198,6 +199,19 @@ def test_how_far_a_crawl_goes():
     assert resolved(user_pages(crawling=crawling, urls=urls)).crawl == CrawlSpec(
         ("https://b.test", "https://a.test"), 0, 120, 180, 4, 5, 6
     )
+
+
+def test_the_emulator_is_named_by_its_own_word():
+    emulator = {"kind": "ConnectionString", "connectionString": "UseDevelopmentStorage=true"}
+
+    assert isinstance(resolved(storage(emulator)).container.access, ByString)
+
+
+def test_a_page_that_no_crawl_takes_is_refused_when_the_job_is_put():
+    resolved(pages(crawling={"maxFileSize": 100_000_000}))
+
+    with pytest.raises(InvalidPayload, match="maxFileSize"):
+        resolved(pages(crawling={"maxFileSize": 100_000_001}))
 
 
 @pytest.mark.parametrize(
