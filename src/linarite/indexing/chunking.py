@@ -5,12 +5,14 @@ model. What has no joints, such as a line of base64, is cut by length alone.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from semantic_text_splitter import MarkdownSplitter
 from tokenizers import Tokenizer
+
+from linarite.indexing.counting import TokenCounter, guessed_tokens
 
 DEFAULT_MAX_TOKENS = 1024
 DEFAULT_OVERLAP_TOKENS = 128
@@ -29,7 +31,6 @@ _FILLED = 0.92
 _GOOD_END = re.compile(r"[\s!?;,.|>)\]}\u3001\u3002\uff01\uff0c\uff0e\uff1b\uff1f]")
 _JOINED = re.compile(r"[\u0300-\u036f\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]")
 """What belongs to the character before it: accents, joiners, variants, tones of skin."""
-_GUESSED = re.compile(r"(?<![0-9])[a-z]{1,3}|\n|\S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +43,6 @@ class Piece:
     @property
     def end(self) -> int:
         return self.start + len(self.text)
-
-
-def guessed_tokens(text: str) -> int:
-    """No fewer tokens than common models make of a text, where none is at hand to ask.
-
-    Three small letters make one, every other sign of ASCII one by itself; every other character
-    nearly as many as it has bytes, more than which no tokenizer of bytes makes of it. English prose
-    has in truth about two thirds of that.
-    """
-    beyond = len(text.encode("utf-8", "replace")) - len(text)
-    return len(_GUESSED.findall(text)) + (beyond * 2 + 2) // 3
 
 
 class Chunker:
@@ -81,6 +71,9 @@ class Chunker:
         self._max_tokens = max_tokens
         self._overlap_tokens = max(0, min(overlap_tokens, max_tokens // 4))
         self._tokenizer = _unbounded(tokenizer) if tokenizer is not None else None
+        self._tokens = (
+            guessed_tokens if self._tokenizer is None else TokenCounter(self._tokenizer).count
+        )
         self._splitter = self._new_splitter()
 
     @property
@@ -144,18 +137,16 @@ class Chunker:
         per_token = min(length / tokens, _MOST_CHARACTERS_PER_TOKEN)
         capacity = max(1, int(self._max_tokens * per_token * _FILLED))
         overlap = min(int(self._overlap_tokens * per_token * _FILLED), capacity // 4)
-        found = MarkdownSplitter(capacity, overlap).chunk_indices(section)
-        fit = self._which_fit([content for _, content in found])
         pieces: list[Piece] = []
-        for (offset, content), fits in zip(found, fit, strict=True):
-            if fits:
-                _append(pieces, Piece(start + offset, content))
-                continue
-            for piece in self._cut_by_tokens(text, start + offset, content):
+        for offset, content in MarkdownSplitter(capacity, overlap).chunk_indices(section):
+            for piece in self._fitting(text, start + offset, content):
                 _append(pieces, piece)
         return pieces
 
-    def _cut_by_tokens(self, text: str, start: int, content: str) -> Iterator[Piece]:
+    def _fitting(self, text: str, start: int, content: str) -> Iterator[Piece]:
+        if self._fits(content):
+            yield Piece(start, content)
+            return
         for offset, part in self._splitter.chunk_indices(content):
             if self._fits(part):
                 yield Piece(start + offset, part)
@@ -178,25 +169,10 @@ class Chunker:
             start = _whole_from(text, max(start + 1, stop - repeated), stop)
 
     def _fits(self, text: str) -> bool:
-        [fits] = self._which_fit([text])
-        return fits
-
-    def _which_fit(self, texts: Sequence[str]) -> list[bool]:
-        most = self._max_tokens * _MOST_CHARACTERS_PER_TOKEN
-        return [
-            len(text) <= most and tokens <= self._max_tokens
-            for text, tokens in zip(texts, self._count(texts), strict=True)
-        ]
-
-    def _tokens(self, text: str) -> int:
-        [tokens] = self._count([text])
-        return tokens
-
-    def _count(self, texts: Sequence[str]) -> list[int]:
-        """The tokens of each text; other threads run meanwhile."""
-        if self._tokenizer is None:
-            return [guessed_tokens(text) for text in texts]
-        return [len(each) for each in self._tokenizer.encode_batch_fast(list(texts))]
+        return (
+            len(text) <= self._max_tokens * _MOST_CHARACTERS_PER_TOKEN
+            and self._tokens(text) <= self._max_tokens
+        )
 
     def _new_splitter(self) -> MarkdownSplitter:
         if self._tokenizer is None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.support.embedded import CHAT, EMBEDDING, models_folder
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from linarite.indexing.chunking import Chunker, Piece, guessed_tokens
+from linarite.indexing.chunking import Chunker, Piece
+from linarite.indexing.counting import guessed_tokens
 
 PROSE = (
     "The museum keeps quartz, topaz and talc in the long room. Each stone lies on a card that "

@@ -21,7 +21,7 @@ class Embedder(Protocol):
     def max_tokens(self) -> int | None:
         """The longest input, with special tokens; None where it is not known."""
 
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """The vectors of `texts`, in their order, all of one length.
 
         Batches by count and tokens, and waits out a busy endpoint within bounds.

@@ -73,12 +73,12 @@ class DeployedEmbedder:
         """The longest input."""
         return self._target.model.context_tokens
 
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
         """As `Embedder.embed`: texts of about one length go together, for less is padded so."""
         return self._runner.run(self._embed(texts))
 
-    async def _embed(self, texts: Sequence[str]) -> list[list[float]]:
-        vectors: list[list[float]] = [[]] * len(texts)
+    async def _embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
+        vectors: list[Sequence[float]] = [[]] * len(texts)
         free = asyncio.Semaphore(_IN_FLIGHT)
 
         async def ask(places: Sequence[int]) -> None:
@@ -112,7 +112,7 @@ class DeployedEmbedder:
         if batch:
             yield batch
 
-    async def _ask(self, texts: Sequence[str]) -> list[list[float]]:
+    async def _ask(self, texts: Sequence[str]) -> list[Sequence[float]]:
         """The vectors of one request; of two where the engine takes fewer texts at once."""
         try:
             return await self._insist(texts)
@@ -124,7 +124,7 @@ class DeployedEmbedder:
         half = len(texts) // 2
         return await self._ask(texts[:half]) + await self._ask(texts[half:])
 
-    async def _insist(self, texts: Sequence[str]) -> list[list[float]]:
+    async def _insist(self, texts: Sequence[str]) -> list[Sequence[float]]:
         """Ask, and soon again where the engine is busy; raises InferenceRefused for good."""
         body: dict[str, Any] = {"input": list(texts), "encoding_format": "base64"}
         for tries in range(1, _TRIES + 1):
@@ -162,10 +162,9 @@ def _tokenizer(inference: Inference, target: Target) -> Tokenizer | None:
     return tokenizer
 
 
-def _vectors(answer: bytes) -> list[list[float]]:
+def _vectors(answer: bytes) -> list[Sequence[float]]:
     said = orjson.loads(answer)["data"]
-    vectors = [array("f", base64.b64decode(one["embedding"])) for one in said]
-    return [vector.tolist() for vector in vectors]
+    return [array("f", base64.b64decode(one["embedding"])) for one in said]
 
 
 def _asked_seconds(headers: Mapping[str, str]) -> float | None:

@@ -24,7 +24,7 @@ from linarite.resources.ingestion.service import Ingestion
 from linarite.resources.ingestion.storing import Storing
 from linarite.resources.ingestion.tenure import Tenure
 
-_HAND = 128
+_HAND = 256
 """How many documents a lane takes at once, at most: a write to an index costs more than a chunk."""
 _HAND_CHARACTERS = 4_000_000
 """What is read of a hand beyond which the rest of it is left to another: files may be packed."""

@@ -22,7 +22,10 @@ from linarite.resources.ingestion.records import Run
 from linarite.resources.ingestion.service import Ingestion
 from linarite.resources.ingestion.tenure import Tenure
 
-_CHUNKS_AT_ONCE = 256
+_CHUNKS_AT_ONCE = 1_000
+"""How many go into the target at once: an index has more work with a write than with a chunk."""
+_TEXTS_AT_ONCE = 256
+"""How many are embedded before their vectors are kept."""
 _IDS_AT_ONCE = 1_000
 
 _Place = tuple[Ready, int]
@@ -85,9 +88,11 @@ class Storing:
 
     def _embed_and_upsert(self, places: Sequence[_Place]) -> None:
         texts = [one.texts[number] for one, number in places]
-        vectors: Sequence[Sequence[float] | None] = [None] * len(texts)
-        if self._embeddings is not None:
-            vectors = self._tenure.patiently(partial(self._embeddings.embed, texts))
+        vectors: list[Sequence[float] | None] = [None] * len(texts)
+        if (embeddings := self._embeddings) is not None:
+            vectors.clear()
+            for some in in_batches(texts, _TEXTS_AT_ONCE):
+                vectors += self._tenure.patiently(partial(embeddings.embed, some))
         now = datetime.fromtimestamp(self._runs.clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         chunks = [
             _chunk(one, number, vector, now)

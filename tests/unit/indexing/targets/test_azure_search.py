@@ -168,13 +168,13 @@ def test_chunks_are_stored_replaced_counted_and_deleted(
 def test_batches_keep_to_the_services_limits(target: AzureSearchTarget, service: SearchService):
     target.ensure(3)
     small = [a_chunk(n) for n in range(1001)]
-    long = [a_chunk(n, content="é" * 1_000_000) for n in range(2000, 2005)]
+    long = [a_chunk(n, content="é" * 3_000_000) for n in range(2000, 2005)]
 
     target.upsert(small + long)
     target.delete([chunk.id for chunk in small])
 
     sent = [len(body["value"]) for body in service.bodies("search.index")]
-    assert sent == [1000, 1 + 2, 2, 1, 1000, 1]  # the long ones have 6 MB each in JSON
+    assert sent == [1000, 1 + 2, 2, 1, 1000, 1]  # the long ones have 6 MB each
     assert target.count() == 5
 
 
