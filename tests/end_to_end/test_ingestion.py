@@ -4,15 +4,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from tests.support.ingestion_runs import ended, found
 from tests.support.running_engine import scripted_engine
 from tests.support.server import API_VERSION
 from tests.support.serving import Serving, serving
 
-JOB = "/openai/ingestion/jobs/handbook"
+JOB, INDEX = "/openai/ingestion/jobs/handbook", "handbook-index"
 DEFINITION = {
     "kind": "UserCompute",
     "workspaceId": "here",
@@ -49,29 +49,6 @@ def a_server(folder: Path, documents: Path, **environment: str) -> Iterator[Serv
             yield running
 
 
-def ended(client: httpx.Client, put: httpx.Response) -> dict[str, Any]:
-    """The run that a put started, once it is over."""
-    assert put.status_code == 200, put.text
-    deadline = time.monotonic() + 60
-    while True:
-        run = dict(client.get(put.headers["operation-location"], params={}).json())
-        if run["status"] in {"succeeded", "failed"}:
-            return run
-        assert time.monotonic() < deadline, run
-        time.sleep(0.05)
-
-
-def found(client: httpx.Client, text: str) -> list[str]:
-    """The paths of the documents that a search finds."""
-    answer = client.post(
-        "/indexes/handbook-index/docs/search",
-        params={"api-version": "2024-07-01"},
-        json={"search": text, "select": "filepath"},
-    )
-    assert answer.status_code == 200, answer.text
-    return [one["filepath"] for one in answer.json()["value"]]
-
-
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_a_folder_becomes_an_index_that_follows_it(kind, request, tmp_path):
@@ -96,14 +73,14 @@ def test_a_folder_becomes_an_index_that_follows_it(kind, request, tmp_path):
         first = ended(client, client.put(JOB, json=DEFINITION))
         assert first["status"] == "succeeded", first
         assert [warning.partition(":")[0] for warning in first["warnings"]] == ["broken.pdf"]
-        assert found(client, "honey") == ["bees.html"]
+        assert found(client, INDEX, "honey") == ["bees.html"]
 
         (documents / "bees.html").unlink()
         (documents / "whales.md").write_text("# Whales\n\nWhales sing.")
         second = ended(client, client.put(JOB, json=DEFINITION))
         assert second["status"] == "succeeded", second
-        assert found(client, "honey") == found(client, "breathe") == []
-        assert found(client, "sing") == ["whales.md"]
+        assert found(client, INDEX, "honey") == found(client, INDEX, "breathe") == []
+        assert found(client, INDEX, "sing") == ["whales.md"]
 
         listed = client.get(f"{JOB}/documents", params={"state": "failed"}).json()["value"]
         assert [one["key"] for one in listed] == ["broken.pdf"]
