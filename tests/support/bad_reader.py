@@ -97,8 +97,17 @@ def _fill(path: str) -> str:
 
 def _forge(answer: str) -> str:
     """What a library could do that a file has taken over."""
+    return _say(answer.encode(), b"", b"")
+
+
+def _forge_cuts(places: str) -> str:
+    return _say(b'{"title": null, "grown_bytes": 0}', b"a text", bytes.fromhex(places))
+
+
+def _say(*parts: bytes) -> str:
     [out] = [it for it in range(3, 32) if _is_pipe(it)]
-    os.write(out, len(answer).to_bytes(8, "big") + answer.encode() + bytes(8))
+    for part in parts:
+        os.write(out, len(part).to_bytes(8, "big") + part)
     return _hang("")
 
 
@@ -111,6 +120,7 @@ def _is_pipe(descriptor: int) -> bool:
 
 _DEEDS = {
     "forge": _forge,
+    "forge-cuts": _forge_cuts,
     "hang": _hang,
     "exit": _exit,
     "fall-silent": _fall_silent,

@@ -3,9 +3,9 @@
 FolderContainer   documents as files; a version is what a file holds
 RowsTarget        chunks as rows of an SQLite file of its own, which a kill leaves as they are
 WordsEmbedder     vectors made of a text's hash; each text that it is asked for is a line
-PlainCracker      a text's first line is its title; one that says ``broken`` is refused, and one
-                  that says ``unforeseen`` is what its author did not think of; ``packed`` makes
-                  a long one
+PlainCracker      a text's first line is its title, each line a piece; one that says ``broken`` is
+                  refused, and one that says ``unforeseen`` is what its author did not think of;
+                  ``packed`` makes a long one
 """
 
 import hashlib
@@ -17,10 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tokenizers import Tokenizer
-
 from linarite.indexing.containers.container import Item, Page
-from linarite.indexing.cracking.cracked import Cracked
+from linarite.indexing.cracking.cracked import Cracked, File
 from linarite.indexing.crawling.crawl import Crawled
 from linarite.indexing.failures import DocumentFailed, IndexMisfit
 from linarite.indexing.targets.target import Chunk
@@ -32,6 +30,7 @@ from linarite.wire.ingestion import (
 )
 
 DIMENSIONS = 4
+_ROOM_CHARACTERS = 4_000_000
 
 Pass = Callable[[str], None]
 """Told of every call at a seam, by what it is; may raise, or end the process."""
@@ -189,7 +188,7 @@ class WordsEmbedder:
     told: Pass = nothing
     name: str = "words"
     dimensions: int = DIMENSIONS
-    tokenizer: Tokenizer | None = None
+    tokenizer: str | None = None
     max_tokens: int | None = None
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -208,27 +207,34 @@ class WordsEmbedder:
 
 @dataclass
 class PlainCracker:
-    """Reads text."""
+    """Reads text; a piece for each line."""
 
     told: Pass = nothing
 
-    def crack(self, path: Path, name: str, content_type: str | None) -> Cracked:
+    def crack(
+        self, files: Sequence[File], check: Callable[[], None]
+    ) -> list[Cracked | DocumentFailed]:
+        outcomes: list[Cracked | DocumentFailed] = []
+        for file in files:
+            check()
+            outcomes.append(self._crack(file.path.read_text()))
+            texts = [one.text for one in outcomes if isinstance(one, Cracked)]
+            if sum(map(len, texts)) > _ROOM_CHARACTERS:
+                break
+        return outcomes
+
+    def _crack(self, text: str) -> Cracked | DocumentFailed:
         self.told("crack")
-        text = path.read_text()
         if "poison" in text:
             self.told("poison")
         if "broken" in text:
-            raise DocumentFailed("It is broken.")
+            return DocumentFailed("It is broken.")
         if "unforeseen" in text:
             raise LookupError("no such thing")
         if "packed" in text:
             text += "x" * 1_000_000
-        return Cracked(text, text.partition("\n")[0] or None)
-
-
-def chunk(text: str) -> list[str]:
-    """A chunk for each line."""
-    return [line for line in text.splitlines() if line]
+        lines = text.splitlines()
+        return Cracked(text, lines[0] if lines else None, [line for line in lines if line])
 
 
 @dataclass
@@ -295,7 +301,6 @@ class Standing:
                 container=pages or FolderContainer(self.documents, self._tell),
                 target=target,
                 cracker=PlainCracker(self._tell),
-                chunk=chunk,
                 embedder=self.embedder if self.has_vectors else None,
                 place=str(target.file),
                 fingerprint=self.fingerprint,

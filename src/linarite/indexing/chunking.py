@@ -6,7 +6,7 @@ model. What has no joints, such as a line of base64, is cut by length alone.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from semantic_text_splitter import MarkdownSplitter
@@ -45,12 +45,13 @@ class Piece:
         return self.start + len(self.text)
 
 
-class Chunker:
-    """Cuts texts; never a piece over `max_tokens`, the model's special tokens included.
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How texts are cut.
 
     Args:
-        tokenizer: the model's; None: tokens are guessed, rather too many than too few.
-        max_tokens: of a piece; at least 16.
+        tokenizer: the model's, as JSON; None: tokens are guessed, rather too many than too few.
+        max_tokens: of a piece, the model's special tokens included; at least 16.
         overlap_tokens: how much of a piece the next one may repeat; at most a quarter of
             `max_tokens` is taken.
 
@@ -58,30 +59,44 @@ class Chunker:
         ValueError: `max_tokens` is too small.
     """
 
-    def __init__(
-        self,
-        tokenizer: Tokenizer | None,
-        max_tokens: int = DEFAULT_MAX_TOKENS,
-        overlap_tokens: int = DEFAULT_OVERLAP_TOKENS,
-    ) -> None:
-        if max_tokens < LEAST_TOKENS:
+    tokenizer: str | None = field(default=None, repr=False)
+    max_tokens: int = DEFAULT_MAX_TOKENS
+    overlap_tokens: int = DEFAULT_OVERLAP_TOKENS
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < LEAST_TOKENS:
             raise ValueError(
-                f"A chunk of {max_tokens} tokens is too small: {LEAST_TOKENS} at least."
+                f"A chunk of {self.max_tokens} tokens is too small: {LEAST_TOKENS} at least."
             )
-        self._max_tokens = max_tokens
-        self._overlap_tokens = max(0, min(overlap_tokens, max_tokens // 4))
-        self._tokenizer = _unbounded(tokenizer) if tokenizer is not None else None
-        self._tokens = (
-            guessed_tokens if self._tokenizer is None else TokenCounter(self._tokenizer).count
-        )
-        self._splitter = self._new_splitter()
+
+    @property
+    def repeated_tokens(self) -> int:
+        """The overlap that is taken."""
+        return max(0, min(self.overlap_tokens, self.max_tokens // 4))
 
     @property
     def fingerprint(self) -> str:
         """Changes with whatever may change where texts are cut, but for the model."""
         library = f"semantic-text-splitter-{version('semantic-text-splitter')}"
-        guess = "" if self._tokenizer is not None else " guessed"
-        return f"{_RULES} {self._max_tokens}/{self._overlap_tokens}{guess} {library}"
+        guess = "" if self.tokenizer is not None else " guessed"
+        return f"{_RULES} {self.max_tokens}/{self.repeated_tokens}{guess} {library}"
+
+
+class Chunker:
+    """Cuts texts; never a piece over the most tokens.
+
+    Args:
+        cutting: how.
+    """
+
+    def __init__(self, cutting: Cutting) -> None:
+        self._max_tokens = cutting.max_tokens
+        self._overlap_tokens = cutting.repeated_tokens
+        self._tokenizer = None if cutting.tokenizer is None else _unbounded(cutting.tokenizer)
+        self._tokens = (
+            guessed_tokens if self._tokenizer is None else TokenCounter(self._tokenizer).count
+        )
+        self._splitter = self._new_splitter()
 
     def chunk(self, text: str) -> list[Piece]:
         """The pieces of a text, in order; only whitespace is in none of them.
@@ -197,9 +212,9 @@ def _append(pieces: list[Piece], piece: Piece) -> None:
     pieces.append(piece)
 
 
-def _unbounded(tokenizer: Tokenizer) -> Tokenizer:
-    """The same without cutting or filling up, which would make every text the same length."""
-    own: Tokenizer = Tokenizer.from_str(tokenizer.to_str())
+def _unbounded(tokenizer: str) -> Tokenizer:
+    """The tokenizer without cutting or filling up, which would make all texts equally long."""
+    own: Tokenizer = Tokenizer.from_str(tokenizer)
     own.no_truncation()
     own.no_padding()
     return own

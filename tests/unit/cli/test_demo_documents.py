@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import linarite.cli
+from linarite.indexing.cracking.cracked import File
 from linarite.indexing.cracking.cracker import Cracker
 
 DATA = Path(linarite.cli.__file__).parent / "demo_data"
@@ -21,7 +22,7 @@ ANSWERED = [
 def texts() -> Iterator[dict[str, str]]:
     with Cracker() as cracker:
         yield {
-            f"{folder}/{path.name}": cracker.crack(path, path.name).text
+            f"{folder}/{path.name}": cracker.crack([File(path, path.name)])[0].text
             for folder in ("ingest", "site")
             for path in sorted((DATA / folder).iterdir())
         }

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.embedded import CHAT, EMBEDDING, models_folder
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from linarite.indexing.chunking import Chunker, Piece
+from linarite.indexing.chunking import Chunker, Cutting, Piece
 from linarite.indexing.counting import guessed_tokens
 
 PROSE = (
@@ -57,6 +57,14 @@ def word_tokenizer() -> Tokenizer:
 TOKENIZERS = {"bytes": byte_tokenizer(), "words": word_tokenizer(), "none": None}
 
 
+def cutting(tokenizer: Tokenizer | None, *tokens: int) -> Cutting:
+    return Cutting(None if tokenizer is None else tokenizer.to_str(), *tokens)
+
+
+def chunker(tokenizer: Tokenizer | None, *tokens: int) -> Chunker:
+    return Chunker(cutting(tokenizer, *tokens))
+
+
 def counter(tokenizer: Tokenizer | None) -> Callable[[str], int]:
     if tokenizer is None:
         return guessed_tokens
@@ -97,7 +105,7 @@ def test_pieces_cover_the_text_within_the_limit(text, kind, max_tokens, overlap)
     tokenizer = TOKENIZERS[kind]
     count = counter(tokenizer)
 
-    pieces = Chunker(tokenizer, max_tokens, overlap).chunk(text)
+    pieces = chunker(tokenizer, max_tokens, overlap).chunk(text)
 
     assert all(text[piece.start : piece.end] == piece.text for piece in pieces)
     assert all(piece.text.strip() for piece in pieces)
@@ -110,7 +118,7 @@ def test_pieces_cover_the_text_within_the_limit(text, kind, max_tokens, overlap)
 def test_a_piece_that_is_cut_once_more_begins_nowhere_twice():
     text = f"00\x800\x80\x80\U00010000\x80{PROSE}"
 
-    pieces = Chunker(byte_tokenizer(), 16, 4).chunk(text)
+    pieces = chunker(byte_tokenizer(), 16, 4).chunk(text)
 
     assert [piece.start for piece in pieces] == sorted({piece.start for piece in pieces})
     assert uncovered(text, pieces) == ""
@@ -118,17 +126,17 @@ def test_a_piece_that_is_cut_once_more_begins_nowhere_twice():
 
 @pytest.mark.parametrize("text", ["", " \n\t\n", "\u3000"])
 def test_a_blank_text_has_no_pieces(text):
-    assert Chunker(None).chunk(text) == []
+    assert chunker(None).chunk(text) == []
 
 
 def test_a_short_text_is_one_piece():
-    assert Chunker(byte_tokenizer()).chunk("# Title\n\nWords.") == [Piece(0, "# Title\n\nWords.")]
+    assert chunker(byte_tokenizer()).chunk("# Title\n\nWords.") == [Piece(0, "# Title\n\nWords.")]
 
 
 def test_pieces_begin_at_headings():
     text = "".join(f"## Room {n}\n\n{PROSE}" for n in range(6))
 
-    pieces = Chunker(None, 100, 0).chunk(text)
+    pieces = chunker(None, 100, 0).chunk(text)
 
     assert [piece.text.partition("\n")[0] for piece in pieces] == [f"## Room {n}" for n in range(6)]
 
@@ -137,7 +145,7 @@ def test_tables_are_cut_between_rows():
     rows = [f"| {n} | stone number {n} |" for n in range(200)]
     text = "\n".join(["| No | Name |", "|---|---|", *rows])
 
-    pieces = Chunker(byte_tokenizer(), 100, 20).chunk(text)
+    pieces = chunker(byte_tokenizer(), 100, 20).chunk(text)
 
     assert len(pieces) > 10
     assert {line for piece in pieces for line in piece.text.splitlines()} <= set(text.splitlines())
@@ -148,7 +156,7 @@ def test_a_piece_repeats_the_end_of_the_one_before_at_most_a_quarter():
 
     overlaps = {}
     for asked in (0, 20, 1000):
-        pieces = Chunker(None, 100, asked).chunk(text)
+        pieces = chunker(None, 100, asked).chunk(text)
         pairs = pairwise(pieces)
         overlaps[asked] = max(
             guessed_tokens(text[later.start : max(later.start, piece.end)])
@@ -165,7 +173,7 @@ def test_whole_characters_are_kept_whole_where_nothing_else_is():
     for kind, tokenizer in TOKENIZERS.items():
         text = ("e\u0301" * 300 + FAMILY * 60) * 3
 
-        pieces = Chunker(tokenizer, 64, 16).chunk(text)
+        pieces = chunker(tokenizer, 64, 16).chunk(text)
 
         assert not any(piece.text[0] in "\u0301\u200d" for piece in pieces), kind
 
@@ -173,7 +181,7 @@ def test_whole_characters_are_kept_whole_where_nothing_else_is():
 def test_a_heading_stays_with_a_line_that_has_no_joints():
     text = "# The key\n\n" + "0123456789abcdef" * 100
 
-    first, *_ = Chunker(byte_tokenizer(), 128).chunk(text)
+    first, *_ = chunker(byte_tokenizer(), 128).chunk(text)
 
     assert first.text.startswith("# The key\n\n0123")
 
@@ -193,11 +201,11 @@ def test_a_heading_stays_with_a_line_that_has_no_joints():
 )
 def test_time_grows_with_the_text_and_no_faster(make, kind):
     """Eight times the text takes about eight times as long; a square would be sixty-four."""
-    chunker = Chunker(TOKENIZERS[kind], 64)
+    cuts = chunker(TOKENIZERS[kind], 64)
 
     def seconds(characters: int) -> float:
         start = time.process_time()
-        chunker.chunk(make(characters))
+        cuts.chunk(make(characters))
         return time.process_time() - start
 
     small = max(min(seconds(5_000) for _ in range(2)), 0.01)
@@ -208,19 +216,19 @@ def test_time_grows_with_the_text_and_no_faster(make, kind):
 @pytest.mark.parametrize("max_tokens", [-1, 0, 15])
 def test_a_chunk_that_is_too_small_is_refused(max_tokens):
     with pytest.raises(ValueError, match="16 at least"):
-        Chunker(None, max_tokens)
+        chunker(None, max_tokens)
 
 
 def test_the_fingerprint_tells_how_texts_are_cut():
     told = {
-        Chunker(None).fingerprint,
-        Chunker(byte_tokenizer()).fingerprint,
-        Chunker(None, 512).fingerprint,
-        Chunker(None, 1024, 0).fingerprint,
+        cutting(None).fingerprint,
+        cutting(byte_tokenizer()).fingerprint,
+        cutting(None, 512).fingerprint,
+        cutting(None, 1024, 0).fingerprint,
     }
 
     assert len(told) == 4
-    assert Chunker(None, 64, 16).fingerprint == Chunker(None, 64, 100).fingerprint
+    assert cutting(None, 64, 16).fingerprint == cutting(None, 64, 100).fingerprint
 
 
 @pytest.mark.model

@@ -1,4 +1,6 @@
-"""The process that reads files: asked on its standard input, answering on its standard output.
+"""The process that reads and cuts files: asked on its standard input, it answers on its output.
+
+First it is told how texts are cut, then which files to read, some at a time; it answers for each.
 
 It ends with its parent: the kernel is asked to kill it then, and where that cannot be asked (other
 than Linux) the pipe that it is asked on closes, which it sees when it is through with a file.
@@ -11,10 +13,14 @@ import os
 import resource
 import signal
 import sys
+from array import array
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from linarite.indexing.cracking.messages import Message, receive, send
+from linarite.indexing.chunking import Chunker, Cutting
+from linarite.indexing.cracking.messages import NEXT, Message, receive, send
 from linarite.indexing.failures import DocumentFailed
 
 _PR_SET_PDEATHSIG = 1
@@ -22,6 +28,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _OPEN_FILES = 256
+_TOKENIZER_BYTES = 1 << 28
 
 
 def main() -> None:
@@ -33,25 +40,35 @@ def main() -> None:
     os.set_blocking(2, False)  # nobody reads it before the end: a flood of it is lost
     module, _, function = reader.partition(":")
     read = getattr(importlib.import_module(module), function)
+    cutting = receive(sys.stdin.buffer.read, _TOKENIZER_BYTES)
+    if cutting is None:
+        return
+    chunker = Chunker(Cutting(tokenizer=cutting.text or None, **cutting.told))
     own_bytes = _size_bytes()
     ceiling = own_bytes + limits["memory_bytes"]
     resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
-    send(answers, {})
+    send(answers, Message({}))
     while (asked := receive(sys.stdin.buffer.read)) is not None:
-        _allow_cpu(limits["seconds"])
-        told, text = _answer(read, asked[0], limits["text_characters"])
-        send(answers, {**told, "grown_bytes": _size_bytes() - own_bytes}, text)
+        for file in asked.told["files"]:
+            with suppress(BlockingIOError):  # nobody takes up what is said
+                os.write(2, NEXT)  # what follows is said of this file
+            _allow_cpu(limits["seconds"])
+            answer = _answer(read, chunker, file, limits["text_characters"])
+            answer.told["grown_bytes"] = _size_bytes() - own_bytes
+            send(answers, answer)
 
 
-def _answer(read: Any, request: dict[str, Any], most_characters: int) -> Message:
-    path = Path(request["path"])
+def _answer(read: Any, chunker: Chunker, file: dict[str, Any], most_characters: int) -> Message:
+    path = Path(file["path"])
     try:
-        cracked = read(path, request["name"], request["content_type"], most_characters)
+        cracked = read(path, file["name"], file["content_type"], most_characters)
+        pieces = chunker.chunk(cracked.text)
     except DocumentFailed as error:
-        return {"failed": str(error)}, ""
+        return Message({"failed": str(error)})
     except MemoryError:
-        return {"out_of_memory": True}, ""
-    return {"title": cracked.title}, cracked.text
+        return Message({"out_of_memory": True})
+    places = array("I", chain.from_iterable((piece.start, piece.end) for piece in pieces))
+    return Message({"title": cracked.title}, cracked.text, places)
 
 
 def _shut_off(parent: int) -> None:

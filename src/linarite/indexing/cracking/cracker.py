@@ -1,4 +1,4 @@
-"""Text from files, read in a child process that a file may crash, hang or swell."""
+"""Pieces of text from files, read and cut in a child that a file may crash, hang or swell."""
 
 import json
 import os
@@ -7,16 +7,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version as version_of
-from pathlib import Path
+from io import BytesIO
 from typing import Any, Self
 
-from linarite.indexing.cracking.cracked import Cracked
-from linarite.indexing.cracking.messages import BadMessage, Message, MessageTooLong, receive, send
+from linarite.indexing.chunking import Cutting
+from linarite.indexing.cracking.cracked import Cracked, File
+from linarite.indexing.cracking.messages import (
+    NEXT,
+    BadMessage,
+    Message,
+    MessageTooLong,
+    receive,
+    send,
+)
 from linarite.indexing.failures import DocumentFailed, TryLater
 
 _RULES = 2
@@ -28,6 +36,12 @@ _END_SECONDS = 5
 _NOWHERE = "/nonexistent"
 _KEPT = ("LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "TZ", "VIRTUAL_ENV")
 _BYTES_PER_CHARACTER = 4
+_CHARACTERS_AT_ONCE = 4_000_000
+"""What is read of files that are asked for together, beyond which the rest is left out."""
+_REPEATED = 4
+"""How often a character can be in pieces at most: what is cut once more overlaps twice."""
+_PIECE_BYTES = 1 << 20
+_COMPLAINT_BYTES = 8_192
 _LONGEST_WORDS = 2_000
 """Of what a child tells of a document in words."""
 
@@ -57,16 +71,23 @@ def cracker_version() -> str:
 
 
 class Cracker:
-    """Reads documents, one after the other, in a child process that it keeps.
+    """Reads and cuts documents in a child process that it keeps.
 
     Used by one thread, that which enters it: the child is killed when that thread ends.
 
     Args:
+        cutting: how texts are cut.
         limits: what a document may take.
         reader: what the child reads with, as `module:function`; it is called as `reading.read` is.
     """
 
-    def __init__(self, limits: Limits | None = None, reader: str = _READER) -> None:
+    def __init__(
+        self,
+        cutting: Cutting | None = None,
+        limits: Limits | None = None,
+        reader: str = _READER,
+    ) -> None:
+        self._cutting = cutting or Cutting()
         self._limits = limits or Limits()
         self._reader = reader
         self._child: _Child | None = None
@@ -77,42 +98,45 @@ class Cracker:
     def __exit__(self, *_: object) -> None:
         self._stop()
 
-    def crack(self, path: Path, name: str, content_type: str | None = None) -> Cracked:
-        """The text of a file.
+    def crack(
+        self, files: Sequence[File], check: Callable[[], None] = lambda: None
+    ) -> list[Cracked | DocumentFailed]:
+        """What is in files, in their order; for some of them, why nothing is to be had.
 
-        A document that crashes a child which has read others is tried once more in a new one, as
-        one of those may have left it damaged.
+        Such are not supported, damaged, encrypted, without text, or take more than the limits
+        allow. Files after the first that come to more text than memory has room for are left out. A
+        document that crashes a child which has read others is tried once more in a new one, as one
+        of those may have left it damaged.
 
         Args:
-            path: where the file lies.
-            name: the document's own, whose extension tells the format.
-            content_type: as the container tells it.
+            files: some; asking for many at once costs less than for one after the other.
+            check: called before each answer; what it raises ends the reading.
 
         Raises:
-            DocumentFailed: it is not supported, damaged, encrypted, without text, or takes more
-                than the limits allow.
             TryLater: no child starts.
         """
-        child = self._ready()
-        is_fresh = child.documents == 0
-        try:
-            return self._ask(child, path, name, content_type)
-        except _Crashed as crash:
-            self._stop()
-            if is_fresh:
-                raise DocumentFailed(str(crash)) from crash
-        try:
-            return self._ask(self._ready(), path, name, content_type)
-        except _Crashed as crash:
-            self._stop()
-            raise DocumentFailed(str(crash)) from crash
+        done: list[Cracked | DocumentFailed] = []
+        characters = 0
+        while len(done) < len(files) and characters < _CHARACTERS_AT_ONCE:
+            child = self._ready()
+            try:
+                child.ask(files[len(done) :])
+                while child.is_asked and characters < _CHARACTERS_AT_ONCE:
+                    check()
+                    done.append(self._answer(child))
+                    characters += _characters(done[-1])
+            except _Crashed as crash:
+                self._stop()
+                if child.documents == 1:
+                    done.append(DocumentFailed(str(crash)))
+        return done
 
     def _ready(self) -> "_Child":
         """The child; a new one where there is none, or where it is dead or worn."""
         if self._child is not None and not self._is_good(self._child):
             self._stop()
         if self._child is None:
-            self._child = _Child(self._reader, self._limits)
+            self._child = _Child(self._reader, self._cutting, self._limits)
         return self._child
 
     def _is_good(self, child: "_Child") -> bool:
@@ -128,23 +152,23 @@ class Cracker:
         if child is not None:
             child.kill()
 
-    def _ask(self, child: "_Child", path: Path, name: str, content_type: str | None) -> Cracked:
-        request = {"path": str(path.absolute()), "name": name, "content_type": content_type}
+    def _answer(self, child: "_Child") -> Cracked | DocumentFailed:
+        """The next answer of a child that is asked; raises _Crashed."""
         try:
-            told, text = child.ask(request)
-        except TimeoutError as error:
-            self._stop()
-            raise DocumentFailed(_too_slow(self._limits)) from error
-        except MessageTooLong as error:
-            self._stop()
+            said = child.answer()
+        except TimeoutError:
+            child.kill()
+            return DocumentFailed(_too_slow(self._limits))
+        except MessageTooLong:
+            child.kill()
             most = self._limits.text_characters
-            raise DocumentFailed(f"The text is longer than {most:,} characters.") from error
-        if "out_of_memory" in told:
+            return DocumentFailed(f"The text is longer than {most:,} characters.")
+        if "out_of_memory" in said.told:
             raise _Crashed(_too_large(self._limits))
-        if "failed" in told:
-            raise DocumentFailed(_words(told["failed"]))
-        title = told.get("title")
-        return Cracked(text, None if title is None else _words(title))
+        if "failed" in said.told:
+            return DocumentFailed(_words(said.told["failed"]))
+        title = said.told.get("title")
+        return Cracked(said.text, None if title is None else _words(title), _pieces(said))
 
 
 class _Crashed(Exception):
@@ -154,12 +178,14 @@ class _Crashed(Exception):
 class _Child:
     """A started process; `ask` may be called when its start is over, which it waits for."""
 
-    def __init__(self, reader: str, limits: Limits) -> None:
+    def __init__(self, reader: str, cutting: Cutting, limits: Limits) -> None:
         self.documents = 0
+        """That it has begun to read, as far as its answers tell."""
         self.grown_bytes = 0
-        self.is_asked = False
-        """Whether an answer is still to come: nobody waited for it who can take it."""
+        self._asked = 0
         self._limits = limits
+        self._received = BytesIO()
+        self._complaints = b""
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -173,10 +199,12 @@ class _Child:
             env=_environment(),
             start_new_session=True,  # a Ctrl-C at the terminal is the parent's to handle
         )
-        try:
+        assert self._process.stderr is not None
+        os.set_blocking(self._process.stderr.fileno(), False)
+        ready = None
+        with suppress(TimeoutError, MessageTooLong, BadMessage, BrokenPipeError):
+            self._send(_told(cutting))
             ready = self._receive(_START_SECONDS)
-        except (TimeoutError, MessageTooLong, BadMessage):
-            ready = None
         if ready is None:
             self._process.kill()
             self._process.wait()
@@ -184,11 +212,23 @@ class _Child:
             self.kill()
             raise TryLater(f"The process that reads documents does not start: {words}")
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether an answer is still to come."""
+        return self._asked > 0
+
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: dict[str, Any]) -> Message:
-        """The answer to a request.
+    def ask(self, files: Sequence[File]) -> None:
+        """Have it read files, and answer for each."""
+        self._asked = len(files)
+        asked = [{**asdict(file), "path": str(file.path.absolute())} for file in files]
+        with suppress(BrokenPipeError):  # the first answer is found to be lacking
+            self._send(Message({"files": asked}))
+
+    def answer(self) -> Message:
+        """What it says of the next file.
 
         Raises:
             TimeoutError: it takes too long.
@@ -196,34 +236,33 @@ class _Child:
             _Crashed: the process ends over it, or answers what is no answer.
         """
         self.documents += 1
-        self.is_asked = True
-        self._last_words()  # what the documents before it left is not of this one
-        assert self._process.stdin is not None
         try:
-            send(self._process.stdin, request)
-            answer = self._receive(self._limits.seconds)
-        except BrokenPipeError:
-            answer = None
+            said = self._receive(self._limits.seconds)
         except BadMessage as error:
             raise _Crashed("The file makes its reader fail: its answer cannot be read.") from error
-        if answer is None:
+        if said is None:
             raise _Crashed(self._why_ended())
-        told, text = answer
-        if len(text) > self._limits.text_characters:
+        if len(said.text) > self._limits.text_characters:
             raise MessageTooLong
-        self.is_asked = False
-        grown = told.get("grown_bytes")
+        self._asked -= 1
+        grown = said.told.get("grown_bytes")
         self.grown_bytes = grown if isinstance(grown, int) else self._limits.memory_bytes
-        return told, text
+        self._hear_out()
+        return said
 
     def kill(self) -> None:
         """End it at once; a second time is no fault."""
+        self._asked = 0
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 with suppress(BrokenPipeError):  # of a request that did not get through
                     pipe.close()
+
+    def _send(self, message: Message) -> None:
+        assert self._process.stdin is not None
+        send(self._process.stdin, message)
 
     def _receive(self, seconds: float) -> Message | None:
         assert self._process.stdout is not None
@@ -233,10 +272,13 @@ class _Child:
         deadline = time.monotonic() + seconds
 
         def read(most: int) -> bytes:
+            if piece := self._received.read(most):
+                return piece
             left = deadline - time.monotonic()
             if left <= 0 or not ready.poll(left * 1000):
                 raise TimeoutError
-            return os.read(answers, min(most, 1 << 20))
+            self._received = BytesIO(os.read(answers, _PIECE_BYTES))
+            return self._received.read(most)
 
         return receive(read, self._limits.text_characters * _BYTES_PER_CHARACTER)
 
@@ -253,11 +295,40 @@ class _Child:
         return f"The file makes its reader fail: {words or _ending(code)}"
 
     def _last_words(self) -> str:
-        """The last line of what the process has complained since this was asked; '' for none."""
-        assert self._process.stderr is not None
-        os.set_blocking(self._process.stderr.fileno(), False)
-        lines = (self._process.stderr.read() or b"").decode("utf-8", "replace").split("\n")
+        """The last line of what it has complained of the file that it is at; '' for none."""
+        self._hear_out()
+        of_this_file = self._complaints.rpartition(NEXT)[2].decode("utf-8", "replace")
+        lines = of_this_file.split("\n")
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+
+    def _hear_out(self) -> None:
+        """Take up what it complains, so that there is room for more; the end of it is kept."""
+        assert self._process.stderr is not None
+        heard = self._process.stderr.read() or b""
+        self._complaints = (self._complaints + heard)[-_COMPLAINT_BYTES:]
+
+
+def _told(cutting: Cutting) -> Message:
+    """How a child is told how to cut."""
+    told = {"max_tokens": cutting.max_tokens, "overlap_tokens": cutting.overlap_tokens}
+    return Message(told, cutting.tokenizer or "")
+
+
+def _pieces(said: Message) -> list[str]:
+    """The pieces of a text; raises _Crashed where they are more than such pieces can come to."""
+    left = _REPEATED * len(said.text)
+    pieces = []
+    for start, end in zip(said.places[::2], said.places[1::2], strict=False):
+        piece = said.text[start:end]
+        left -= len(piece)
+        if not piece or left < 0:
+            raise _Crashed("The file makes its reader fail: what it was cut into cannot be.")
+        pieces.append(piece)
+    return pieces
+
+
+def _characters(outcome: Cracked | DocumentFailed) -> int:
+    return len(outcome.text) if isinstance(outcome, Cracked) else 0
 
 
 def _words(told: Any) -> str:

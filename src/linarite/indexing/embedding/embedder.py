@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from tokenizers import Tokenizer
-
 
 class Embedder(Protocol):
     """A model that gives vectors; one for a run, used by one thread at a time."""
@@ -14,8 +12,8 @@ class Embedder(Protocol):
         """Tells the model apart from every other, in keys of caches and in fingerprints."""
 
     @property
-    def tokenizer(self) -> Tokenizer | None:
-        """Counts as the model does; None where it is not known here."""
+    def tokenizer(self) -> str | None:
+        """The model's own, as JSON of `tokenizers`; None where it is not known here."""
 
     @property
     def max_tokens(self) -> int | None:

@@ -17,7 +17,6 @@ import httpx
 import orjson
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import ClientAuthenticationError
-from tokenizers import Tokenizer
 
 from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
 from linarite.outbound import GuardedTransport, OutboundFailed, OutboundTooSlow
@@ -174,7 +173,7 @@ class EndpointEmbedder:
         return "#".join(str(part) for part in parts if part is not None)
 
     @property
-    def tokenizer(self) -> Tokenizer | None:
+    def tokenizer(self) -> str | None:
         return None
 
     @property

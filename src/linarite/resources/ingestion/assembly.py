@@ -76,7 +76,7 @@ class Assembly:
     @contextmanager
     def open(self, resource: str, job: IngestionJob) -> Iterator[Parts]:
         """The parts of a job while the block lasts; see `OpenParts`."""
-        from linarite.indexing.chunking import Chunker
+        from linarite.indexing.chunking import Cutting
         from linarite.indexing.cracking.cracker import Cracker, cracker_version
 
         try:
@@ -85,11 +85,11 @@ class Assembly:
             raise IngestionFailed(refusal.message) from refusal
         with ExitStack() as stack:
             embedder = self._embedder(stack, resource, resolved.embedding)
-            chunker = Chunker(
+            cutting = Cutting(
                 None if embedder is None else embedder.tokenizer, _chunk_tokens(resolved, embedder)
             )
             embedded_by = "" if embedder is None else embedder.name
-            made_by = (cracker_version(), chunker.fingerprint, embedded_by)
+            made_by = (cracker_version(), cutting.fingerprint, embedded_by)
             container = self._container(stack, resource, resolved)
             pages = None
             if resolved.crawl is not None:
@@ -98,8 +98,7 @@ class Assembly:
             yield Parts(
                 container=pages or container,
                 target=self._target(stack, resource, str(job.job_id), resolved.target),
-                cracker=stack.enter_context(Cracker()),
-                chunk=lambda text: [piece.text for piece in chunker.chunk(text)],
+                cracker=stack.enter_context(Cracker(cutting)),
                 embedder=embedder,
                 place=_place(resolved.target),
                 fingerprint=hashlib.sha256("\0".join(made_by).encode()).hexdigest(),

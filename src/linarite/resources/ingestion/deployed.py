@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import orjson
 import uvloop
-from tokenizers import Tokenizer
 
 from linarite.engines.client import Engines
 from linarite.engines.refusals import EngineFailure, ModelMissing
@@ -64,8 +63,8 @@ class DeployedEmbedder:
         return self._target.model.id
 
     @property
-    def tokenizer(self) -> Tokenizer | None:
-        """The model's own, where it is here."""
+    def tokenizer(self) -> str | None:
+        """The model's own as JSON, where it is here."""
         return self._tokenizer
 
     @property
@@ -152,14 +151,11 @@ class DeployedEmbedder:
         return f"The embedding deployment {self._target.deployment.id!r} did not answer: {said}"
 
 
-def _tokenizer(inference: Inference, target: Target) -> Tokenizer | None:
+def _tokenizer(inference: Inference, target: Target) -> str | None:
     folder = inference.place_of(target.model).tokenizer_folder()
     if folder is None or not (file := folder / "tokenizer.json").is_file():
         return None
-    tokenizer = Tokenizer.from_file(str(file))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+    return file.read_text("utf-8")
 
 
 def _vectors(answer: bytes) -> list[Sequence[float]]:

@@ -26,10 +26,14 @@ from linarite.resources.ingestion.tenure import Tenure
 
 _HAND = 256
 """How many documents a lane takes at once, at most: a write to an index costs more than a chunk."""
+_FIRST_HAND = 32
+"""Each is twice the one before: there is something to store soon, and so for both threads to do."""
 _HAND_CHARACTERS = 4_000_000
 """What is read of a hand beyond which the rest of it is left to another: files may be packed."""
 _HAND_BYTES = 1 << 20
 """How long they are together, but for one that is longer: it is told of them when all are done."""
+_READ_TOGETHER = 16
+"""How many of a hand the cracker is asked for at once."""
 _TOGETHER = 1
 """How often a document may have been left by dead workers and still share a hand with others."""
 
@@ -53,6 +57,7 @@ class Lane:
         self._tenure = tenure
         self._storing = Storing(runs, run, parts, tenure)
         self._is_ending = False
+        self._hand = _FIRST_HAND
 
     def work(self) -> None:
         """Work until no document is left that nobody works on.
@@ -65,7 +70,8 @@ class Lane:
             tempfile.TemporaryDirectory(prefix="linarite-") as folder,
             ThreadPoolExecutor(1, "reading") as thread,
         ):
-            reading = Reading(self._parts, self._tenure, Path(folder) / "document")
+            files = [Path(folder) / str(number) for number in range(_READ_TOGETHER)]
+            reading = Reading(self._parts, self._tenure, files)
             try:
                 for seqs in self._left_behind():
                     hand = thread.submit(self._read, reading, partial(self._take_up, seqs))
@@ -81,23 +87,23 @@ class Lane:
         """The documents that there are to take, read; as many as memory has room for."""
         hand: list[Ready | Settled] = []
         taken, characters = take(), 0
-        for place, document in enumerate(taken):
+        for some in in_batches(taken, _READ_TOGETHER):
             if self._is_ending:
-                break
-            if characters > _HAND_CHARACTERS:
-                with self._tenure.writing() as tx:
-                    documents.give_back(tx, self._name, [one.seq for one in taken[place:]])
-                break
-            self._tenure.check()
-            hand.append(reading.read(document))
-            characters += hand[-1].characters
+                return hand
+            if characters < _HAND_CHARACTERS:
+                read = reading.read(some)
+                characters += sum(one.characters for one in read)
+                hand += read
+        done = {one.document.seq for one in hand}
+        if left := [one.seq for one in taken if one.seq not in done]:
+            with self._tenure.writing() as tx:
+                documents.give_back(tx, self._name, left)
         return hand
 
     def _claim(self) -> list[Document]:
+        most, self._hand = self._hand, min(2 * self._hand, _HAND)
         with self._tenure.writing() as tx:
-            return documents.claim(
-                self._database, tx, self._run.job, self._name, _HAND, _HAND_BYTES
-            )
+            return documents.claim(self._database, tx, self._run.job, self._name, most, _HAND_BYTES)
 
     def _take_up(self, seqs: Sequence[int]) -> list[Document]:
         with self._tenure.writing() as tx:

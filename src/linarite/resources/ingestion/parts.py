@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from linarite.indexing.containers.container import Container
-from linarite.indexing.cracking.cracked import Cracked
+from linarite.indexing.cracking.cracked import Cracked, File
+from linarite.indexing.failures import DocumentFailed
 from linarite.indexing.targets.target import Target
 from linarite.wire.ingestion import IngestionJob
 
@@ -17,10 +17,19 @@ if TYPE_CHECKING:  # what it loads an installation may be without
 
 
 class Cracker(Protocol):
-    """Takes the text out of files."""
+    """Takes the text out of files, and cuts it."""
 
-    def crack(self, path: Path, name: str, content_type: str | None) -> Cracked:
-        """The text of a file; raises DocumentFailed where there is none to be had."""
+    def crack(
+        self, files: Sequence[File], check: Callable[[], None]
+    ) -> Sequence[Cracked | DocumentFailed]:
+        """What is in files, or why there is nothing to be had.
+
+        Those after the first that come to more text than memory has room for are left out.
+
+        Args:
+            files: some.
+            check: called before each is done; what it raises ends the reading.
+        """
 
 
 class Pages(Container, Protocol):
@@ -48,8 +57,7 @@ class Parts:
     Args:
         container: where its documents are.
         target: where their chunks go.
-        cracker: takes the text out of them.
-        chunk: cuts a text; each piece is short enough for the embedding model.
+        cracker: takes pieces of text out of them, each short enough for the embedding model.
         embedder: makes the vectors; None: the index has none.
         place: tells the target apart from others.
         fingerprint: tells how chunks are made; where it changes, all are made anew.
@@ -62,7 +70,6 @@ class Parts:
     container: Container
     target: Target
     cracker: Cracker
-    chunk: Callable[[str], Sequence[str]]
     embedder: "Embedder | None"
     place: str
     fingerprint: str

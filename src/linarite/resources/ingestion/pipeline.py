@@ -48,6 +48,8 @@ _VECTORS, _VECTORS_A_CHUNK = 10_000, 4
 """How many vectors are kept from run to run: so many, and so many for each chunk."""
 _FIRST_LOOK_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
+_LATER = 0.03
+"""How much later than its lanes a run may end, as a part of the time that they took."""
 _ASK_AGAIN_SECONDS = 10.0
 _SETTLE_SECONDS = 60.0
 """How long a target may take until it counts what was stored last."""
@@ -184,15 +186,15 @@ class Coordinator:
         self._ensure_target()  # even for nothing: somebody may have deleted it
         counts = self._counts()
         lanes = min(self._parts.parallel, -(-counts.pending // _WORTH_A_LANE))
-        asked_at, pause = float("-inf"), _FIRST_LOOK_SECONDS
+        asked_at, began = float("-inf"), time.monotonic()
         self.stages.indexing.begin()
         self._has_written |= counts.pending > 0
         while counts.pending:
             if time.monotonic() - asked_at > _ASK_AGAIN_SECONDS:
                 self._put_down(lanes)
                 asked_at = time.monotonic()
-            self._tenure.wait(pause)
-            pause = min(pause * 2, _LOOK_SECONDS)
+            so_far = time.monotonic() - began
+            self._tenure.wait(min(max(_FIRST_LOOK_SECONDS, so_far * _LATER), _LOOK_SECONDS))
             counts = self._counts()
         self.stages.preprocessing.end()
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -11,6 +12,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from linarite.indexing.containers.container import Item
+from linarite.indexing.cracking.cracked import Cracked, File
 from linarite.indexing.failures import DocumentFailed, IngestionFailed
 from linarite.resources.ingestion.documents import Document, Settled
 from linarite.resources.ingestion.parts import Parts
@@ -47,56 +49,91 @@ class Ready:
         return sum(map(len, self.texts))
 
 
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """A document that lies in a file."""
+
+    document: Document
+    digest: str
+    file: File
+
+
 class Reading:
-    """Reads documents, one after the other; for one thread.
+    """Reads documents, some at a time; for one thread.
 
     Args:
         parts: what the run works with.
         tenure: the right to.
-        file: where a document lies while it is read.
+        files: where documents lie while they are read; so many may be asked for together.
     """
 
-    def __init__(self, parts: Parts, tenure: Tenure, file: Path) -> None:
+    def __init__(self, parts: Parts, tenure: Tenure, files: Sequence[Path]) -> None:
         self._parts = parts
         self._tenure = tenure
-        self._file = file
-        file.touch()
+        self._files = files
+        for file in files:
+            file.touch()
 
-    def read(self, document: Document) -> Ready | Settled:
-        """The document's chunks; how it ended where there are none, or no others than before."""
+    def read(self, some: Sequence[Document]) -> list[Ready | Settled]:
+        """Their chunks; how a document ended that has none, or no others than before.
+
+        Documents after the first that come to more text than memory has room for are left out.
+        """
+        read: list[Ready | Settled] = []
+        fetched: list[_Fetched] = []
+        for document, path in zip(some, self._files, strict=False):
+            self._tenure.check()
+            if isinstance(found := self._found(document, path), Settled):
+                read.append(found)
+            else:
+                fetched.append(found)
+        return [*read, *self._crack(fetched)]
+
+    def _found(self, document: Document, path: Path) -> Settled | _Fetched:
         if document.attempts >= _DEATHS:
             reason = f"{_DEATHS} workers died while they were at it; see the server's log."
             return Settled(document, 0, None, reason)
+        item = document.item
         try:
-            return self._read(document)
+            digest = self._tenure.patiently(lambda: self._fetch(item, path))
         except DocumentFailed as failure:
             return Settled(document, 0, None, str(failure))
         except _NOT_ITS_FAULT:
             raise
         except Exception as error:  # noqa: BLE001 - what nobody foresaw is not to end the run
-            self._tenure.check()
-            _log.exception("a document cannot be read", document=document.id)
-            reason = f"Reading it failed for an internal error ({type(error).__name__})."
-            return Settled(document, 0, None, reason)
-
-    def _read(self, document: Document) -> Ready | Settled:
-        parts, item = self._parts, document.item
-        digest = self._tenure.patiently(lambda: self._fetch(item))
-        if digest == document.digest and parts.fingerprint == document.fingerprint:
+            return self._unforeseen(document, error)
+        if digest == document.digest and self._parts.fingerprint == document.fingerprint:
             return Settled(document, document.chunks, digest)
-        cracked = self._tenure.patiently(
-            lambda: parts.cracker.crack(self._file, item.key, item.content_type)
-        )
-        title = item.title or cracked.title or item.key.rpartition("/")[2]
-        return Ready(document, digest, title, parts.chunk(cracked.text))
+        return _Fetched(document, digest, File(path, item.key, item.content_type))
 
-    def _fetch(self, item: Item) -> str:
-        """Write a document into the file; tells what it and what is known of it come to.
+    def _crack(self, fetched: Sequence[_Fetched]) -> list[Ready | Settled]:
+        if not fetched:
+            return []
+        files = [one.file for one in fetched]
+        crack = partial(self._parts.cracker.crack, files, self._tenure.check)
+        try:
+            cracked = self._tenure.patiently(crack)
+        except _NOT_ITS_FAULT:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above; it is of one of them
+            if len(fetched) == 1:
+                return [self._unforeseen(fetched[0].document, error)]
+            return [outcome for one in fetched for outcome in self._crack([one])]
+        return [_outcome(one, found) for one, found in zip(fetched, cracked, strict=False)]
+
+    def _unforeseen(self, document: Document, error: Exception) -> Settled:
+        self._tenure.check()
+        _log.exception("a document cannot be read", document=document.id)
+        reason = f"Reading it failed for an internal error ({type(error).__name__})."
+        return Settled(document, 0, None, reason)
+
+    def _fetch(self, item: Item, path: Path) -> str:
+        """Write a document into a file; tells what it and what is known of it come to.
 
         Over the one before, and cut to its length then: file systems flush a file to the disk that
         was emptied first, which takes longer than all else that is done for a small document.
         """
-        with self._file.open("r+b") as into:
+        with path.open("r+b") as into:
             checked = cast(BinaryIO, _Checked(into, self._tenure))
             self._parts.container.read(item, checked, self._parts.document_bytes)
             into.truncate()
@@ -104,6 +141,14 @@ class Reading:
             digest = hashlib.file_digest(into, "sha256")
         digest.update(orjson.dumps([item.url, item.title]))
         return digest.hexdigest()
+
+
+def _outcome(one: _Fetched, found: Cracked | DocumentFailed) -> Ready | Settled:
+    if isinstance(found, DocumentFailed):
+        return Settled(one.document, 0, None, str(found))
+    item = one.document.item
+    title = item.title or found.title or item.key.rpartition("/")[2]
+    return Ready(one.document, one.digest, title, found.pieces)
 
 
 class _Checked:

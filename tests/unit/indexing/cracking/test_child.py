@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from linarite.indexing.cracking.cracked import Cracked
+from linarite.indexing.cracking.cracked import Cracked, File
 from linarite.indexing.cracking.cracker import Cracker, Limits
 from linarite.indexing.failures import DocumentFailed, TryLater
 
@@ -30,7 +31,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     started: list[Cracker] = []
 
     def start(**limits) -> Cracker:
-        started.append(Cracker(Limits(**limits), READER))
+        started.append(Cracker(limits=Limits(**limits), reader=READER))
         return started[-1]
 
     yield start
@@ -38,20 +39,33 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         cracker.__exit__()
 
 
+def crack(cracker: Cracker, name: str, content_type: str | None = None) -> Cracked:
+    [outcome] = cracker.crack([File(NOTHING, name, content_type)])
+    if isinstance(outcome, DocumentFailed):
+        raise outcome
+    return outcome
+
+
+def together(cracker: Cracker, *names: str) -> list[str]:
+    """What is said of files that are asked for at once."""
+    outcomes = cracker.crack([File(NOTHING, name) for name in names])
+    return [one.text if isinstance(one, Cracked) else str(one) for one in outcomes]
+
+
 def reason(cracker: Cracker, name: str) -> str:
     with pytest.raises(DocumentFailed) as failed:
-        cracker.crack(NOTHING, name)
+        crack(cracker, name)
     return str(failed.value)
 
 
 def pid(cracker: Cracker) -> int:
-    return int(cracker.crack(NOTHING, "pid").text)
+    return int(crack(cracker, "pid").text)
 
 
 def test_one_process_reads_many_documents(start: Start):
     cracker = start()
 
-    assert cracker.crack(NOTHING, "print hello", "a title") == Cracked("printed", "a title")
+    assert crack(cracker, "print hello", "a title") == Cracked("printed", "a title", ["printed"])
     assert reason(cracker, "refuse It is not to be read.") == "It is not to be read."
     assert len({pid(cracker) for _ in range(5)}) == 1
 
@@ -68,7 +82,7 @@ def test_a_process_that_has_grown_is_replaced(start: Start):
     cracker = start(memory_bytes=400 << 20)
     first = pid(cracker)
 
-    cracker.crack(NOTHING, "swell 150")
+    crack(cracker, "swell 150")
 
     assert pid(cracker) != first
 
@@ -103,9 +117,71 @@ def test_a_document_that_crashes_its_reader_is_told_so(start: Start):
 
 def test_a_crash_is_not_blamed_on_a_document_whose_process_another_had_damaged(start: Start):
     cracker = start()
-    cracker.crack(NOTHING, "swell 1")
+    crack(cracker, "swell 1")
 
-    assert cracker.crack(NOTHING, "crash-second").text == "well"
+    assert crack(cracker, "crash-second").text == "well"
+
+
+def test_files_that_are_asked_for_together_are_told_of_one_by_one(start: Start):
+    cracker = start()
+
+    assert together(cracker, "print", "refuse no", "crash", "print", "exit 3", "print") == [
+        "printed",
+        "no",
+        "The file makes its reader fail: SIGSEGV",
+        "printed",
+        "The file makes its reader fail: it ended with status 3",
+        "printed",
+    ]
+
+
+def test_a_file_that_hangs_costs_those_after_it_nothing(start: Start):
+    cracker = start(seconds=0.5)
+
+    assert together(cracker, "print", "hang", "print", "long 1") == [
+        "printed",
+        "Cracking took longer than 0.5 seconds.",
+        "printed",
+        "é",
+    ]
+
+
+def test_a_file_is_not_told_the_complaints_of_the_one_before(start: Start):
+    said = together(start(), "chatter 3", "exit 3")
+
+    assert said == ["chattered", "The file makes its reader fail: it ended with status 3"]
+
+
+def test_files_after_more_text_than_there_is_room_for_are_left_to_another_time(start: Start):
+    cracker = start()
+
+    texts = together(cracker, "long 3000000", "long 1000000", "long 5", "print")
+
+    assert [len(text) for text in texts] == [3_000_000, 1_000_000]
+    assert together(cracker, "print") == ["printed"]
+
+
+def test_what_ends_a_run_ends_the_reading(start: Start):
+    class Over(Exception):
+        pass
+
+    def check() -> None:
+        raise Over
+
+    cracker = start()
+
+    with pytest.raises(Over):
+        cracker.crack([File(NOTHING, "pid")], check)
+    assert pid(cracker)
+
+
+@pytest.mark.parametrize(
+    "places", [[0, 2**32 - 1] * 5, [3, 3], [5, 2]], ids=["too much", "empty", "backwards"]
+)
+def test_pieces_that_a_text_cannot_be_cut_into_are_the_document_s_fault(start: Start, places):
+    packed = array("I", places).tobytes().hex()
+
+    assert "what it was cut into cannot be" in reason(start(), f"forge-cuts {packed}")
 
 
 def test_a_process_that_died_between_two_documents_is_replaced(start: Start):
@@ -125,19 +201,19 @@ def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(start: Start
         raise Interrupted
 
     cracker = start()
-    cracker.crack(NOTHING, "pid")
+    crack(cracker, "pid")
     before = signal.signal(signal.SIGUSR1, interrupt)
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
     timer.start()
     try:
         with pytest.raises(Interrupted):
-            cracker.crack(NOTHING, "nap 0.4")
+            crack(cracker, "nap 0.4")
     finally:
         timer.join()
         signal.signal(signal.SIGUSR1, before)
 
     time.sleep(0.3)
-    assert cracker.crack(NOTHING, "print").text == "printed"
+    assert crack(cracker, "print").text == "printed"
 
 
 @pytest.mark.slow
@@ -163,14 +239,14 @@ def test_what_a_reader_tells_is_fit_for_a_database(start: Start):
     cracker = start()
 
     assert reason(cracker, "refuse a\0b \ud800" + "c" * 5_000) == "a b ?" + "c" * 1_995
-    assert cracker.crack(NOTHING, "print", "a\0title").title == "a title"
+    assert crack(cracker, "print", "a\0title").title == "a title"
 
 
 def test_a_reader_that_chatters_does_not_wait_for_a_listener(start: Start):
     cracker = start(seconds=5)
 
     with suppress(DocumentFailed):
-        cracker.crack(NOTHING, "chatter 1000")
+        crack(cracker, "chatter 1000")
 
     assert pid(cracker)
 
@@ -179,7 +255,7 @@ def test_the_process_sees_no_secret(start: Start, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AZURE_STORAGE_KEY", "secret")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
 
-    seen = start().crack(NOTHING, "environment").text.split()
+    seen = crack(start(), "environment").text.split()
 
     assert "PATH" in seen
     assert {"AZURE_STORAGE_KEY", "HTTPS_PROXY"}.isdisjoint(seen)
@@ -203,7 +279,7 @@ def test_a_reader_that_cannot_be_loaded_is_a_matter_for_later():
         Cracker(reader="linarite.no_such_module:read") as cracker,
         pytest.raises(TryLater) as failed,
     ):
-        cracker.crack(NOTHING, "a.txt")
+        crack(cracker, "a.txt")
 
     assert "No module named" in str(failed.value)
 
@@ -213,10 +289,11 @@ def test_the_process_ends_with_a_parent_that_is_killed(deed, tmp_path: Path):
     """Whether it is in the middle of a document or waits for the next one."""
     script = (
         "import time; from pathlib import Path\n"
+        "from linarite.indexing.cracking.cracked import File\n"
         "from linarite.indexing.cracking.cracker import Cracker\n"
         f"cracker = Cracker(reader={READER!r}); nothing = Path('/dev/null')\n"
-        "print(cracker.crack(nothing, 'pid').text, flush=True)\n"
-        f"cracker.crack(nothing, {deed!r}); time.sleep(60)"
+        "print(cracker.crack([File(nothing, 'pid')])[0].text, flush=True)\n"
+        f"cracker.crack([File(nothing, {deed!r})]); time.sleep(60)"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", script],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support import documents, hostile_documents
 
-from linarite.indexing.cracking.cracked import Cracked
+from linarite.indexing.cracking.cracked import Cracked, File
 from linarite.indexing.cracking.cracker import Cracker, cracker_version
 from linarite.indexing.cracking.formats import is_supported
 from linarite.indexing.failures import DocumentFailed
@@ -27,7 +27,10 @@ def crack(cracker: Cracker, tmp_path: Path) -> Crack:
     def crack(name: str, body: bytes | str, content_type: str | None = None) -> Cracked:
         path = tmp_path / "document"
         path.write_bytes(body.encode() if isinstance(body, str) else body)
-        return cracker.crack(path, name, content_type)
+        [outcome] = cracker.crack([File(path, name, content_type)])
+        if isinstance(outcome, DocumentFailed):
+            raise outcome
+        return outcome
 
     return crack
 
