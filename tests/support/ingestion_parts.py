@@ -33,12 +33,25 @@ from linarite.wire.ingestion import (
 
 DIMENSIONS = 4
 
+Chokes = Callable[[Sequence[str]], None]
+"""Told of texts, and fails where a service would that cannot stand one of them."""
+
 Pass = Callable[[str], None]
 """Told of every call at a seam, by what it is; may raise, or end the process."""
 
 
-def nothing(_call: str) -> None:
+def nothing(_call: object) -> None:
     """Let every call pass."""
+
+
+def choking(on: str, error: Exception) -> Chokes:
+    """Fails wherever a text holds `on`."""
+
+    def choke(texts: Sequence[str]) -> None:
+        if any(on in text for text in texts):
+            raise error
+
+    return choke
 
 
 @dataclass
@@ -115,6 +128,7 @@ class RowsTarget:
     file: Path
     told: Pass = nothing
     refuses: str = "nothing is refused"
+    chokes: Chokes = nothing
     dimensions: int | None = None
 
     def ensure(self, dimensions: int | None) -> None:
@@ -132,6 +146,7 @@ class RowsTarget:
         for chunk in chunks:
             if self.refuses in chunk.content:
                 raise DocumentFailed("The index does not take that.")
+        self.chokes([chunk.content for chunk in chunks])
         self.told("upsert")
         with self._open() as rows:
             rows.executemany(
@@ -191,9 +206,11 @@ class WordsEmbedder:
     dimensions: int = DIMENSIONS
     tokenizer: Tokenizer | None = None
     max_tokens: int | None = None
+    chokes: Chokes = nothing
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         self.told("embed")
+        self.chokes(texts)
         with self.log.open("a") as log:
             log.write("".join(f"{json.dumps(text)}\n" for text in texts))
         hashes = [hashlib.sha256(text.encode()).digest() for text in texts]

@@ -88,7 +88,8 @@ def world(
     ) as server:
         made = World(server)
         work = Work(server.built.parts[Ingestion], made.open)
-        made.server = replace(server, built=replace(server.built, tasks=work.tasks(), schedules=[]))
+        tasks = [replace(task, retry_seconds=0.05) for task in work.tasks()]
+        made.server = replace(server, built=replace(server.built, tasks=tasks, schedules=[]))
         with made.server.working():
             yield made
 
