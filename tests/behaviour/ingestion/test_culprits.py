@@ -1,4 +1,7 @@
-"""A document that a service chokes on is left out; a service that is away fails the run."""
+"""A document that a service chokes on is left out; a service that is away fails the run.
+
+What nobody foresaw is looked at in the same way.
+"""
 
 import pytest
 from tests.behaviour.ingestion.conftest import RESOURCE, Job
@@ -8,6 +11,11 @@ from linarite.http.pages import Page
 from linarite.indexing.failures import TryLater
 
 BUSY = TryLater("The service is busy (500): no reason.", 0.01)
+ODD = LookupError("no such thing")
+TOLD = {
+    BUSY: "The service is busy (500): no reason.",
+    ODD: "Storing it failed for an internal error (LookupError).",
+}
 
 
 def fill(job: Job, count: int) -> None:
@@ -25,16 +33,14 @@ def failed(job: Job) -> list[str]:
 
 
 @pytest.mark.parametrize("at", ["embedder", "target"])
-def test_a_document_that_a_service_chokes_on_is_left_out_with_the_reason(job, at):
+@pytest.mark.parametrize("error", TOLD)
+def test_a_document_that_a_service_chokes_on_is_left_out_with_the_reason(job, at, error):
     fill(job, 5)
-    choke(job, at, "body 3", BUSY)
+    choke(job, at, "body 3", error)
 
     run = job.run()
 
-    assert (run.status, run.warnings) == (
-        "succeeded",
-        ["003.txt: The service is busy (500): no reason."],
-    )
+    assert (run.status, run.warnings) == ("succeeded", [f"003.txt: {TOLD[error]}"])
     assert sorted(job.standing.target.contents()) == [f"{n:03}.txt" for n in (0, 1, 2, 4)]
 
 
@@ -65,13 +71,26 @@ def test_a_service_that_is_away_fails_the_run_and_no_document(job, at):
     assert job.standing.target.contents()["001.txt"] == ["another body"]
 
 
-def test_a_service_that_chokes_on_every_document_fails_the_run_and_no_document(job):
+@pytest.mark.parametrize("error", TOLD)
+def test_a_service_that_chokes_on_every_document_fails_the_run_and_no_document(job, error):
     fill(job, 12)
-    choke(job, "target", "body", BUSY)
+    choke(job, "target", "body", error)
 
     run = job.run()
 
     assert run.status == "failed"
     assert "10 documents one after the other" in run.error.message
-    assert str(BUSY) in run.error.message
+    assert TOLD[error] in run.error.message
+    assert failed(job) == []
+
+
+def test_what_nobody_foresaw_of_no_document_fails_the_run_and_is_found_in_the_log(job):
+    fill(job, 3)
+    choke(job, "target", "", ODD)
+
+    run = job.run()
+
+    assert run.status == "failed"
+    assert "internal error (LookupError)" in run.error.message
+    assert f"the server's log tells of it under {run.run_id}." in run.error.message
     assert failed(job) == []

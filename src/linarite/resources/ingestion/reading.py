@@ -8,17 +8,14 @@ from typing import BinaryIO, cast
 
 import orjson
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from linarite.indexing.containers.container import Item
-from linarite.indexing.failures import DocumentFailed, IngestionFailed
+from linarite.indexing.failures import DocumentFailed
+from linarite.resources.ingestion.culprits import NOT_ITS_FAULT
 from linarite.resources.ingestion.documents import Document, Settled
 from linarite.resources.ingestion.parts import Parts
-from linarite.resources.ingestion.tenure import RunOver, Tenure
-from linarite.tasks.task import HandedBack
+from linarite.resources.ingestion.tenure import Tenure
 
-_NOT_ITS_FAULT = (IngestionFailed, HandedBack, RunOver, SQLAlchemyError, OSError)
-"""What ends a lane, whichever document it is at."""
 _DEATHS = 5
 """How many workers may die over one document before it is left out."""
 
@@ -71,7 +68,7 @@ class Reading:
             return self._read(document)
         except DocumentFailed as failure:
             return Settled(document, 0, None, str(failure))
-        except _NOT_ITS_FAULT:
+        except NOT_ITS_FAULT:
             raise
         except Exception as error:  # noqa: BLE001 - what nobody foresaw is not to end the run
             self._tenure.check()

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import groupby
 
 import orjson
+import structlog
 
 from linarite.indexing.failures import DocumentFailed, IngestionFailed
 from linarite.indexing.targets.target import Chunk
@@ -34,6 +35,8 @@ _CHOKED_IN_A_ROW = 10
 
 _Place = tuple[Ready, int]
 """A chunk: its document, and its number there."""
+
+_log = structlog.get_logger("linarite.ingestion")
 
 
 class Storing:
@@ -97,6 +100,7 @@ class Storing:
                 return
             refused[apart[0][0]] = str(failure)
             if isinstance(failure, Choked):
+                _log.warning("a document is left out", document=apart[0][0], reason=str(failure))
                 self._note_choked(failure)
 
     def _note_choked(self, failure: Choked) -> None:

@@ -170,7 +170,8 @@ class Work:
         said = (
             str(error)
             if isinstance(error, IngestionFailed)
-            else f"The run failed due to an internal error ({type(error).__name__})."
+            else f"The run failed due to an internal error ({type(error).__name__}) that is no "
+            f"document's own; the server's log tells of it under {run_id}."
         )
         with self._runs.database.transaction() as tx:
             if ticket is not None:  # a worker that was taken for dead fails nobody's run
