@@ -23,7 +23,7 @@ from linarite.indexing.containers.container import Item, Page
 from linarite.indexing.cracking.cracked import Cracked
 from linarite.indexing.crawling.crawl import Crawled
 from linarite.indexing.failures import DocumentFailed, IndexMisfit
-from linarite.indexing.targets.target import Chunk
+from linarite.indexing.targets.target import Chunk, Stored
 from linarite.resources.ingestion.parts import Parts
 from linarite.wire.ingestion import (
     IngestionJob,
@@ -139,7 +139,7 @@ class RowsTarget:
         with self._open() as rows:
             rows.execute(
                 "CREATE TABLE IF NOT EXISTS chunks (id TEXT PRIMARY KEY, document TEXT, "
-                "filepath TEXT, title TEXT, url TEXT, content TEXT, vector TEXT)"
+                "filepath TEXT, title TEXT, url TEXT, content TEXT, vector TEXT, meta TEXT)"
             )
 
     def upsert(self, chunks: Sequence[Chunk]) -> None:
@@ -150,11 +150,12 @@ class RowsTarget:
         self.told("upsert")
         with self._open() as rows:
             rows.executemany(
-                "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         *(one.id, one.parent_id, one.filepath, one.title, one.url, one.content),
                         None if one.vector is None else json.dumps(list(one.vector)),
+                        one.meta_json_string,
                     )
                     for one in chunks
                 ],
@@ -172,6 +173,15 @@ class RowsTarget:
         with self._open() as rows:
             return int(rows.execute("SELECT count(*) FROM chunks").fetchone()[0])
 
+    def stored(self, most: int | None = None) -> Iterator[Stored]:
+        self.told("stored")
+        with self._open() as rows:
+            try:
+                found = rows.execute("SELECT id, filepath, meta FROM chunks ORDER BY id").fetchall()
+            except sqlite3.OperationalError:  # there is no index
+                return
+        yield from (Stored(*row) for row in found[:most])
+
     def drop(self) -> None:
         self.told("drop")
         self.dimensions = None
@@ -179,9 +189,15 @@ class RowsTarget:
             rows.execute("DROP TABLE IF EXISTS chunks")
 
     def rows(self) -> dict[str, tuple[Any, ...]]:
-        """All that is in it, by the chunks' ids."""
+        """All that is in it but what else is known, by the chunks' ids."""
+        wanted = "SELECT id, document, filepath, title, url, content, vector FROM chunks"
         with self._open() as rows:
-            return {row[0]: row[1:] for row in rows.execute("SELECT * FROM chunks")}
+            return {row[0]: row[1:] for row in rows.execute(wanted)}
+
+    def change(self, column: str, value: str) -> None:
+        """Have all chunks say the same there."""
+        with self._open() as rows:
+            rows.execute(f"UPDATE chunks SET {column} = ?", (value,))
 
     def contents(self) -> dict[str, list[str]]:
         """The texts of each document's chunks, in order."""

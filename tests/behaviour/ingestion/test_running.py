@@ -258,6 +258,22 @@ def test_an_index_that_somebody_deleted_is_made_anew(job):
     assert (run.status, len(job.standing.target.rows())) == ("succeeded", 6)
 
 
+def test_an_index_that_another_job_of_the_same_names_filled_is_left_alone(job):
+    fill(job, 3)
+    job.run()
+    job.standing.target.change("meta", '{"maker": "of another server"}')
+    (job.standing.documents / "001.txt").unlink()
+
+    run, elsewhere = job.run(), job.run("elsewhere")
+
+    assert run.status == OperationState.FAILED
+    assert run.error is not None
+    assert "chunks of another job of the same names" in run.error.message
+    assert elsewhere.status == OperationState.SUCCEEDED
+    assert "stays there: The index" in elsewhere.warnings[0]
+    assert len(job.standing.target.rows()) == 6
+
+
 def test_a_container_with_too_many_documents_fails_the_run(job):
     fill(job, 201)
 

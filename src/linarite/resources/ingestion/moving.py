@@ -1,9 +1,12 @@
 """A job whose target is another than the one that holds its chunks."""
 
+from functools import partial
+
 import structlog
 
 from linarite.indexing.failures import IngestionFailed
 from linarite.resources.ingestion import documents
+from linarite.resources.ingestion.makers import check_maker
 from linarite.resources.ingestion.parts import OpenParts, Parts
 from linarite.resources.ingestion.records import Run
 from linarite.resources.ingestion.service import Ingestion
@@ -31,6 +34,7 @@ def leave_former_target(
             with open_parts(run.resource, filled.job) as former:
                 if former.place != filled.place:
                     raise IngestionFailed("Its connection is another now.")
+                tenure.patiently(partial(check_maker, former, run.maker))
                 tenure.patiently(former.target.drop)
         except IngestionFailed as failure:
             _log.warning("chunks stay in a former target", run=run.id, reason=str(failure))

@@ -26,6 +26,7 @@ from linarite.resources.ingestion.documents import (
 )
 from linarite.resources.ingestion.embeddings import Embeddings
 from linarite.resources.ingestion.iterating import in_batches
+from linarite.resources.ingestion.makers import check_maker
 from linarite.resources.ingestion.parts import Parts, delete_all
 from linarite.resources.ingestion.records import Run, Trigger
 from linarite.resources.ingestion.seen import Seen
@@ -218,17 +219,24 @@ class Coordinator:
                 self._runs.database, self._run.job, self._parts.embedder, self._tenure.writing
             )
             dimensions = self._tenure.patiently(vectors.dimensions)
-        ensure = partial(self._parts.target.ensure, dimensions)
+        target = self._parts.target
+        ensure = partial(target.ensure, dimensions)
         try:
             self._tenure.patiently(ensure)
         except IndexMisfit:
             with self._runs.database.reading() as connection:
                 if not documents.chunks(connection, self._run.job):
                     raise  # it was not this job that filled it
-            self._tenure.patiently(self._parts.target.drop)  # its vectors are another model's
+            self._check_maker()
+            self._tenure.patiently(target.drop)  # its vectors are another model's
             with self._tenure.writing() as tx:
                 documents.redo(tx, self._run.job)
             self._tenure.patiently(ensure)
+        self._check_maker()
+
+    def _check_maker(self) -> None:
+        """Raise IngestionFailed where the target is filled by a job of the same names."""
+        self._tenure.patiently(partial(check_maker, self._parts, self._run.maker))
 
     def _remove_vanished(self, seen: Seen) -> None:
         """Take out of the target what the container does not hold any more."""

@@ -122,7 +122,7 @@ class Storing:
                 vectors += ask_beside(self._tenure, ask, embeddings.embed_plain)
         now = datetime.fromtimestamp(self._runs.clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         chunks = [
-            _chunk(one, number, vector, now)
+            _chunk(one, number, vector, now, self._run.maker)
             for (one, number), vector in zip(places, vectors, strict=True)
         ]
         upsert = self._parts.target.upsert
@@ -166,13 +166,14 @@ def _ended(one: Ready, refused: str | None) -> Settled:
     return Settled(one.document, len(one.texts), one.digest)
 
 
-def _chunk(one: Ready, number: int, vector: Sequence[float] | None, now: str) -> Chunk:
+def _chunk(one: Ready, number: int, vector: Sequence[float] | None, now: str, maker: str) -> Chunk:
     item = one.document.item
     more = {
         "chunk_id": str(number),
         "content_type": item.content_type,
         "bytes": item.size,
         "version": item.version,
+        "maker": maker,
     }
     return Chunk(
         id=chunk_id(one.document.id, number),

@@ -14,6 +14,7 @@ import structlog
 from linarite.indexing.failures import IngestionFailed, TryLater
 from linarite.resources.ingestion import documents, embeddings
 from linarite.resources.ingestion.lanes import Lane
+from linarite.resources.ingestion.makers import check_maker
 from linarite.resources.ingestion.moving import leave_former_target
 from linarite.resources.ingestion.parts import OpenParts, Parts, delete_all
 from linarite.resources.ingestion.pipeline import LANE, Coordinator
@@ -112,6 +113,7 @@ class Work:
         for definition in self._runs.definitions_of(job):
             try:
                 with self._open_parts(job.resource, definition) as parts:
+                    check_maker(parts, job.maker)
                     parts.target.drop()
                     if parts.pages is not None:
                         delete_all(parts.pages, ticket.check)
