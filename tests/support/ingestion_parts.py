@@ -194,6 +194,14 @@ class RowsTarget:
         with self._open() as rows:
             return {row[0]: row[1:] for row in rows.execute(wanted)}
 
+    def copy(self, id_: str, **changes: str) -> None:
+        """Have another chunk that is as this one but for its id and some columns."""
+        with self._open() as rows:
+            rows.row_factory = sqlite3.Row
+            row = dict(rows.execute("SELECT * FROM chunks WHERE id = ?", (id_,)).fetchone())
+            values = tuple((row | changes).values())
+            rows.execute(f"INSERT INTO chunks VALUES ({', '.join('?' * len(values))})", values)
+
     def change(self, column: str, value: str) -> None:
         """Have all chunks say the same there."""
         with self._open() as rows:

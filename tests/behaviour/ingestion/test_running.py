@@ -13,6 +13,7 @@ from tests.support.ingestion_parts import DIMENSIONS, nothing
 
 from linarite.indexing.failures import IngestionFailed, TryLater
 from linarite.resources.ingestion import embeddings
+from linarite.resources.ingestion.documents import document_id
 from linarite.resources.ingestion.repository import find_any_run
 from linarite.storage.tables import ingestion_embeddings
 from linarite.wire.ingestion import IngestionJobRun, OperationState
@@ -272,6 +273,47 @@ def test_an_index_that_another_job_of_the_same_names_filled_is_left_alone(job):
     assert elsewhere.status == OperationState.SUCCEEDED
     assert "stays there: The index" in elsewhere.warnings[0]
     assert len(job.standing.target.rows()) == 6
+
+
+def test_chunks_of_the_job_that_nothing_is_known_of_any_more_are_removed(job):
+    """As of an index that stayed when the database was brought back from a backup."""
+    fill(job, 3)
+    job.run()
+    target = job.standing.target
+    [one] = [id_ for id_, row in target.rows().items() if row[4] == "body 1"]
+    target.copy(one, id=f"{one.partition('-')[0]}-7")
+    gone = document_id("default", job.id, "gone.txt")
+    target.copy(one, id=f"{gone}-0", document=gone, filepath="gone.txt")
+
+    run = job.run()
+
+    assert run.status == OperationState.SUCCEEDED, run.error
+    assert len(target.rows()) == 6
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"meta": '{"maker": "somebody else"}'},
+        {"meta": "{}"},
+        {"filepath": "not what the id is made of"},
+        {"id": "a-note"},
+    ],
+)
+def test_what_another_put_into_the_index_stays_there_and_the_run_says_so(job, changes):
+    fill(job, 3)
+    job.run()
+    target = job.standing.target
+    gone = document_id("default", job.id, "gone.txt")
+    usual = {"id": f"{gone}-0", "document": gone, "filepath": "gone.txt"}
+    target.copy(max(target.rows()), **usual | changes)
+
+    run = job.run()
+
+    assert run.status == OperationState.FAILED
+    assert run.error is not None
+    assert f"The index ({target.file}) holds 7 chunks, and 6 of this job" in run.error.message
+    assert len(target.rows()) == 7
 
 
 def test_a_container_with_too_many_documents_fails_the_run(job):

@@ -32,6 +32,7 @@ from linarite.resources.ingestion.records import Run, Trigger
 from linarite.resources.ingestion.seen import Seen
 from linarite.resources.ingestion.service import Ingestion
 from linarite.resources.ingestion.stages import Stages
+from linarite.resources.ingestion.strays import remove_strays
 from linarite.resources.ingestion.tenure import Tenure
 
 if TYPE_CHECKING:  # what it loads an installation may be without
@@ -268,7 +269,8 @@ class Coordinator:
     def _reconcile(self) -> None:
         """See to it that the target holds as many chunks as were stored there.
 
-        Where it lacks some, all are stored anew, once.
+        Where it lacks some, all are stored anew, once; where it has too many, the job's own that
+        nothing is known of are removed.
         """
         self.stages.reconciling.begin()
         stored, there = self._recount()
@@ -279,10 +281,18 @@ class Coordinator:
             self.stages.preprocessing.begin()
             self._have_lanes_work()
             stored, there = self._recount()
+        if there > stored:
+            _log.warning("chunks are too many", run=self._run.id, stored=stored, there=there)
+            removed = remove_strays(self._runs.database, self._run, self._parts, self._tenure)
+            self._has_written |= removed > 0
+            stored, there = self._recount()
         if there != stored:
+            whose = "is not this job's, and stays" if there > stored else "did not stay there"
             raise IngestionFailed(
-                f"The index holds {there} chunks of this job, and {stored} were stored there: "
-                "something else writes into it. Delete the job or name another index."
+                f"The index ({self._parts.place}) holds {there} chunks, and {stored} of this job "
+                f"were stored there; the difference {whose}: something else writes into it. Remove "
+                "what does not belong there, name another index, or delete the job and put it "
+                "again."
             )
         self._counts()
         self.stages.reconciling.end()
