@@ -29,6 +29,7 @@ from linarite.wire.ingestion import (
     IngestionJob,
     IngestionJobSystemCompute,
     SystemComputeStorage,
+    SystemComputeUrl,
 )
 
 DIMENSIONS = 4
@@ -60,6 +61,10 @@ class FolderContainer:
 
     folder: Path
     told: Pass = nothing
+
+    @property
+    def place(self) -> str:
+        return str(self.folder)
 
     def list(self) -> Iterator[Item]:
         for path in sorted(self.folder.rglob("*")):
@@ -323,15 +328,18 @@ class Standing:
     def open(self, _resource: str, job: IngestionJob) -> AbstractContextManager[Parts]:
         """The parts as a run gets them."""
         assert isinstance(job, IngestionJobSystemCompute)
-        assert isinstance(job.datasource, SystemComputeStorage)
-        target = self.target_of(job.datasource.container_name)
+        assert isinstance(job.datasource, SystemComputeStorage | SystemComputeUrl)
+        container = job.datasource.container_name
+        target = self.target_of(container)
+        folder = self.folder / container  # of pages
 
         @contextmanager
         def opened() -> Iterator[Parts]:
             pages = None
             if self.crawls:
                 whole = self.is_crawled_whole
-                pages = SiteContainer(self.documents, self._tell, self.source, whole)
+                folder.mkdir(exist_ok=True)
+                pages = SiteContainer(folder, self._tell, self.source, whole)
             yield Parts(
                 container=pages or FolderContainer(self.documents, self._tell),
                 target=target,

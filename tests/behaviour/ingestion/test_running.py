@@ -428,6 +428,34 @@ def test_crawled_pages_are_removed_at_the_end_where_that_is_asked_for(job):
     assert len(job.standing.target.rows()) == 6
 
 
+def test_a_job_that_names_another_container_leaves_no_pages_in_the_one_before(job):
+    job.standing.crawls = True
+    fill(job, 3)
+    job.run()
+
+    moved = job.run("elsewhere")
+
+    assert (moved.status, moved.warnings) == ("succeeded", None)
+    assert list(job.standing.documents.iterdir()) == []
+    pages = (job.standing.folder / "elsewhere").iterdir()
+    assert sorted(path.name for path in pages) == ["000.txt", "001.txt", "002.txt"]
+
+
+def test_pages_in_a_container_that_refuses_stay_and_the_run_says_so(job):
+    job.standing.crawls = True
+    fill(job, 3)
+    job.run()
+    job.standing.told = Failing("list", 1, IngestionFailed("The key is wrong."))
+
+    run = job.run("elsewhere")
+
+    assert (run.status, run.warnings) == (
+        "succeeded",
+        ["What the job's crawls saved in its former container stays there: The key is wrong."],
+    )
+    assert len(list(job.standing.documents.iterdir())) == 3
+
+
 class Holding:
     """Holds up whoever makes one kind of call."""
 

@@ -133,10 +133,15 @@ def _maker(resource: str, job_id: str, seq: int, created_at: int) -> str:
     return hashlib.sha256(f"{resource}/{job_id}/{seq}/{created_at}".encode()).hexdigest()[:16]
 
 
+def crawls(job: IngestionJob) -> bool:
+    """Whether the job's documents are pages that it fetches, and saves on their way."""
+    source = getattr(job, "datasource", None)
+    return isinstance(source, SystemComputeUrl | UserComputeUrl)
+
+
 def first_stages(job: IngestionJob) -> list[IngestionJobStageProgress]:
     """The stages of a run that has not begun."""
-    source = getattr(job, "datasource", None)
-    names = [CRAWLING] if isinstance(source, SystemComputeUrl | UserComputeUrl) else []
+    names = [CRAWLING] if crawls(job) else []
     return [
         IngestionJobStageProgress(name=name, state=OperationState.NOT_RUNNING)
         for name in (*names, PREPROCESSING, INDEXING)

@@ -15,7 +15,7 @@ from linarite.indexing.failures import IngestionFailed, TryLater
 from linarite.resources.ingestion import documents, embeddings
 from linarite.resources.ingestion.lanes import Lane
 from linarite.resources.ingestion.makers import check_maker
-from linarite.resources.ingestion.moving import leave_former_target
+from linarite.resources.ingestion.moving import leave_former_places
 from linarite.resources.ingestion.parts import OpenParts, Parts, delete_all
 from linarite.resources.ingestion.pipeline import LANE, Coordinator
 from linarite.resources.ingestion.records import CANCELLED, JobRecord, Run
@@ -63,7 +63,7 @@ class Work:
             with self._parts_of(run) as parts:
                 coordinator = Coordinator(self._runs, run, parts, tenure)
                 coordinator.wait_for_earlier_lanes()
-                leave_former_target(self._runs, run, parts, tenure, self._open_parts)
+                leave_former_places(self._runs, run, parts, tenure, self._open_parts)
                 coordinator.work()
         except RunOver:
             self._end_cancelled(run, ticket)
