@@ -21,23 +21,37 @@ from linarite.indexing.containers.container import Item, Page
 from linarite.indexing.cracking.cracked import Cracked, File
 from linarite.indexing.crawling.crawl import Crawled
 from linarite.indexing.failures import DocumentFailed, IndexMisfit
-from linarite.indexing.targets.target import Chunk
+from linarite.indexing.targets.target import Chunk, Stored
 from linarite.resources.ingestion.parts import Parts
 from linarite.wire.ingestion import (
     IngestionJob,
     IngestionJobSystemCompute,
     SystemComputeStorage,
+    SystemComputeUrl,
 )
 
 DIMENSIONS = 4
 _ROOM_CHARACTERS = 4_000_000
 
+Chokes = Callable[[Sequence[str]], None]
+"""Told of texts, and fails where a service would that cannot stand one of them."""
+
 Pass = Callable[[str], None]
 """Told of every call at a seam, by what it is; may raise, or end the process."""
 
 
-def nothing(_call: str) -> None:
+def nothing(_call: object) -> None:
     """Let every call pass."""
+
+
+def choking(on: str, error: Exception) -> Chokes:
+    """Fails wherever a text holds `on`."""
+
+    def choke(texts: Sequence[str]) -> None:
+        if any(on in text for text in texts):
+            raise error
+
+    return choke
 
 
 @dataclass
@@ -46,6 +60,10 @@ class FolderContainer:
 
     folder: Path
     told: Pass = nothing
+
+    @property
+    def place(self) -> str:
+        return str(self.folder)
 
     def list(self) -> Iterator[Item]:
         for path in sorted(self.folder.rglob("*")):
@@ -114,6 +132,7 @@ class RowsTarget:
     file: Path
     told: Pass = nothing
     refuses: str = "nothing is refused"
+    chokes: Chokes = nothing
     dimensions: int | None = None
 
     def ensure(self, dimensions: int | None) -> None:
@@ -124,21 +143,23 @@ class RowsTarget:
         with self._open() as rows:
             rows.execute(
                 "CREATE TABLE IF NOT EXISTS chunks (id TEXT PRIMARY KEY, document TEXT, "
-                "filepath TEXT, title TEXT, url TEXT, content TEXT, vector TEXT)"
+                "filepath TEXT, title TEXT, url TEXT, content TEXT, vector TEXT, meta TEXT)"
             )
 
     def upsert(self, chunks: Sequence[Chunk]) -> None:
         for chunk in chunks:
             if self.refuses in chunk.content:
                 raise DocumentFailed("The index does not take that.")
+        self.chokes([chunk.content for chunk in chunks])
         self.told("upsert")
         with self._open() as rows:
             rows.executemany(
-                "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         *(one.id, one.parent_id, one.filepath, one.title, one.url, one.content),
                         None if one.vector is None else json.dumps(list(one.vector)),
+                        one.meta_json_string,
                     )
                     for one in chunks
                 ],
@@ -156,6 +177,15 @@ class RowsTarget:
         with self._open() as rows:
             return int(rows.execute("SELECT count(*) FROM chunks").fetchone()[0])
 
+    def stored(self, most: int | None = None) -> Iterator[Stored]:
+        self.told("stored")
+        with self._open() as rows:
+            try:
+                found = rows.execute("SELECT id, filepath, meta FROM chunks ORDER BY id").fetchall()
+            except sqlite3.OperationalError:  # there is no index
+                return
+        yield from (Stored(*row) for row in found[:most])
+
     def drop(self) -> None:
         self.told("drop")
         self.dimensions = None
@@ -163,9 +193,23 @@ class RowsTarget:
             rows.execute("DROP TABLE IF EXISTS chunks")
 
     def rows(self) -> dict[str, tuple[Any, ...]]:
-        """All that is in it, by the chunks' ids."""
+        """All that is in it but what else is known, by the chunks' ids."""
+        wanted = "SELECT id, document, filepath, title, url, content, vector FROM chunks"
         with self._open() as rows:
-            return {row[0]: row[1:] for row in rows.execute("SELECT * FROM chunks")}
+            return {row[0]: row[1:] for row in rows.execute(wanted)}
+
+    def copy(self, id_: str, **changes: str) -> None:
+        """Have another chunk that is as this one but for its id and some columns."""
+        with self._open() as rows:
+            rows.row_factory = sqlite3.Row
+            row = dict(rows.execute("SELECT * FROM chunks WHERE id = ?", (id_,)).fetchone())
+            values = tuple((row | changes).values())
+            rows.execute(f"INSERT INTO chunks VALUES ({', '.join('?' * len(values))})", values)
+
+    def change(self, column: str, value: str) -> None:
+        """Have all chunks say the same there."""
+        with self._open() as rows:
+            rows.execute(f"UPDATE chunks SET {column} = ?", (value,))
 
     def contents(self) -> dict[str, list[str]]:
         """The texts of each document's chunks, in order."""
@@ -190,9 +234,11 @@ class WordsEmbedder:
     dimensions: int = DIMENSIONS
     tokenizer: str | None = None
     max_tokens: int | None = None
+    chokes: Chokes = nothing
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         self.told("embed")
+        self.chokes(texts)
         with self.log.open("a") as log:
             log.write("".join(f"{json.dumps(text)}\n" for text in texts))
         hashes = [hashlib.sha256(text.encode()).digest() for text in texts]
@@ -288,15 +334,18 @@ class Standing:
     def open(self, _resource: str, job: IngestionJob) -> AbstractContextManager[Parts]:
         """The parts as a run gets them."""
         assert isinstance(job, IngestionJobSystemCompute)
-        assert isinstance(job.datasource, SystemComputeStorage)
-        target = self.target_of(job.datasource.container_name)
+        assert isinstance(job.datasource, SystemComputeStorage | SystemComputeUrl)
+        container = job.datasource.container_name
+        target = self.target_of(container)
+        folder = self.folder / container  # of pages
 
         @contextmanager
         def opened() -> Iterator[Parts]:
             pages = None
             if self.crawls:
                 whole = self.is_crawled_whole
-                pages = SiteContainer(self.documents, self._tell, self.source, whole)
+                folder.mkdir(exist_ok=True)
+                pages = SiteContainer(folder, self._tell, self.source, whole)
             yield Parts(
                 container=pages or FolderContainer(self.documents, self._tell),
                 target=target,

@@ -50,6 +50,8 @@ class SearchService:
     """Statuses that the next writes of a document get, by its key."""
     found: list[dict[str, Any]] | None = None
     """What every search finds, with scores; None: all documents."""
+    told: int | None = None
+    """How many a search without a filter tells that there are; None: as many as it finds."""
     seen: list[tuple[str, str, Any]] = field(default_factory=list)
     """Method, path and body of each request, refused ones too."""
     misfits: list[str] = field(default_factory=list)
@@ -172,10 +174,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _searched(self, name: str, body: Any) -> tuple[int, Any]:
         self._check("SearchRequest", body)
-        found = self.state.found
+        found, asked = self.state.found, body.get("filter", "")
         if found is None:
             found = [{"@search.score": 1.0, **it} for it in self.state.documents[name].values()]
-        return 200, {"value": found[: body.get("top")]}
+        if between := re.fullmatch(r"parent_id ge '(.+)' and parent_id lt '(.+)'", asked):
+            found = [it for it in found if between[1] <= it["parent_id"] < between[2]]
+        count = self.state.told if self.state.told and not asked else len(found)
+        counted = {"@odata.count": count} if body.get("count") else {}
+        return 200, {"value": found[: body.get("top")], **counted}
 
     def _check(self, shape: str, body: Any) -> None:
         schema = {"$ref": f"#/$defs/{shape}", "$defs": _SHAPES["$defs"]}

@@ -42,17 +42,15 @@ class Job:
 
     def put(self, container: str = "documents") -> str:
         """Make it, or run it again; the run's id."""
-        body = IngestionJob.model_validate(
-            {
-                "kind": "SystemCompute",
-                "datasource": {
-                    "kind": "Storage",
-                    "connection": {"kind": "RelativeConnection"},
-                    "containerName": container,
-                    "embeddings": [],
-                },
-            }
-        )
+        source = {
+            "kind": "Storage",
+            "connection": {"kind": "RelativeConnection"},
+            "containerName": container,
+            "embeddings": [],
+        }
+        if self.standing.crawls:
+            source |= {"kind": "Urls", "urls": ["https://site.test/"]}
+        body = IngestionJob.model_validate({"kind": "SystemCompute", "datasource": source})
         self.last = self.runs.put(RESOURCE, self.id, body)[1].id
         return self.last
 
@@ -88,7 +86,8 @@ def world(
     ) as server:
         made = World(server)
         work = Work(server.built.parts[Ingestion], made.open)
-        made.server = replace(server, built=replace(server.built, tasks=work.tasks(), schedules=[]))
+        tasks = [replace(task, retry_seconds=0.05) for task in work.tasks()]
+        made.server = replace(server, built=replace(server.built, tasks=tasks, schedules=[]))
         with made.server.working():
             yield made
 

@@ -13,6 +13,7 @@ from tests.support.ingestion_parts import DIMENSIONS, nothing
 
 from linarite.indexing.failures import IngestionFailed, TryLater
 from linarite.resources.ingestion import embeddings
+from linarite.resources.ingestion.documents import document_id
 from linarite.resources.ingestion.repository import find_any_run
 from linarite.storage.tables import ingestion_embeddings
 from linarite.wire.ingestion import IngestionJobRun, OperationState
@@ -258,6 +259,63 @@ def test_an_index_that_somebody_deleted_is_made_anew(job):
     assert (run.status, len(job.standing.target.rows())) == ("succeeded", 6)
 
 
+def test_an_index_that_another_job_of_the_same_names_filled_is_left_alone(job):
+    fill(job, 3)
+    job.run()
+    job.standing.target.change("meta", '{"maker": "of another server"}')
+    (job.standing.documents / "001.txt").unlink()
+
+    run, elsewhere = job.run(), job.run("elsewhere")
+
+    assert run.status == OperationState.FAILED
+    assert run.error is not None
+    assert "chunks of another job of the same names" in run.error.message
+    assert elsewhere.status == OperationState.SUCCEEDED
+    assert "stays there: The index" in elsewhere.warnings[0]
+    assert len(job.standing.target.rows()) == 6
+
+
+def test_chunks_of_the_job_that_nothing_is_known_of_any_more_are_removed(job):
+    """As of an index that stayed when the database was brought back from a backup."""
+    fill(job, 3)
+    job.run()
+    target = job.standing.target
+    [one] = [id_ for id_, row in target.rows().items() if row[4] == "body 1"]
+    target.copy(one, id=f"{one.partition('-')[0]}-7")
+    gone = document_id("default", job.id, "gone.txt")
+    target.copy(one, id=f"{gone}-0", document=gone, filepath="gone.txt")
+
+    run = job.run()
+
+    assert run.status == OperationState.SUCCEEDED, run.error
+    assert len(target.rows()) == 6
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"meta": '{"maker": "somebody else"}'},
+        {"meta": "{}"},
+        {"filepath": "not what the id is made of"},
+        {"id": "a-note"},
+    ],
+)
+def test_what_another_put_into_the_index_stays_there_and_the_run_says_so(job, changes):
+    fill(job, 3)
+    job.run()
+    target = job.standing.target
+    gone = document_id("default", job.id, "gone.txt")
+    usual = {"id": f"{gone}-0", "document": gone, "filepath": "gone.txt"}
+    target.copy(max(target.rows()), **usual | changes)
+
+    run = job.run()
+
+    assert run.status == OperationState.FAILED
+    assert run.error is not None
+    assert f"The index ({target.file}) holds 7 chunks, and 6 of this job" in run.error.message
+    assert len(target.rows()) == 7
+
+
 def test_a_container_with_too_many_documents_fails_the_run(job):
     fill(job, 201)
 
@@ -368,6 +426,34 @@ def test_crawled_pages_are_removed_at_the_end_where_that_is_asked_for(job):
     assert (first.status, second.status) == ("succeeded", "succeeded")
     assert list(job.standing.documents.iterdir()) == []
     assert len(job.standing.target.rows()) == 6
+
+
+def test_a_job_that_names_another_container_leaves_no_pages_in_the_one_before(job):
+    job.standing.crawls = True
+    fill(job, 3)
+    job.run()
+
+    moved = job.run("elsewhere")
+
+    assert (moved.status, moved.warnings) == ("succeeded", None)
+    assert list(job.standing.documents.iterdir()) == []
+    pages = (job.standing.folder / "elsewhere").iterdir()
+    assert sorted(path.name for path in pages) == ["000.txt", "001.txt", "002.txt"]
+
+
+def test_pages_in_a_container_that_refuses_stay_and_the_run_says_so(job):
+    job.standing.crawls = True
+    fill(job, 3)
+    job.run()
+    job.standing.told = Failing("list", 1, IngestionFailed("The key is wrong."))
+
+    run = job.run("elsewhere")
+
+    assert (run.status, run.warnings) == (
+        "succeeded",
+        ["What the job's crawls saved in its former container stays there: The key is wrong."],
+    )
+    assert len(list(job.standing.documents.iterdir())) == 3
 
 
 class Holding:

@@ -20,9 +20,21 @@ from tests.support.ingestion_jobs import (
     storage,
 )
 
-from linarite.resources.ingestion.repository import find_any_run
+from linarite.indexing.failures import IngestionFailed
+from linarite.resources.ingestion.definition import resolve
+from linarite.resources.ingestion.repository import by_key, find_any_run
+from linarite.resources.ingestion.specs import EmbeddedIndexSpec
 from linarite.storage.secrets import Secrets
 from linarite.storage.tables import ingestion_jobs, metadata
+
+
+def lose_key(server, job_id):
+    """Have the job's definition encrypted with a key that the server does not have."""
+    sealed = Secrets(Fernet.generate_key()).seal("{}")
+    with server.built.database.transaction() as tx:
+        its = ingestion_jobs.c.id == job_id
+        tx.execute(sa.update(ingestion_jobs).where(its).values(definition=sealed))
+
 
 SECRETS = ("the-secret", "dGhlLXNlY3JldA==")
 FULL = pages(
@@ -153,10 +165,7 @@ def test_a_job_whose_key_is_lost_keeps_no_other_from_its_refresh_and_can_be_put_
     for name, body in bodies.items():
         finish(named, put(caller, name, body))
     jobs = service(named)
-    with named.built.database.transaction() as tx:
-        sealed = Secrets(Fernet.generate_key()).seal("{}")
-        is_it = ingestion_jobs.c.id == "lost"
-        tx.execute(sa.update(ingestion_jobs).where(is_it).values(definition=sealed))
+    lose_key(named, "lost")
 
     replace(jobs, clock=StandingClock(jobs.clock.now() + 3600)).start_due()
 
@@ -165,6 +174,37 @@ def test_a_job_whose_key_is_lost_keeps_no_other_from_its_refresh_and_can_be_put_
     masked = caller.put(f"{JOBS}/lost", json=storage(KEY | {"key": "***"}))
     assert masked.status_code == 400
     put(caller, "lost", bodies["lost"])
+
+
+def test_a_job_whose_key_is_lost_says_so_and_what_to_do(named, caller):
+    run_id = put(caller, "locked", storage(KEY))
+    lose_key(named, "locked")
+
+    got = caller.get(f"{JOBS}/locked")
+
+    assert got.status_code == 409
+    said = got.json()["error"]
+    assert said["code"] == "unexpectedEntityState"
+    assert "encrypted with another key" in said["message"]
+    assert "Put the job again, whole and with its secrets" in said["message"]
+    assert caller.get(JOBS).json()["value"] == [{"kind": "SystemCompute", "jobId": "locked"}]
+    assert caller.get(f"{JOBS}/locked/runs/{run_id}").status_code == 200
+    with pytest.raises(IngestionFailed, match="encrypted with another key"):
+        definition(named, run_id)
+    finish(named, run_id)
+    assert caller.post(f"{JOBS}/locked/retry-failed").status_code == 409
+    assert caller.delete(f"{JOBS}/locked").status_code == 204
+
+
+def test_of_a_deleted_job_whose_key_is_lost_this_servers_own_index_goes(named, caller):
+    run_id = put(caller, "locked", storage(KEY))
+    lose_key(named, "locked")
+    with named.built.database.reading() as connection:
+        record = by_key(connection, find_any_run(connection, run_id).job)
+
+    [left] = service(named).definitions_of(record)
+
+    assert resolve(named.built.settings, left).target == EmbeddedIndexSpec("locked-index")
 
 
 def test_the_row_is_opened_with_the_servers_key_alone(named, caller):

@@ -61,6 +61,10 @@ class BlobContainer:
         self._url = f"{parts.scheme}://{parts.netloc}{parts.path}"  # a signature may follow
         self._name = f"the container {client.container_name!r} of {parts.hostname}"
 
+    @property
+    def place(self) -> str:
+        return self._url
+
     def list(self) -> Iterator[Item]:
         with _failures(self._name):
             try:

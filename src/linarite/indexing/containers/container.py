@@ -49,6 +49,10 @@ class Container(Protocol):
     reached or refuses.
     """
 
+    @property
+    def place(self) -> str:
+        """Tells the container apart from others; no secret is in it."""
+
     def list(self) -> Iterator[Item]:
         """Every document, in pages behind the scenes; one that ends without raising is complete."""
 

@@ -36,6 +36,10 @@ class FolderContainer:
         self._path = path
         self._creates = creates
 
+    @property
+    def place(self) -> str:
+        return f"folder {os.path.realpath(self._path)}"
+
     def list(self) -> Iterator[Item]:
         with self._failures():
             if self._creates:

@@ -40,6 +40,10 @@ class OwnContainer:
         self._clock = clock
         self._of = {"resource": resource, "container": name}
 
+    @property
+    def place(self) -> str:
+        return f"own {self._of['container']}"
+
     def list(self) -> Iterator[Item]:
         after = ""
         while True:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import structlog
+from lancedb.table import Table
+
 from linarite.indexing.search import MOST_BYTES
 from linarite.indexing.search import documents as batches
 from linarite.indexing.search.calls import (
@@ -15,6 +18,7 @@ from linarite.indexing.search.calls import (
     only_parameters,
     read_body,
 )
+from linarite.indexing.search.definition import IndexDefinition
 from linarite.indexing.search.filters import is_one_of
 from linarite.indexing.search.query import (
     Query,
@@ -28,6 +32,8 @@ from linarite.indexing.search.refusals import NotThere, bad_parameter
 from linarite.indexing.search.schema import documents
 from linarite.indexing.search.searching import Found, search
 from linarite.indexing.search.store import Store
+
+_log = structlog.get_logger("linarite.search")
 
 
 def index_documents(store: Store, call: SearchCall, named: Mapping[str, str]) -> SearchAnswer:
@@ -43,7 +49,7 @@ def index_documents(store: Store, call: SearchCall, named: Mapping[str, str]) ->
             actions = batches.actions(read_body(call, MOST_BYTES), current.definition)
         table = store.table(call.resource, current)
         outcomes = batches.perform(actions, table, current.definition)
-        store.tend(table, current.definition)
+        _tend(store, table, current.definition)
     all_well = all(outcome.status < 300 for outcome in outcomes)
     return json_answer(
         {
@@ -52,6 +58,14 @@ def index_documents(store: Store, call: SearchCall, named: Mapping[str, str]) ->
         },
         200 if all_well else 207,
     )
+
+
+def _tend(store: Store, table: Table, definition: IndexDefinition) -> None:
+    """Tend an index, and let a failure pass: what was written is stored all the same."""
+    try:
+        store.tend(table, definition)
+    except Exception:  # noqa: BLE001 - the next write tries again
+        _log.exception("an index could not be tended", index=definition.name)
 
 
 def count(store: Store, call: SearchCall, named: Mapping[str, str]) -> SearchAnswer:

@@ -23,7 +23,7 @@ from azure.search.documents.indexes.models import SearchIndex
 from linarite.indexing.failures import DocumentFailed, IndexMisfit, IngestionFailed, TryLater
 from linarite.indexing.targets.search_calls import BoundedRetries, search_failures
 from linarite.indexing.targets.search_fields import VECTOR_FIELD, index_definition, misfit
-from linarite.indexing.targets.target import OF_A_JOB, Chunk
+from linarite.indexing.targets.target import OF_A_JOB, Chunk, Stored
 from linarite.settings import MB
 
 _API_VERSION = "2026-04-01"
@@ -32,8 +32,11 @@ _BATCH_CHUNKS, _BATCH_BYTES = 1000, 12 * MB
 _BUSY_DOCUMENT = frozenset({409, 422, 429, 503})
 """Statuses of one document in a batch that ask for another try."""
 _TRIES = 5
+_MOST_SKIPPED = 100_000
+"""So many results of a search can be paged through."""
 _CHUNK_ID = re.compile(r"[0-9a-f]{32}-\d+")
 
+_STORED = tuple(field.name for field in dataclasses.fields(Stored))
 _TEXTS = tuple(field.name for field in dataclasses.fields(Chunk) if field.name != "vector")
 
 Action = tuple[str, bytes]
@@ -102,6 +105,29 @@ class AzureSearchTarget:
         """How many documents the index has; Azure's count follows what was stored by seconds."""
         with search_failures(f"The chunks in the index {self._name} couldn't be counted."):
             return int(self._documents.get_document_count())
+
+    def stored(self, most: int | None = None) -> Iterator[Stored]:
+        with search_failures(f"The chunks in the index {self._name} couldn't be listed."):
+            try:
+                yield from self._stored("", most)
+            except ResourceNotFoundError:
+                return
+
+    def _stored(self, prefix: str, most: int | None) -> Iterator[Stored]:
+        """Those whose documents' ids begin so: in parts where a search does not show all."""
+        found = self._documents.search(
+            "*",
+            filter=f"parent_id ge '{prefix}' and parent_id lt '{prefix}g'" if prefix else None,
+            select=list(_STORED),
+            top=most or _MOST_SKIPPED,
+            include_total_count=most is None,
+        )
+        if most is None and (found.get_count() or 0) > _MOST_SKIPPED:
+            for digit in "0123456789abcdef":
+                yield from self._stored(prefix + digit, most)
+            return
+        for document in found:
+            yield Stored(*(str(document[name] or "") for name in _STORED))
 
     def drop(self) -> None:
         """Delete the index where the job made it, else the job's chunks that are in it."""

@@ -21,7 +21,7 @@ from pymongo.errors import (
 )
 
 from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
-from linarite.indexing.targets.target import Chunk
+from linarite.indexing.targets.target import Chunk, Stored
 
 VECTOR_FIELD = "contentVector"
 VECTOR_INDEX = "contentVector_cosmosSearch"
@@ -136,6 +136,12 @@ class CosmosTarget:
     def count(self) -> int:
         with self._failures("couldn't be counted"):
             return self._collection.count_documents({JOB_FIELD: self._job})
+
+    def stored(self, most: int | None = None) -> Iterator[Stored]:
+        wanted = {"filepath": 1, "meta_json_string": 1}
+        with self._failures("couldn't be listed"):
+            for found in self._collection.find({JOB_FIELD: self._job}, wanted).limit(most or 0):
+                yield Stored(found["_id"], found["filepath"], found["meta_json_string"])
 
     def drop(self) -> None:
         """Delete the job's documents, and the collection once a job indexed it and none is left."""

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pinecone import Pinecone, RetryConfig
@@ -27,10 +28,11 @@ from pinecone.errors import (
 from pinecone.index import Index
 
 from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
-from linarite.indexing.targets.target import Chunk
+from linarite.indexing.targets.target import Chunk, Stored
 
 _BATCH_CHUNKS, _BATCH_BYTES = 1000, 2_000_000
 _METADATA_BYTES = 40_000
+_LISTED_AT_ONCE = 100
 _VECTOR_NUMBER_BYTES = 25
 """The longest that a number of a vector gets in JSON, with its comma."""
 _READY_SECONDS = 120
@@ -133,6 +135,19 @@ class PineconeTarget:
         with self._failures("couldn't be counted"):
             namespaces = self._index().describe_index_stats().namespaces
         return namespaces[self._namespace].vector_count if self._namespace in namespaces else 0
+
+    def stored(self, most: int | None = None) -> Iterator[Stored]:
+        return islice(self._stored(min(most or _LISTED_AT_ONCE, _LISTED_AT_ONCE)), most)
+
+    def _stored(self, at_once: int) -> Iterator[Stored]:
+        with self._failures("couldn't be listed"), _missing_is_fine():
+            for page in self._index().list(namespace=self._namespace, limit=at_once):
+                ids = [str(one.id) for one in page.vectors]
+                found = self._index().fetch(ids=ids, namespace=self._namespace).vectors
+                for id_, vector in found.items():
+                    known = vector.metadata or {}
+                    told = known.get("filepath", ""), known.get("meta_json_string", "")
+                    yield Stored(id_, *map(str, told))
 
     def drop(self) -> None:
         """Empty the namespace, whereupon it is gone; the index, which others may use, stays."""

@@ -1,6 +1,6 @@
 """What a target has to offer, and the chunk that goes there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +35,15 @@ class Chunk:
     vector: Sequence[float] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What tells whose a chunk is that lies in a target; the fields as `Chunk` has them."""
+
+    id: str
+    filepath: str
+    meta_json_string: str
+
+
 class Target(Protocol):
     """An index that holds the chunks of one job.
 
@@ -62,6 +71,13 @@ class Target(Protocol):
 
     def count(self) -> int:
         """How many chunks of this job are there; what was just stored may not be counted yet."""
+
+    def stored(self, most: int | None = None) -> Iterator[Stored]:
+        """The chunks of this job that are there, in no order; none where there is no index.
+
+        Args:
+            most: so many are enough; None: all, as far as they are told of already.
+        """
 
     def drop(self) -> None:
         """Remove all that the job stored, the index too where the job made it."""

@@ -225,6 +225,15 @@ def chunks(connection: sa.Connection, job: int) -> int:
     return int(connection.execute(query.where(documents.c.job == job)).scalar_one())
 
 
+def chunks_of(connection: sa.Connection, job: int, ids: Iterable[str]) -> dict[str, int]:
+    """How many chunks documents have in the target, by id; nothing of those that are not known."""
+    query = sa.select(documents.c.id, documents.c.chunks).where(
+        documents.c.job == job, documents.c.id.in_(list(ids))
+    )
+    found: dict[str, int] = dict(connection.execute(query).all())
+    return found
+
+
 def are_held(connection: sa.Connection, job: int, *, by_others_than: str = "") -> bool:
     """Whether any lane works on documents of the job.
 

@@ -51,6 +51,10 @@ class Embeddings:
         [vector] = self.embed([_PROBE])
         return len(vector)
 
+    def embed_plain(self) -> None:
+        """Have the model embed what any model can; raises IngestionFailed."""
+        self._embedder.embed([_PROBE])
+
     def embed(self, texts: Sequence[str]) -> list[Vector]:
         """The vectors of `texts`, in their order; raises IngestionFailed."""
         digests = [_digest(self._embedder.name, text) for text in texts]

@@ -29,6 +29,11 @@ class SitePages:
         self._outbound = outbound
         self._job = job
 
+    @property
+    def place(self) -> str:
+        """As `Container.place`."""
+        return self._container.place
+
     def list(self) -> Iterator[Item]:
         """Its pages."""
         return (item for item in self._container.list() if item.more.get("job") == self._job)

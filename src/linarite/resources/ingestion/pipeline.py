@@ -26,11 +26,13 @@ from linarite.resources.ingestion.documents import (
 )
 from linarite.resources.ingestion.embeddings import Embeddings
 from linarite.resources.ingestion.iterating import in_batches
+from linarite.resources.ingestion.makers import check_maker
 from linarite.resources.ingestion.parts import Parts, delete_all
 from linarite.resources.ingestion.records import Run, Trigger
 from linarite.resources.ingestion.seen import Seen
 from linarite.resources.ingestion.service import Ingestion
 from linarite.resources.ingestion.stages import Stages
+from linarite.resources.ingestion.strays import remove_strays
 from linarite.resources.ingestion.tenure import Tenure
 
 if TYPE_CHECKING:  # what it loads an installation may be without
@@ -220,17 +222,24 @@ class Coordinator:
                 self._runs.database, self._run.job, self._parts.embedder, self._tenure.writing
             )
             dimensions = self._tenure.patiently(vectors.dimensions)
-        ensure = partial(self._parts.target.ensure, dimensions)
+        target = self._parts.target
+        ensure = partial(target.ensure, dimensions)
         try:
             self._tenure.patiently(ensure)
         except IndexMisfit:
             with self._runs.database.reading() as connection:
                 if not documents.chunks(connection, self._run.job):
                     raise  # it was not this job that filled it
-            self._tenure.patiently(self._parts.target.drop)  # its vectors are another model's
+            self._check_maker()
+            self._tenure.patiently(target.drop)  # its vectors are another model's
             with self._tenure.writing() as tx:
                 documents.redo(tx, self._run.job)
             self._tenure.patiently(ensure)
+        self._check_maker()
+
+    def _check_maker(self) -> None:
+        """Raise IngestionFailed where the target is filled by a job of the same names."""
+        self._tenure.patiently(partial(check_maker, self._parts, self._run.maker))
 
     def _remove_vanished(self, seen: Seen) -> None:
         """Take out of the target what the container does not hold any more."""
@@ -262,7 +271,8 @@ class Coordinator:
     def _reconcile(self) -> None:
         """See to it that the target holds as many chunks as were stored there.
 
-        Where it lacks some, all are stored anew, once.
+        Where it lacks some, all are stored anew, once; where it has too many, the job's own that
+        nothing is known of are removed.
         """
         self.stages.reconciling.begin()
         stored, there = self._recount()
@@ -273,10 +283,18 @@ class Coordinator:
             self.stages.preprocessing.begin()
             self._have_lanes_work()
             stored, there = self._recount()
+        if there > stored:
+            _log.warning("chunks are too many", run=self._run.id, stored=stored, there=there)
+            removed = remove_strays(self._runs.database, self._run, self._parts, self._tenure)
+            self._has_written |= removed > 0
+            stored, there = self._recount()
         if there != stored:
+            whose = "is not this job's, and stays" if there > stored else "did not stay there"
             raise IngestionFailed(
-                f"The index holds {there} chunks of this job, and {stored} were stored there: "
-                "something else writes into it. Delete the job or name another index."
+                f"The index ({self._parts.place}) holds {there} chunks, and {stored} of this job "
+                f"were stored there; the difference {whose}: something else writes into it. Remove "
+                "what does not belong there, name another index, or delete the job and put it "
+                "again."
             )
         self._counts()
         self.stages.reconciling.end()

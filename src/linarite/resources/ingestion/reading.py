@@ -9,18 +9,15 @@ from typing import BinaryIO, cast
 
 import orjson
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from linarite.indexing.containers.container import Item
 from linarite.indexing.cracking.cracked import Cracked, File
-from linarite.indexing.failures import DocumentFailed, IngestionFailed
+from linarite.indexing.failures import DocumentFailed
+from linarite.resources.ingestion.culprits import NOT_ITS_FAULT
 from linarite.resources.ingestion.documents import Document, Settled
 from linarite.resources.ingestion.parts import Parts
-from linarite.resources.ingestion.tenure import RunOver, Tenure
-from linarite.tasks.task import HandedBack
+from linarite.resources.ingestion.tenure import Tenure
 
-_NOT_ITS_FAULT = (IngestionFailed, HandedBack, RunOver, SQLAlchemyError, OSError)
-"""What ends a lane, whichever document it is at."""
 _DEATHS = 5
 """How many workers may die over one document before it is left out."""
 
@@ -98,7 +95,7 @@ class Reading:
             digest = self._tenure.patiently(lambda: self._fetch(item, path))
         except DocumentFailed as failure:
             return Settled(document, 0, None, str(failure))
-        except _NOT_ITS_FAULT:
+        except NOT_ITS_FAULT:
             raise
         except Exception as error:  # noqa: BLE001 - what nobody foresaw is not to end the run
             return self._unforeseen(document, error)
@@ -113,7 +110,7 @@ class Reading:
         crack = partial(self._parts.cracker.crack, files, self._tenure.check)
         try:
             cracked = self._tenure.patiently(crack)
-        except _NOT_ITS_FAULT:
+        except NOT_ITS_FAULT:
             raise
         except Exception as error:  # noqa: BLE001 - as above; it is of one of them
             if len(fetched) == 1:

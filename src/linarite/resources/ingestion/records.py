@@ -1,5 +1,6 @@
 """Ingestion jobs and their runs as rows: what stands in them, and what is shown."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -56,6 +57,11 @@ class JobRecord:
         """What tasks know it by."""
         return str(self.seq)
 
+    @property
+    def maker(self) -> str:
+        """What its chunks bear; see `Run.maker`."""
+        return _maker(self.resource, self.id, self.seq, self.created_at)
+
     def to_wire(self) -> IngestionJob:
         """The job as lists show it."""
         told = {"kind": self.kind, "jobId": self.id}
@@ -79,9 +85,15 @@ class Run:
     """As the wire shows them."""
     error: dict[str, Any] | None
     created: int
+    job_created: int
     started_at: int | None
     cancelled_at: int | None
     finished_at: int | None
+
+    @property
+    def maker(self) -> str:
+        """Tells its job from every other, also from one of the same names on another server."""
+        return _maker(self.resource, self.job_id, self.job, self.job_created)
 
     def to_wire(self) -> IngestionJobRun:
         """The run as lists show it."""
@@ -117,10 +129,19 @@ class Filled:
     job: IngestionJob | None
 
 
+def _maker(resource: str, job_id: str, seq: int, created_at: int) -> str:
+    return hashlib.sha256(f"{resource}/{job_id}/{seq}/{created_at}".encode()).hexdigest()[:16]
+
+
+def crawls(job: IngestionJob) -> bool:
+    """Whether the job's documents are pages that it fetches, and saves on their way."""
+    source = getattr(job, "datasource", None)
+    return isinstance(source, SystemComputeUrl | UserComputeUrl)
+
+
 def first_stages(job: IngestionJob) -> list[IngestionJobStageProgress]:
     """The stages of a run that has not begun."""
-    source = getattr(job, "datasource", None)
-    names = [CRAWLING] if isinstance(source, SystemComputeUrl | UserComputeUrl) else []
+    names = [CRAWLING] if crawls(job) else []
     return [
         IngestionJobStageProgress(name=name, state=OperationState.NOT_RUNNING)
         for name in (*names, PREPROCESSING, INDEXING)

@@ -9,8 +9,11 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
+import structlog
 
 from linarite.clock import Clock
+from linarite.errors import UnexpectedEntityState
+from linarite.indexing.failures import IngestionFailed
 from linarite.resources.ingestion import repository
 from linarite.resources.ingestion.lifecycle import RUN as RUN_LIFECYCLE
 from linarite.resources.ingestion.records import CANCELLED, Filled, JobRecord, Run
@@ -21,6 +24,9 @@ from linarite.wire.ingestion import IngestionJob, IngestionJobStageProgress, Ope
 
 SHOWN_WARNINGS = 1000
 """How many warnings are told of a run, and kept once it has ended."""
+_HERE = {"kind": "RelativeConnection"}
+
+_log = structlog.get_logger("linarite.ingestion")
 
 
 @dataclass(frozen=True)
@@ -50,11 +56,18 @@ class Reporting:
         return replace(run, status=OperationState.RUNNING, started_at=now)
 
     def definition(self, run: Run) -> IngestionJob:
-        """The job of a run, with its secrets and its id; its names are not looked up."""
+        """The job of a run, with its secrets and its id; its names are not looked up.
+
+        Raises:
+            IngestionFailed: it cannot be read any more.
+        """
         with self.database.reading() as connection:
             record = repository.by_key(connection, run.job)
         assert record is not None, "a job outlives its runs"
-        return self._open(record)
+        try:
+            return self._open(record)
+        except UnexpectedEntityState as lost:
+            raise IngestionFailed(lost.message) from lost
 
     def filled(self, run: Run) -> Filled:
         """Where the chunks of a run's job lie."""
@@ -115,17 +128,34 @@ class Reporting:
         return None if record is None or record.deleted_at is None else record
 
     def definitions_of(self, record: JobRecord) -> list[IngestionJob]:
-        """A job with its secrets and its id; before that what it was when it was filled last."""
+        """A job with its secrets and its id; before that what it was when it was filled last.
+
+        What cannot be read any more is not among them; where nothing can, there is one that names
+        this server's own index alone.
+        """
         former = None if record.filled_by == record.definition else record.filled_by
-        filled = self._opened(former)
-        return [*([] if filled is None else [filled]), self._open(record)]
+        opened = map(self._opened, (former, record.definition))
+        readable = [one for one in opened if one is not None]
+        if not readable:
+            _log.error("of a deleted job only an index of this server is deleted", job=record.id)
+        return readable or [_bare(record.id)]
 
     def forget(self, tx: Transaction, record: JobRecord) -> None:
         """Remove the rows of a job that is being deleted, last of all that is its."""
         repository.remove(tx, record.seq)
 
     def _open(self, record: JobRecord) -> IngestionJob:
-        return IngestionJob.model_validate(orjson.loads(self.secrets.open(record.definition)))
+        """A job by its row; raises UnexpectedEntityState where it cannot be read any more."""
+        job = self._opened(record.definition)
+        if job is None:
+            raise UnexpectedEntityState(
+                f"The definition of the ingestion job {record.id!r} cannot be read any more: it "
+                "was encrypted with another key than this server's, or by another version. Put "
+                "the job again, whole and with its secrets; or have the server's operator give "
+                "it the former key back, the setting `secret_key` or the file `secret-key` in the "
+                "data folder."
+            )
+        return job
 
     def _opened(self, definition: str | None) -> IngestionJob | None:
         """A job by its encrypted definition; None where it cannot be read any more."""
@@ -143,6 +173,14 @@ class Reporting:
         repository.keep_warnings(tx, run, SHOWN_WARNINGS, more_warnings)
         now = self.clock.now()
         repository.move(tx, run, to, error=error, stages=run.ended(to), finished_at=now)
+
+
+def _bare(job_id: str) -> IngestionJob:
+    """A job of which nothing is known but its id."""
+    source = {"kind": "Storage", "connection": _HERE, "containerName": "unknown", "embeddings": []}
+    return IngestionJob.model_validate(
+        {"kind": "SystemCompute", "jobId": job_id, "datasource": source}
+    )
 
 
 def more_warnings(count: int) -> str:

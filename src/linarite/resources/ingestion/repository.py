@@ -18,7 +18,12 @@ from linarite.storage.tables import ingestion_runs as runs
 from linarite.wire.ingestion import IngestionJobType, OperationState
 
 _JOB = [jobs.c[field.name] for field in fields(JobRecord)]
-_OF_JOB = {"job_id": jobs.c.id, "resource": jobs.c.resource, "created": runs.c.created_at}
+_OF_JOB = {
+    "job_id": jobs.c.id,
+    "resource": jobs.c.resource,
+    "created": runs.c.created_at,
+    "job_created": jobs.c.created_at,
+}
 _RUN = [
     _OF_JOB[field.name].label(field.name) if field.name in _OF_JOB else runs.c[field.name]
     for field in fields(Run)

@@ -129,7 +129,14 @@ class Ingestion(Reporting):
         return masked(job), run
 
     def get(self, resource: str, job_id: str) -> IngestionJob:
-        """One job as it is shown; raises NotFound. Contract: IngestionJobs_Get."""
+        """One job as it is shown.
+
+        Raises:
+            NotFound: there is no such job.
+            UnexpectedEntityState: its definition cannot be read any more.
+
+        Contract: IngestionJobs_Get.
+        """
         with self.database.reading() as connection:
             record = _found(connection, resource, job_id)
         return masked(self._open(record))
@@ -200,7 +207,7 @@ class Ingestion(Reporting):
 
         Raises:
             NotFound: there is no such job.
-            UnexpectedEntityState: a run of the job is open.
+            UnexpectedEntityState: a run of the job is open, or its definition cannot be read.
             ServiceUnavailable: ingestion is not part of this installation.
         """
         if (missing := self.missing()) is not None:

@@ -4,15 +4,18 @@ write ahead ▸ embed ▸ upsert ▸ delete what is stale ▸ settle
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 
 import orjson
+import structlog
 
-from linarite.indexing.failures import DocumentFailed
+from linarite.indexing.failures import DocumentFailed, IngestionFailed
 from linarite.indexing.targets.target import Chunk
 from linarite.resources.ingestion import documents
+from linarite.resources.ingestion.culprits import Choked, ask_beside
 from linarite.resources.ingestion.documents import Settled, chunk_id, chunk_ids
 from linarite.resources.ingestion.embeddings import Embeddings
 from linarite.resources.ingestion.iterating import in_batches
@@ -27,9 +30,13 @@ _CHUNKS_AT_ONCE = 1_000
 _TEXTS_AT_ONCE = 256
 """How many are embedded before their vectors are kept."""
 _IDS_AT_ONCE = 1_000
+_CHOKED_IN_A_ROW = 10
+"""So many that a service chokes on, and none between that it takes: it is not for the documents."""
 
 _Place = tuple[Ready, int]
 """A chunk: its document, and its number there."""
+
+_log = structlog.get_logger("linarite.ingestion")
 
 
 class Storing:
@@ -52,6 +59,8 @@ class Storing:
             if parts.embedder is None
             else Embeddings(runs.database, run.job, parts.embedder, tenure.writing)
         )
+        self._choked = 0
+        """How many documents in a row a service choked on."""
 
     def store(self, hand: Sequence[Ready | Settled]) -> None:
         """Have the target hold what the documents say now; settle and let go of them.
@@ -67,7 +76,9 @@ class Storing:
                 documents.write_ahead(tx, most)
         refused: dict[str, str] = {}
         for places in in_batches(_places(ready), _CHUNKS_AT_ONCE):
-            self._write([place for place in places if place[0].document.id not in refused], refused)
+            left = [place for place in places if place[0].document.id not in refused]
+            if left:
+                self._write(left, refused)
         ended = [
             one if isinstance(one, Settled) else _ended(one, refused.get(one.document.id))
             for one in hand
@@ -79,12 +90,27 @@ class Storing:
         """Embed and store; document by document where one is refused, to find which, and why."""
         try:
             self._embed_and_upsert(places)
-        except DocumentFailed:
-            for document, its in groupby(places, key=lambda place: place[0].document.id):
-                try:
-                    self._embed_and_upsert(list(its))
-                except DocumentFailed as failure:
-                    refused[document] = str(failure)
+            self._choked = 0
+        except DocumentFailed as failure:
+            by_document = groupby(places, key=lambda place: place[0].document.id)
+            apart = [(document, list(its)) for document, its in by_document]
+            if len(apart) > 1:
+                for _, its in apart:
+                    self._write(its, refused)
+                return
+            refused[apart[0][0]] = str(failure)
+            if isinstance(failure, Choked):
+                _log.warning("a document is left out", document=apart[0][0], reason=str(failure))
+                self._note_choked(failure)
+
+    def _note_choked(self, failure: Choked) -> None:
+        """Raise IngestionFailed where it cannot be for the documents any more."""
+        self._choked += 1
+        if self._choked == _CHOKED_IN_A_ROW:
+            raise IngestionFailed(
+                f"{self._choked} documents one after the other could not be stored, so it is not "
+                f"for what one of them holds. Of the last: {failure}"
+            ) from failure
 
     def _embed_and_upsert(self, places: Sequence[_Place]) -> None:
         texts = [one.texts[number] for one, number in places]
@@ -92,13 +118,15 @@ class Storing:
         if (embeddings := self._embeddings) is not None:
             vectors.clear()
             for some in in_batches(texts, _TEXTS_AT_ONCE):
-                vectors += self._tenure.patiently(partial(embeddings.embed, some))
+                ask = partial(embeddings.embed, some)
+                vectors += ask_beside(self._tenure, ask, embeddings.embed_plain)
         now = datetime.fromtimestamp(self._runs.clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         chunks = [
-            _chunk(one, number, vector, now)
+            _chunk(one, number, vector, now, self._run.maker)
             for (one, number), vector in zip(places, vectors, strict=True)
         ]
-        self._tenure.patiently(partial(self._parts.target.upsert, chunks))
+        upsert = self._parts.target.upsert
+        ask_beside(self._tenure, partial(upsert, chunks), partial(upsert, [_plain(chunks[0])]))
 
     def _delete_stale(self, ended: Sequence[Settled], written: dict[str, int]) -> None:
         """Delete what lies in the target beyond a document's chunks."""
@@ -138,13 +166,14 @@ def _ended(one: Ready, refused: str | None) -> Settled:
     return Settled(one.document, len(one.texts), one.digest)
 
 
-def _chunk(one: Ready, number: int, vector: Sequence[float] | None, now: str) -> Chunk:
+def _chunk(one: Ready, number: int, vector: Sequence[float] | None, now: str, maker: str) -> Chunk:
     item = one.document.item
     more = {
         "chunk_id": str(number),
         "content_type": item.content_type,
         "bytes": item.size,
         "version": item.version,
+        "maker": maker,
     }
     return Chunk(
         id=chunk_id(one.document.id, number),
@@ -157,4 +186,12 @@ def _chunk(one: Ready, number: int, vector: Sequence[float] | None, now: str) ->
         last_updated=now,
         meta_json_string=orjson.dumps(more).decode(),
         vector=vector,
+    )
+
+
+def _plain(chunk: Chunk) -> Chunk:
+    """One that says nothing, in the place of another, which comes over it or is deleted with it."""
+    vector = None if chunk.vector is None else [1.0] + [0.0] * (len(chunk.vector) - 1)
+    return replace(
+        chunk, content="", title="", filepath="", url="", meta_json_string="{}", vector=vector
     )

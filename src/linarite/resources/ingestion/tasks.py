@@ -14,7 +14,8 @@ import structlog
 from linarite.indexing.failures import IngestionFailed, TryLater
 from linarite.resources.ingestion import documents, embeddings
 from linarite.resources.ingestion.lanes import Lane
-from linarite.resources.ingestion.moving import leave_former_target
+from linarite.resources.ingestion.makers import check_maker
+from linarite.resources.ingestion.moving import leave_former_places
 from linarite.resources.ingestion.parts import OpenParts, Parts, delete_all
 from linarite.resources.ingestion.pipeline import LANE, Coordinator
 from linarite.resources.ingestion.records import CANCELLED, JobRecord, Run
@@ -62,7 +63,7 @@ class Work:
             with self._parts_of(run) as parts:
                 coordinator = Coordinator(self._runs, run, parts, tenure)
                 coordinator.wait_for_earlier_lanes()
-                leave_former_target(self._runs, run, parts, tenure, self._open_parts)
+                leave_former_places(self._runs, run, parts, tenure, self._open_parts)
                 coordinator.work()
         except RunOver:
             self._end_cancelled(run, ticket)
@@ -112,6 +113,7 @@ class Work:
         for definition in self._runs.definitions_of(job):
             try:
                 with self._open_parts(job.resource, definition) as parts:
+                    check_maker(parts, job.maker)
                     parts.target.drop()
                     if parts.pages is not None:
                         delete_all(parts.pages, ticket.check)
@@ -170,7 +172,8 @@ class Work:
         said = (
             str(error)
             if isinstance(error, IngestionFailed)
-            else f"The run failed due to an internal error ({type(error).__name__})."
+            else f"The run failed due to an internal error ({type(error).__name__}) that is no "
+            f"document's own; the server's log tells of it under {run_id}."
         )
         with self._runs.database.transaction() as tx:
             if ticket is not None:  # a worker that was taken for dead fails nobody's run

@@ -11,6 +11,7 @@ from tests.support import search_indexes
 from tests.support.search_indexes import BOOKS, clients
 
 from linarite.indexing.search.calls import SearchCall
+from linarite.indexing.search.definition import IndexDefinition
 from linarite.indexing.search.dialect import answer
 from linarite.indexing.search.refusals import NotThere, QuotaReached
 from linarite.indexing.search.rules import parsed
@@ -155,3 +156,30 @@ def test_who_waited_long_for_another_writer_is_told_to_come_again(store: Store, 
 
     assert (refused.status, refused.headers["retry-after"]) == (503, "2")
     assert answer(hasty, call).status == 200
+
+
+class Failing(Store):
+    """What fails at all that comes after a write, as long as `is_away`."""
+
+    is_away = True
+
+    def tend(self, table: Any, definition: IndexDefinition) -> None:
+        if self.is_away:
+            raise RuntimeError("lance error: no space left on device")
+        super().tend(table, definition)
+
+
+def test_a_write_is_answered_though_the_index_cannot_be_tended_just_then(tmp_path: Path):
+    store = Failing(tmp_path / "indexes", 20, 0)
+    table: Any = store.table("default", store.create("default", DEFINITION, ""))
+    books = clients(store, "books")[1]
+
+    for number in range(40):
+        books.upload_documents([{"id": str(number)}])
+
+    assert books.get_document_count() == 40
+    assert table.stats()["fragment_stats"]["num_fragments"] == 40
+    store.is_away = False
+    books.upload_documents([{"id": "40"}])
+    assert books.get_document_count() == 41
+    assert table.stats()["fragment_stats"]["num_fragments"] == 1

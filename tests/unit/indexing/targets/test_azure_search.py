@@ -38,6 +38,22 @@ def a_target(service: SearchService, **changes: Any) -> AzureSearchTarget:
     )
 
 
+def test_what_is_stored_is_told_of_in_parts_where_a_search_does_not_show_all(
+    target: AzureSearchTarget, service: SearchService
+):
+    target.ensure(3)
+    parents = [f"{digit}{'0' * 31}" for digit in "05f"]
+    target.upsert([a_chunk(0, id=f"{one}-0", parent_id=one) for one in parents])
+    whole = list(target.stored())
+    service.told = 100_001
+
+    parts = list(target.stored())
+
+    assert [one.id for one in parts] == [one.id for one in whole] == [f"{p}-0" for p in parents]
+    filters = {body.get("filter") for body in service.bodies("/docs/search.post.search")}
+    assert len(filters) == 1 + 16
+
+
 def test_the_index_has_the_fields_of_a_chunk_and_the_documented_vector_profile(
     target: AzureSearchTarget, service: SearchService
 ):

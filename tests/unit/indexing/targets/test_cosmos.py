@@ -10,6 +10,7 @@ from tests.support.cosmos import Cosmos, running_cosmos
 
 from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
 from linarite.indexing.targets.cosmos import CosmosTarget, cosmos_target
+from linarite.indexing.targets.target import Stored
 
 DONE_NOT = {"ok": 1.0, "n": 0, "nModified": 0}
 BUSY = DONE_NOT | {"writeErrors": [{"index": 0, "code": 16500, "errmsg": "too large"}]}
@@ -65,6 +66,8 @@ def test_chunks_are_stored_replaced_counted_and_deleted(target: CosmosTarget, co
     target.delete([a_chunk(0).id, "never-there"])
 
     assert target.count() == 2
+    assert [one.id for one in target.stored()] == [a_chunk(1).id, a_chunk(2).id]
+    assert list(target.stored(1)) == [Stored(a_chunk(1).id, "handbook.md", "{}")]
     assert stored(cosmos)[0] == {
         "_id": a_chunk(1).id,
         "ingestion_job": "handbook",

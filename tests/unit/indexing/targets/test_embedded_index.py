@@ -10,6 +10,7 @@ from tests.support.chunks import a_chunk
 from linarite.indexing.failures import IngestionFailed
 from linarite.indexing.search.in_process import ENDPOINT
 from linarite.indexing.targets.azure_search import AzureSearchTarget
+from linarite.indexing.targets.target import Stored
 from linarite.resources.indexes.service import Indexes
 from linarite.settings import LimitSettings
 
@@ -51,6 +52,18 @@ def test_chunks_are_stored_found_replaced_counted_and_deleted(
     assert found(indexes, filter="last_updated gt 2025-01-01T00:00:00Z and chunk_id eq '1'") == [
         a_chunk(1).id
     ]
+
+
+def test_what_is_stored_is_told_of(target: AzureSearchTarget):
+    assert list(target.stored()) == []
+    target.ensure(None)
+    target.upsert([a_chunk(n, vector=None) for n in range(1_100)])
+
+    told = {one.id: one for one in target.stored()}
+
+    assert len(told) == 1_100
+    assert told[a_chunk(7).id] == Stored(a_chunk(7).id, "handbook.md", "{}")
+    assert len(list(target.stored(1))) == 1
 
 
 def test_an_index_of_other_dimensions_is_refused(target: AzureSearchTarget):

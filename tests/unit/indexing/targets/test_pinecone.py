@@ -53,6 +53,9 @@ def test_chunks_are_stored_replaced_counted_and_deleted(target: PineconeTarget, 
     target.delete([a_chunk(0).id, "never-there"])
 
     assert target.count() == 2
+    assert {one.id for one in target.stored()} == {a_chunk(1).id, a_chunk(2).id}
+    [one] = target.stored(1)
+    assert (one.filepath, one.meta_json_string) == ("handbook.md", "{}")
     ids = {"ids": a_chunk(1).id, "namespace": "handbook"}
     found = httpx.get(f"{plane.host('docs')}/vectors/fetch", params=ids).json()["vectors"]
     assert found[a_chunk(1).id]["values"] == pytest.approx([0.1, 0.2, 0.3])

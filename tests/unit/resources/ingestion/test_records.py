@@ -12,7 +12,7 @@ def run(*states):
     inner = [{"name": "Cracking", "state": "running"}]
     stages = [{"name": f"{n}", "state": state} for n, state in enumerate(states)]
     stages[0]["subStageProgress"] = inner
-    told = (Trigger.PUT, S.RUNNING, stages, None, 1, 2, None, None)
+    told = (Trigger.PUT, S.RUNNING, stages, None, 1, 0, 2, None, None)
     return Run(1, "run", 1, "job", "default", *told)
 
 

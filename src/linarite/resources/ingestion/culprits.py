@@ -1,0 +1,66 @@
+"""Whether a failure is a document's, or the service's that was asked: a plain thing tells.
+
+A text that a service chokes on is answered as an outage is, 5xx or a broken connection. But beside
+the one anything else gets through, and during the other nothing does. So it is with errors that
+nobody foresaw.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
+from linarite.resources.ingestion.tenure import RunOver, Tenure
+from linarite.tasks.task import HandedBack
+
+T = TypeVar("T")
+
+NOT_ITS_FAULT = (IngestionFailed, HandedBack, RunOver, SQLAlchemyError, OSError)
+"""What ends a lane, whichever document it is at."""
+_TRIES = 2
+_REST_SECONDS = 1.0
+_LONGEST_REST_SECONDS = 60.0
+
+_log = structlog.get_logger("linarite.ingestion")
+
+
+class Choked(DocumentFailed):
+    """A service, or its client here, fails at what it was asked, and at nothing else."""
+
+
+def ask_beside(tenure: Tenure, ask: Callable[[], T], plain: Callable[[], object]) -> T:
+    """What `ask` gives; asks again where the service was away meanwhile.
+
+    Args:
+        tenure: the right to work on the run.
+        ask: about documents; has its own patience with a busy service.
+        plain: asks the same service for something that every service can do.
+
+    Raises:
+        Choked: it fails each time, or as nobody foresaw, and `plain` gets through each time.
+        DocumentFailed: `ask` says so.
+        IngestionFailed: the service refuses, or is away (TryLater): `plain` fails as well.
+        Exception: as nobody foresaw, and `plain` fails as well.
+        HandedBack, RunOver: this worker may not go on.
+    """
+    for tries in range(1, _TRIES + 1):
+        tenure.check()
+        try:
+            return ask()
+        except TryLater as failure:
+            _log.info("a plain thing is tried instead", why=str(failure))
+            tenure.patiently(plain)
+            if tries == _TRIES:
+                raise Choked(str(failure)) from failure
+            tenure.wait(min(failure.after_seconds or _REST_SECONDS, _LONGEST_REST_SECONDS))
+        except (DocumentFailed, *NOT_ITS_FAULT):
+            raise
+        except Exception as error:  # what nobody foresaw of a document is not to end the run
+            tenure.check()
+            _log.exception("documents cannot be stored; a plain thing is tried instead")
+            tenure.patiently(plain)
+            told = f"Storing it failed for an internal error ({type(error).__name__})."
+            raise Choked(told) from error
+    raise AssertionError  # the last try returns or raises
