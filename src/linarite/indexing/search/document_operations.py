@@ -5,7 +5,6 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import structlog
-from lancedb.table import Table
 
 from linarite.indexing.search import MOST_BYTES
 from linarite.indexing.search import documents as batches
@@ -18,7 +17,6 @@ from linarite.indexing.search.calls import (
     only_parameters,
     read_body,
 )
-from linarite.indexing.search.definition import IndexDefinition
 from linarite.indexing.search.filters import is_one_of
 from linarite.indexing.search.query import (
     Query,
@@ -49,7 +47,7 @@ def index_documents(store: Store, call: SearchCall, named: Mapping[str, str]) ->
             actions = batches.actions(read_body(call, MOST_BYTES), current.definition)
         table = store.table(call.resource, current)
         outcomes = batches.perform(actions, table, current.definition)
-        _tend(store, table, current.definition)
+    _tend(store, call.resource, named["index"])
     all_well = all(outcome.status < 300 for outcome in outcomes)
     return json_answer(
         {
@@ -60,12 +58,12 @@ def index_documents(store: Store, call: SearchCall, named: Mapping[str, str]) ->
     )
 
 
-def _tend(store: Store, table: Table, definition: IndexDefinition) -> None:
+def _tend(store: Store, resource: str, name: str) -> None:
     """Tend an index, and let a failure pass: what was written is stored all the same."""
     try:
-        store.tend(table, definition)
+        store.tend(resource, name)
     except Exception:  # noqa: BLE001 - the next write tries again
-        _log.exception("an index could not be tended", index=definition.name)
+        _log.exception("an index could not be tended", index=name)
 
 
 def count(store: Store, call: SearchCall, named: Mapping[str, str]) -> SearchAnswer:

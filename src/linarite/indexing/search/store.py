@@ -9,7 +9,6 @@ same way; `index.json` is replaced by a rename; Lance's commits are atomic. So a
 killed at any moment, and what it leaves behind is swept by the next that writes there.
 """
 
-import ctypes
 import fcntl
 import os
 import re
@@ -22,16 +21,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from heapq import nlargest
 from pathlib import Path
-from typing import Any
 
 import lancedb
 import orjson
 import pyarrow as pa
-from lancedb.index import FTS, BTree, IvfFlat
+from lancedb.index import FTS, BTree
 from lancedb.table import Table
 
+from linarite.indexing.search import memory, tending
 from linarite.indexing.search.analyzers import ANALYZERS, STANDARD
 from linarite.indexing.search.definition import IndexDefinition, IndexField
 from linarite.indexing.search.refusals import AlreadyThere, Busy, NotThere, QuotaReached
@@ -43,21 +41,14 @@ _MAKING, _GOING = ".making-", ".going-"
 _ABANDONED_SECONDS = 3600
 _LOCK_SECONDS = 60.0
 _OPEN_TABLES = 64
-_FRAGMENTS = 32
-"""Each write makes one, and every query opens them all: at so many they are made one."""
-_UNINDEXED_ROWS = 2000
-"""Words are looked for in these one by one, 10 ms a thousand; at so many they are indexed."""
-_GROWTH = 10
-"""Both may be more by a tenth of an index, or else each write would rewrite a large one."""
-_VERSIONS = 100
-"""Each write makes one, also a deletion, which makes no fragment: of so many old ones some go."""
 _OLD_SECONDS = 120.0
 """How long a query that is under way may read what was replaced, which the disk has to hold."""
-_EXACT_ROWS = 100_000
-"""Up to here a vector is compared with all others: some 50 ms on two cores at 384 dimensions."""
+_LARGE_ROWS = 20_000
+"""A process of its own takes a second to start."""
+_REST = 4
+"""A fifth of the time at most is spent on it, then, however much is written."""
 _CACHE_BYTES = 128 << 20
 """What Lance may keep in memory of all indexes together; left alone it takes gigabytes."""
-_METRICS = {"cosine": "cosine", "euclidean": "l2", "dotProduct": "dot"}
 
 
 @dataclass(frozen=True)
@@ -90,6 +81,8 @@ class Store:
         free_space_bytes: nothing is written while the disk has less than this free.
         lock_seconds: how long one who writes waits for another.
         old_seconds: how long what was replaced stays.
+        large_rows: from so many documents on, an index is tended in a process of its own.
+        rest: how many times longer than tending took an index is left alone after it.
     """
 
     def __init__(
@@ -99,12 +92,18 @@ class Store:
         free_space_bytes: int,
         lock_seconds: float = _LOCK_SECONDS,
         old_seconds: float = _OLD_SECONDS,
+        large_rows: int = _LARGE_ROWS,
+        rest: float = _REST,
     ) -> None:
         self._root, self._most = root, most_indexes
         self._free_space_bytes = free_space_bytes
         self._lock_seconds, self._old_seconds = lock_seconds, old_seconds
+        self._large_rows, self._rest = large_rows, rest
         self._tables: OrderedDict[tuple[Path, str], Table] = OrderedDict()
+        self._rests: dict[str, float] = {}
+        """Until when indexes are left alone, by their generations."""
         self._opening = threading.Lock()
+        memory.spare()
         self._session = lancedb.Session(
             index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES // 4
         )
@@ -211,38 +210,45 @@ class Store:
         _sync(folder)
         shutil.rmtree(going, ignore_errors=True)
 
-    def tend(self, table: Table, definition: IndexDefinition) -> None:
-        """Join small pieces and bring indexes up to date where it is time to; for the writer.
+    def tend(self, resource: str, name: str, *, at_leisure: bool = False) -> None:
+        """Make an index quick again where it is time to; the caller does not hold it.
 
-        What a process left that was killed as it wrote goes with it: nobody else writes now.
+        While much is written the time for that is bounded: after each there is a rest, longer than
+        it took.
+
+        Args:
+            resource: whose index it is.
+            name: the index's.
+            at_leisure: nothing more is written for now, so that less is left undone.
+
+        Raises:
+            NotThere: there is no such index, or it was deleted meanwhile.
+            Busy: somebody else wrote all the time that this one waits.
+            TendingFailed: it could not be done; the next write tries again.
         """
-        rows = table.count_rows()
-        stats: Any = table.stats()  # a dict, other than its types tell
-        fragments = stats["fragment_stats"]["num_fragments"]
-        unindexed = max(each.num_unindexed_rows or 0 for each in table.list_indices())
-        if (
-            fragments < _FRAGMENTS + rows // 1000 // _GROWTH
-            and unindexed < _UNINDEXED_ROWS + rows // _GROWTH
-            and not self._has_many_old_versions(table)
-        ):
+        record = self.get(resource, name)
+        table = self.table(resource, record)
+        is_resting = time.monotonic() < self._rests.get(record.generation, 0.0)
+        if is_resting and not at_leisure:
             return
-        old = timedelta(seconds=self._old_seconds)
-        table.optimize(cleanup_older_than=old, delete_unverified=True)
-        _give_memory_back()
-        if rows < _EXACT_ROWS:
+        if not tending.is_due(table, self._old_seconds, at_leisure=at_leisure):
             return
-        indexed = {each.columns[0] for each in table.list_indices()}
-        for field in definition.vector_fields:
-            if field.name not in indexed:
-                metric: Any = _METRICS[definition.metric(field)]
-                table.create_index(field.name, config=IvfFlat(distance_type=metric))
+        began = time.monotonic()
+        if table.count_rows() < self._large_rows:
+            self.tend_here(resource, name, at_leisure=at_leisure)
+        else:
+            tending.tend_apart(
+                self._root, resource, name, at_leisure=at_leisure, old_seconds=self._old_seconds
+            )
+        ended = time.monotonic()
+        self._rests[record.generation] = ended + self._rest * (ended - began)
 
-    def _has_many_old_versions(self, table: Any) -> bool:  # its type does not tell its place
-        folder = Path(table.uri) / "_versions"
-        oldest = nlargest(_VERSIONS, os.listdir(folder))  # names count down
-        if len(oldest) < _VERSIONS:
-            return False
-        return _age_seconds(folder / oldest[-1]) > self._old_seconds
+    def tend_here(self, resource: str, name: str, *, at_leisure: bool) -> None:
+        """The same in this process, at once; raises NotThere, Busy."""
+        with self.writing(resource, name) as record:
+            table = self.table(resource, record)
+            if tending.is_due(table, self._old_seconds, at_leisure=at_leisure):
+                tending.tend(table, record.definition, self._old_seconds)
 
     def check_space(self) -> None:
         """Raise QuotaReached where the disk is nearly full."""
@@ -278,13 +284,6 @@ def _open(path: Path, session: lancedb.Session) -> Table:
         if path.exists():
             raise
         raise _missing(path.name) from error
-
-
-def _give_memory_back() -> None:
-    """Let go of what the store freed: hundreds of megabytes, which glibc would keep for later."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):  # glibc alone has it
-        libc.malloc_trim(0)
 
 
 def _create_table(path: Path, definition: IndexDefinition) -> None:

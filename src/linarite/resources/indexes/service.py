@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from linarite.indexing.search.calls import SearchAnswer
     from linarite.indexing.search.searching import Hit
     from linarite.indexing.search.store import Store
+
+_log = structlog.get_logger("linarite.search")
 
 _READERS, _WRITERS = 16, 8
 """Threads of their own: writers wait for each other, and nothing else here is to wait with them."""
@@ -141,6 +144,16 @@ class Indexes:
         if text is not None:
             asked = replace(asked, words=Leaf(text), is_for_all=False)
         return search(store.table(resource, record), record.definition, asked).hits
+
+    def tidy(self, resource: str, index: str) -> None:
+        """Make an index as quick to search as it gets, once much has been written to it.
+
+        A failure is told in the log alone: the next write tries again.
+        """
+        try:
+            self._opened().tend(resource, index, at_leisure=True)
+        except Exception:  # noqa: BLE001 - all is stored, and can be searched
+            _log.exception("an index could not be tended", index=index)
 
     def _opened(self) -> Any:
         if self._store is None:

@@ -5,9 +5,10 @@ they take seconds and hundreds of megabytes, and an installation may be without 
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
@@ -106,6 +107,7 @@ class Assembly:
                 parallel=resolved.parallel,
                 pages=pages,
                 cleans_up=resolved.clean_up,
+                tidy=self._tidy(resource, resolved.target),
             )
 
     def _container(self, stack: ExitStack, resource: str, resolved: Resolved) -> Container:
@@ -221,6 +223,11 @@ class Assembly:
                         create=create,
                     )
                 )
+
+    def _tidy(self, resource: str, spec: TargetSpec) -> Callable[[], None] | None:
+        if not isinstance(spec, EmbeddedIndexSpec):
+            return None
+        return partial(self.indexes.tidy, resource, spec.index)
 
     def _search_target(self, stack: ExitStack, spec: SearchIndexSpec, made_by: str) -> Target:
         from azure.core.credentials import AzureKeyCredential

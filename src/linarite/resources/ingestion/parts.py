@@ -65,6 +65,7 @@ class Parts:
         parallel: how many lanes there are at most.
         pages: the container once more where a crawl fills it; else None.
         cleans_up: whether what was only made on the way is removed at the end.
+        tidy: makes the target quick to search once all is written; None: it sees to that itself.
     """
 
     container: Container
@@ -77,6 +78,7 @@ class Parts:
     parallel: int
     pages: Pages | None = None
     cleans_up: bool = False
+    tidy: Callable[[], None] | None = None
 
 
 OpenParts = Callable[[str, IngestionJob], AbstractContextManager[Parts]]

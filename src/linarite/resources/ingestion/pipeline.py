@@ -92,6 +92,8 @@ class Coordinator:
         if is_whole and not self._is_retry:
             self._remove_vanished(seen)
         self._reconcile()
+        if self._has_written and self._parts.tidy is not None:
+            self._parts.tidy()
         if self._parts.cleans_up:
             self._clean_up()
         else:

@@ -26,8 +26,9 @@ def test_vectors_of_a_large_index_are_found_by_an_index_of_theirs(store: Store):
             for key in range(start, start + 1000)
         ]
         perform([Action("upload", row["id"], row) for row in rows], table, wide)
-        store.tend(table, wide)
+        store.tend("default", "wide")
 
+    store.tend("default", "wide", at_leisure=True)
     assert "IvfFlat" in {each.index_type for each in table.list_indices()}
     found, wanted = 0, 0
     for _ in range(10):

@@ -11,7 +11,6 @@ from tests.support import search_indexes
 from tests.support.search_indexes import BOOKS, clients
 
 from linarite.indexing.search.calls import SearchCall
-from linarite.indexing.search.definition import IndexDefinition
 from linarite.indexing.search.dialect import answer
 from linarite.indexing.search.refusals import NotThere, QuotaReached
 from linarite.indexing.search.rules import parsed
@@ -163,10 +162,10 @@ class Failing(Store):
 
     is_away = True
 
-    def tend(self, table: Any, definition: IndexDefinition) -> None:
+    def tend(self, resource: str, name: str, *, at_leisure: bool = False) -> None:
         if self.is_away:
             raise RuntimeError("lance error: no space left on device")
-        super().tend(table, definition)
+        super().tend(resource, name, at_leisure=at_leisure)
 
 
 def test_a_write_is_answered_though_the_index_cannot_be_tended_just_then(tmp_path: Path):

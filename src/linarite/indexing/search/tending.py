@@ -1,0 +1,127 @@
+"""Keeping an index quick: pieces joined, words of what is new indexed, old versions let go.
+
+Every write makes a piece and a version, and leaves its words to be looked for one by one. To make
+up for that costs more the larger an index is, in time and in memory: so it is done where enough has
+come together, and for a large index in a process of its own, whose memory goes with it.
+
+``tending ROOT RESOURCE NAME AT_LEISURE OLD_SECONDS`` is that process.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from heapq import nlargest
+from pathlib import Path
+from typing import Any
+
+from lancedb.index import IvfFlat
+from lancedb.table import Table
+
+from linarite.indexing.search import memory
+from linarite.indexing.search.definition import IndexDefinition
+
+_FRAGMENTS = 32
+"""Each write makes one, and every query opens them all: at so many they are made one."""
+_UNINDEXED_ROWS, _UNINDEXED_ROWS_AT_LEISURE = 2_000, 500
+"""Words are looked for in these one by one, 10 ms a thousand; at so many they are indexed."""
+_GROWTH, _GROWTH_AT_LEISURE = 10, 50
+"""They may be more by such a part of an index, or else each write would rewrite a large one."""
+_VERSIONS = 100
+"""Each write makes one, also a deletion, which makes no fragment: of so many old ones some go."""
+_EXACT_ROWS = 100_000
+"""Up to here a vector is compared with all others: some 50 ms on two cores at 384 dimensions."""
+_METRICS = {"cosine": "cosine", "euclidean": "l2", "dotProduct": "dot"}
+_LONGEST_SECONDS = 3_600.0
+_LONGEST_WORDS = 500
+
+
+class TendingFailed(Exception):
+    """The process that tends an index ended without having done so."""
+
+
+def is_due(table: Table, old_seconds: float, *, at_leisure: bool) -> bool:
+    """Whether enough has come together since an index was tended.
+
+    Args:
+        table: the index's documents.
+        old_seconds: how long what was replaced stays.
+        at_leisure: nobody writes much just now, so that less is enough.
+    """
+    rows = table.count_rows()
+    unindexed = max(each.num_unindexed_rows or 0 for each in table.list_indices())
+    if at_leisure and unindexed >= _UNINDEXED_ROWS_AT_LEISURE + rows // _GROWTH_AT_LEISURE:
+        return True
+    stats: Any = table.stats()  # a dict, other than its types tell
+    fragments = stats["fragment_stats"]["num_fragments"]
+    return (
+        fragments >= _FRAGMENTS + rows // 1000 // _GROWTH
+        or unindexed >= _UNINDEXED_ROWS + rows // _GROWTH
+        or _has_many_old_versions(table, old_seconds)
+    )
+
+
+def tend(table: Table, definition: IndexDefinition, old_seconds: float) -> None:
+    """Do all that there is to do; the caller is the only one that writes.
+
+    What a process left that was killed as it wrote goes with it: nobody else writes now.
+    """
+    old = timedelta(seconds=old_seconds)
+    table.optimize(cleanup_older_than=old, delete_unverified=True)
+    if table.count_rows() >= _EXACT_ROWS:
+        indexed = {each.columns[0] for each in table.list_indices()}
+        for field in definition.vector_fields:
+            if field.name not in indexed:
+                metric: Any = _METRICS[definition.metric(field)]
+                table.create_index(field.name, config=IvfFlat(distance_type=metric))
+    memory.give_back()
+
+
+def tend_apart(
+    root: Path, resource: str, name: str, *, at_leisure: bool, old_seconds: float
+) -> None:
+    """Have a process of its own tend an index, as `Store.tend_here` does; waits for it.
+
+    It goes on where this one is killed, and holds the index's lock as long as it does.
+
+    Raises:
+        TendingFailed: it could not.
+    """
+    what = [str(root.absolute()), resource, name, str(int(at_leisure)), str(old_seconds)]
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, *what],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=_LONGEST_SECONDS,
+        start_new_session=True,  # a Ctrl-C at the terminal is the parent's to handle
+        check=False,
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip()[-_LONGEST_WORDS:]
+        raise TendingFailed(f"It ended with status {done.returncode}: {said}")
+
+
+def _has_many_old_versions(table: Any, old_seconds: float) -> bool:  # its type tells no place
+    folder = Path(table.uri) / "_versions"
+    newest = nlargest(_VERSIONS, os.listdir(folder))  # names count down
+    if len(newest) < _VERSIONS:
+        return False
+    try:
+        written = (folder / newest[-1]).stat().st_mtime
+    except FileNotFoundError:  # let go meanwhile
+        return False
+    return time.time() - written > old_seconds
+
+
+def _main() -> None:
+    from linarite.indexing.search.store import Store  # which imports this module
+
+    root, resource, name, at_leisure, old_seconds = sys.argv[1:]
+    store = Store(Path(root), 0, 0, old_seconds=float(old_seconds))
+    store.tend_here(resource, name, at_leisure=bool(int(at_leisure)))
+
+
+if __name__ == "__main__":
+    _main()

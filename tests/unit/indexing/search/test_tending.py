@@ -1,0 +1,99 @@
+"""When an index is tended, and by whom."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.search_indexes import BOOKS, clients
+
+from linarite.indexing.search import tending
+from linarite.indexing.search.rules import parsed
+from linarite.indexing.search.store import Store
+
+DEFINITION = parsed(BOOKS)
+
+
+def unindexed(store: Store) -> int:
+    table: Any = store.table("default", store.get("default", "books"))
+    return max(each.num_unindexed_rows or 0 for each in table.list_indices())
+
+
+def upload(store: Store, first: int, count: int) -> None:
+    documents = clients(store, "books")[1]
+    documents.upload_documents(
+        [{"id": str(first + k), "content": f"word{first + k}"} for k in range(count)]
+    )
+
+
+def test_an_index_is_tended_once_many_documents_came(store: Store):
+    store.create("default", DEFINITION, "")
+
+    upload(store, 0, 1000)
+    assert unindexed(store) == 1000
+    upload(store, 1000, 1000)
+    assert unindexed(store) == 2000
+    upload(store, 2000, 300)
+    assert unindexed(store) == 0
+
+
+def test_after_it_was_tended_it_rests_for_longer_than_that_took(tmp_path: Path):
+    store = Store(tmp_path / "indexes", 20, 0, rest=1000)
+    store.create("default", DEFINITION, "")
+    for first in (0, 1000, 2000):
+        upload(store, first, 1000)
+    assert unindexed(store) == 0
+
+    for first in (3000, 4000, 5000):
+        upload(store, first, 1000)
+
+    assert unindexed(store) == 3000
+    store.tend("default", "books", at_leisure=True)
+    assert unindexed(store) == 0
+
+
+def test_at_leisure_less_is_left_undone_but_not_nothing(store: Store):
+    store.create("default", DEFINITION, "")
+    upload(store, 0, 400)
+
+    store.tend("default", "books", at_leisure=True)
+    assert unindexed(store) == 400
+    upload(store, 400, 200)
+    store.tend("default", "books", at_leisure=True)
+    assert unindexed(store) == 0
+
+
+class Elsewhere(Store):
+    """What tends nothing in this process."""
+
+    def tend_here(self, resource: str, name: str, *, at_leisure: bool) -> None:
+        pytest.fail("it was tended here")
+
+
+def test_a_large_index_is_tended_by_a_process_of_its_own(tmp_path: Path):
+    store = Elsewhere(tmp_path / "indexes", 20, 0, large_rows=500)
+    store.create("default", DEFINITION, "")
+    upload(store, 0, 600)
+
+    store.tend("default", "books", at_leisure=True)
+
+    assert unindexed(store) == 0
+    documents = clients(store, "books")[1]
+    assert [one["id"] for one in documents.search("word599")] == ["599"]
+
+
+def test_a_process_that_cannot_tend_tells_why(tmp_path: Path):
+    with pytest.raises(tending.TendingFailed, match="not found"):
+        tending.tend_apart(tmp_path, "default", "books", at_leisure=True, old_seconds=1)
+
+
+def test_writing_goes_on_after_it_was_tended_elsewhere(store: Store, tmp_path: Path):
+    store.create("default", DEFINITION, "")
+    upload(store, 0, 600)
+
+    root = tmp_path / "indexes"
+    tending.tend_apart(root, "default", "books", at_leisure=True, old_seconds=0.0)
+    time.sleep(0.01)
+    upload(store, 300, 600)
+
+    assert clients(store, "books")[1].get_document_count() == 900
