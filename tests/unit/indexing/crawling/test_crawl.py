@@ -449,7 +449,9 @@ def container(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Contai
         database = Database(f"sqlite:///{tmp_path / 'linarite.sqlite3'}")
         database.migrate()
         blobs = BlobStore((tmp_path / "blobs").as_uri())
-        yield OwnContainer(database, blobs, SystemClock(), resource="one", name="pages")
+        yield OwnContainer(
+            database, blobs, SystemClock(), resource="one", name="pages", creates=True
+        )
         database.close()
         return
     azurite = request.getfixturevalue("azurite")
