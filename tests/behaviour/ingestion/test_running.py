@@ -310,6 +310,10 @@ def test_what_refuses_fails_the_run_with_its_reason(job, call):
     assert run.status == OperationState.FAILED
     assert run.error is not None
     assert run.error.message == "The key is wrong."
+    assert run.progress is not None
+    if call == "list":
+        [listing] = run.progress.stage_progress[0].sub_stage_progress or ()
+        assert (listing.name, listing.state) == ("Listing", "failed")
     assert job.run().status == OperationState.SUCCEEDED
 
 
