@@ -44,7 +44,7 @@ class Crawling:
         self.folder = folder
         self.container = FolderContainer(folder)
         self.outbound = OutboundSettings(
-            allow=(site.address,), read_seconds=0.5, min_bytes_per_second=2000
+            allow=(site.address,), read_seconds=1, min_bytes_per_second=2000
         )
         self.warnings: dict[str, str] = {}
 
