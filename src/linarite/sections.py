@@ -224,4 +224,4 @@ class ComputeEntry(Section):
     """One ``[computes.NAME]``: how much of this server a job may take."""
 
     parallel: Annotated[int, Field(ge=1, le=64)]
-    """How many documents of one run are worked on at once."""
+    """How many lanes of work one run has side by side at most."""

@@ -173,7 +173,7 @@ class IngestionSettings(Section):
     running: Annotated[int, Field(gt=0)] = 2
     """How many runs of one resource's jobs run at once."""
     parallel: Annotated[int, Field(ge=1, le=64)] = 2
-    """How many documents of a run are worked on at once, unless the job says."""
+    """How many lanes of work a run has side by side at most, unless the job says."""
     most_parallel: Annotated[int, Field(ge=1, le=64)] = 16
     """The largest `instanceCount` that a job may ask for."""
     jobs: Annotated[int, Field(gt=0)] = 1000

@@ -1,131 +1,26 @@
 """From Azure's storage and from the web to each kind of index, in a server as users run it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from pymongo import MongoClient
-from tests.support import pinecone_service, search_service
+from tests.support import search_service
 from tests.support.azurite import KEY as STORAGE_KEY
-from tests.support.azurite import Azurite, running_azurite
-from tests.support.cosmos import Cosmos, running_cosmos
-from tests.support.embeddings_service import EmbeddingsService, embeddings_service
+from tests.support.azurite import Azurite
 from tests.support.files import until
 from tests.support.hostile_site import html, links
-from tests.support.ingestion_runs import ended, found
-from tests.support.running_engine import RunningEngine, scripted_engine
-from tests.support.server import API_VERSION
-from tests.support.serving import serving
-from tests.support.web_site import WebSite, web_site
+from tests.support.ingestion_runs import found
+from tests.support.ingestion_world import EMBEDDER_KEY, World, running_world
 
-JOBS = "/openai/ingestion/jobs"
-EMBEDDER_KEY = "the-key-of-the-embedder"
 pytestmark = pytest.mark.timeout(180)
-
-
-@dataclass(frozen=True)
-class World:
-    """A server, and the places that its jobs take from and bring to.
-
-    `embedder` and `search` the operator named, and they are not in `outbound.allow`; the callers'
-    are.
-    """
-
-    client: httpx.Client
-    azurite: Azurite
-    site: WebSite
-    engine: RunningEngine
-    embedder: EmbeddingsService
-    search: search_service.SearchService
-    cosmos: Cosmos
-    pinecone: str
-    documents: Path
-    callers_embedder: EmbeddingsService
-    callers_search: search_service.SearchService
-
-    def run(self, job_id: str, job: dict[str, Any]) -> None:
-        """Put a job; its run succeeds without a warning."""
-        run = ended(self.client, self.client.put(f"{JOBS}/{job_id}", json=job))
-        assert run["status"] == "succeeded", run
-        assert not run.get("warnings"), run
-
-    def delete(self, job_id: str) -> None:
-        """Delete a job; what it stored goes soon."""
-        assert self.client.delete(f"{JOBS}/{job_id}").status_code == 204
-
-    def has_index(self, name: str) -> bool:
-        """Whether the server keeps an index of that name."""
-        return self.client.get(f"/indexes('{name}')").status_code != 404
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    home = tmp_path_factory.mktemp("places")
-    for name in ("azurite", "cosmos", "needledb", "documents"):
-        (home / name).mkdir()
-    with ExitStack() as stack:
-        azurite = stack.enter_context(running_azurite(home / "azurite"))
-        plane = stack.enter_context(pinecone_service.data_plane(home / "needledb"))
-        parts = (
-            azurite,
-            stack.enter_context(web_site()),
-            stack.enter_context(scripted_engine(home / "engine")),
-            stack.enter_context(embeddings_service()),
-            stack.enter_context(search_service.search_service()),
-            stack.enter_context(running_cosmos(home / "cosmos")),
-            plane.make_index("docs", 3),
-            home / "documents",
-            stack.enter_context(embeddings_service()),
-            stack.enter_context(search_service.search_service()),
-        )
-        _, site, engine, embedder, search, cosmos, pinecone, documents, *callers = parts
-        allowed = [azurite.allow, site.address, *(one.url.rpartition("/")[2] for one in callers)]
-        config = home / "linarite.toml"
-        config.write_text(
-            f"""
-            [outbound]
-            allow = {allowed}
-            [connections.embedder]
-            kind = "openai"
-            endpoint = "{embedder.url}/v1"
-            key = "{EMBEDDER_KEY}"
-            [connections.search]
-            kind = "azure_search"
-            endpoint = "{search.url}"
-            key = "{search_service.KEY}"
-            [connections.cosmos]
-            kind = "cosmos_mongo_vcore"
-            connection_string = "{cosmos.url}"
-            [connections.pinecone]
-            kind = "pinecone"
-            host = "{pinecone}"
-            key = "{pinecone_service.KEY}"
-            [datasets.handbook]
-            type = "uri_folder"
-            path = "{documents}"
-            [[models]]
-            id = "tiny"
-            kind = "embedding"
-            upstream = {{ base_url = "{engine.base_url}" }}
-            [[deployments]]
-            name = "embed"
-            model = "tiny"
-            """
-        )
-        running = stack.enter_context(serving(home / "serving", "--config", str(config)))
-        client = stack.enter_context(
-            httpx.Client(
-                base_url=running.endpoint,
-                headers={"api-key": running.ready["api_key"]},
-                params={"api-version": API_VERSION},
-                timeout=30,
-            )
-        )
-        yield World(client, *parts)
+    with running_world(tmp_path_factory.mktemp("places")) as running:
+        yield running
 
 
 def by_string(azurite: Azurite) -> dict[str, str]:
@@ -136,11 +31,15 @@ def by_key(azurite: Azurite) -> dict[str, str]:
     return with_key(azurite.endpoint, STORAGE_KEY)
 
 
+def by_identity(azurite: Azurite) -> dict[str, str]:
+    return {"kind": "EndpointWithManagedIdentity", "endpoint": azurite.endpoint}
+
+
 def with_key(endpoint: str, key: str) -> dict[str, str]:
     return {"kind": "EndpointWithKey", "endpoint": endpoint, "key": key}
 
 
-@pytest.mark.parametrize("connection", [by_string, by_key])
+@pytest.mark.parametrize("connection", [by_string, by_key, by_identity])
 def test_blobs_become_an_index_that_follows_them(
     connection: Callable[[Azurite], dict[str, str]], world: World
 ):
@@ -253,24 +152,104 @@ def test_a_job_that_brings_every_address_and_key_cleans_up_behind_its_crawl(worl
     until(lambda: "ants-index" not in search.indexes, "the index is gone")
 
 
+@pytest.mark.parametrize(
+    ("dataset", "kind", "keys"),
+    [
+        ("contracts", "uri_folder", ["contracts/1998/sale.md", "contracts/lease.md"]),
+        ("lease", "uri_file", ["contracts/lease.md"]),
+    ],
+)
+def test_a_dataset_may_be_a_part_of_a_container(
+    dataset: str, kind: str, keys: list[str], world: World
+):
+    with world.azurite.service() as storage:
+        container = storage.get_container_client("legal")
+        if not container.exists():
+            container.create_container()
+        for key in ("contracts/lease.md", "contracts/1998/sale.md", "contracts.md", "letters/a.md"):
+            container.upload_blob(key, f"Of {key}.", overwrite=True)
+    job = {
+        "kind": "UserCompute",
+        "workspaceId": "here",
+        "datasource": {"kind": "Dataset", "datasetId": dataset, "datasetType": kind},
+    }
+
+    world.run(f"of-{dataset}", job)
+
+    assert sorted(found(world.client, f"of-{dataset}-index", "*")) == keys
+
+
+def test_a_users_web_site_becomes_an_index_that_follows_it(world: World):
+    pages = world.site.pages
+    pages["/users"] = html(links("/lynx", "/owls", title="Woods"))
+    pages["/lynx"] = html("<title>Lynx</title><p>The lynx hunts hares.</p>")
+    pages["/owls"] = html("<title>Owls</title><p>Owls hunt mice.</p>")
+    job = {
+        "kind": "UserCompute",
+        "workspaceId": "here",
+        "compute": {"kind": "ServerlessCompute", "instanceCount": 2},
+        "datasource": {
+            "kind": "Urls",
+            "urls": [world.site.url("/users")],
+            "crawling": {"maxCrawlDepth": 1},
+            "embeddings": [{"deploymentName": "embed"}],
+        },
+    }
+
+    world.run("woods", job)
+
+    hit = chunk(world, "woods-index", "hares")
+    assert (hit["title"], hit["url"]) == ("Lynx", world.site.url("/lynx"))
+    assert "The lynx hunts hares." in hit["content"]
+    assert len(found(world.client, "woods-index", "*")) == 3
+
+    pages["/users"] = html(links("/lynx", title="Woods"))
+    pages["/lynx"] = html("<title>Lynx</title><p>The lynx sleeps.</p>")
+    del pages["/owls"]
+    world.engine.forget()
+    world.run("woods", job)
+    assert len(found(world.client, "woods-index", "*")) == 2
+    assert chunk(world, "woods-index", "sleeps")["url"] == world.site.url("/lynx")
+    world.delete("woods")
+    until(lambda: not world.has_index("woods-index"), "the index is gone")
+
+
+def chunk(world: World, index: str, text: str) -> dict[str, Any]:
+    """The one chunk that a search finds."""
+    [hit] = world.client.post(
+        f"/indexes/{index}/docs/search",
+        params={"api-version": "2024-07-01"},
+        json={"search": text},
+    ).json()["value"]
+    return dict(hit)
+
+
 def in_search(world: World) -> list[dict[str, Any]]:
-    return list(world.search.documents.get("handbook-index", {}).values())
+    return list(world.search.documents.get("to-search-index", {}).values())
 
 
 def in_cosmos(world: World) -> list[dict[str, Any]]:
     with MongoClient(world.cosmos.url) as client:
-        return list(client["handbook-index"]["animals"].find())
+        return list(client["to-cosmos-index"]["animals"].find())
 
 
-def in_pinecone(world: World) -> list[dict[str, Any]]:
-    namespace = {"namespace": "default.handbook-index"}
-    listed = httpx.get(f"{world.pinecone}/vectors/list", params=namespace).json()
+def in_namespace(host: str, job_id: str) -> list[dict[str, Any]]:
+    namespace = {"namespace": f"default.{job_id}-index"}
+    listed = httpx.get(f"{host}/vectors/list", params=namespace).json()
     ids = [one["id"] for one in listed.get("vectors", [])]
     if not ids:
         return []
     wanted = {"ids": ids, **namespace}
-    vectors = httpx.get(f"{world.pinecone}/vectors/fetch", params=wanted).json()["vectors"]
+    vectors = httpx.get(f"{host}/vectors/fetch", params=wanted).json()["vectors"]
     return [{**it["metadata"], "contentVector": it["values"]} for it in vectors.values()]
+
+
+def in_pinecone(world: World) -> list[dict[str, Any]]:
+    return in_namespace(world.pinecone.host("docs"), "to-pinecone")
+
+
+def in_made(world: World) -> list[dict[str, Any]]:
+    return in_namespace(world.pinecone.host("made"), "to-pinecone-by-name")
 
 
 @pytest.mark.parametrize(
@@ -282,8 +261,9 @@ def in_pinecone(world: World) -> list[dict[str, Any]]:
             in_cosmos,
         ),
         ({"kind": "Pinecone", "connectionId": "pinecone"}, in_pinecone),
+        ({"kind": "Pinecone", "connectionId": "pinecone-by-name"}, in_made),
     ],
-    ids=["search", "cosmos", "pinecone"],
+    ids=["search", "cosmos", "pinecone", "pinecone by name"],
 )
 def test_a_dataset_fills_an_index_elsewhere_and_follows_it(
     target: dict[str, str], stored: Callable[[World], list[dict[str, Any]]], world: World
@@ -300,12 +280,14 @@ def test_a_dataset_fills_an_index_elsewhere_and_follows_it(
         },
     }
 
+    job_id = f"to-{target['connectionId']}"
+
     def contents() -> dict[str, str]:
         return {one["filepath"]: one["content"] for one in stored(world)}
 
     (world.documents / "whales.md").write_text("Whales breathe air.")
     (world.documents / "bees.md").write_text("Bees make honey.")
-    world.run("handbook", job)
+    world.run(job_id, job)
     assert contents() == {"whales.md": "Whales breathe air.", "bees.md": "Bees make honey."}
     for one in stored(world):
         assert one["contentVector"] == pytest.approx(world.embedder.vector(one["content"]))
@@ -314,8 +296,8 @@ def test_a_dataset_fills_an_index_elsewhere_and_follows_it(
 
     (world.documents / "whales.md").write_text("Whales sing.")
     (world.documents / "bees.md").unlink()
-    world.run("handbook", job)
+    world.run(job_id, job)
     assert contents() == {"whales.md": "Whales sing."}
 
-    world.delete("handbook")
+    world.delete(job_id)
     until(lambda: not stored(world), "the target is empty")

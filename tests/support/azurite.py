@@ -26,9 +26,10 @@ _MODULES = Path(__file__).parents[1] / "end_to_end/node/node_modules"
 
 @dataclass(frozen=True)
 class Azurite:
-    """A running emulator; `endpoint` is its account's address."""
+    """A running emulator; `endpoint` is its account's address, `certificate` what it shows."""
 
     endpoint: str
+    certificate: Path | None = None
 
     @property
     def connection_string(self) -> str:
@@ -48,7 +49,8 @@ class Azurite:
         """The official client over its own transport, as a user of the storage has it."""
         from azure.storage.blob import BlobServiceClient
 
-        return BlobServiceClient.from_connection_string(self.connection_string)
+        trusted = {} if self.certificate is None else {"connection_verify": str(self.certificate)}
+        return BlobServiceClient.from_connection_string(self.connection_string, **trusted)
 
 
 @contextmanager
@@ -57,9 +59,12 @@ def running_azurite(folder: Path, tls: tuple[Path, Path] | None = None) -> Itera
 
     Args:
         folder: where it keeps its blobs.
-        tls: certificate and key, for https and with it for tokens.
+        tls: certificate for ``localhost`` and its key, for https and with it for tokens.
     """
-    port, scheme = _free_port(), "http" if tls is None else "https"
+    port = _free_port()
+    where, certificate = (
+        ("http://127.0.0.1", None) if tls is None else ("https://localhost", tls[0])
+    )
     how = [] if tls is None else ["--cert", str(tls[0]), "--key", str(tls[1]), "--oauth", "basic"]
     process = subprocess.Popen(
         [
@@ -74,7 +79,7 @@ def running_azurite(folder: Path, tls: tuple[Path, Path] | None = None) -> Itera
     )
     try:
         _await(process, port, tls is not None)
-        yield Azurite(f"{scheme}://127.0.0.1:{port}/{ACCOUNT}")
+        yield Azurite(f"{where}:{port}/{ACCOUNT}", certificate)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

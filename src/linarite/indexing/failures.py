@@ -1,11 +1,18 @@
 """How a part of an ingestion fails, told apart by what it means for the run."""
 
+from collections.abc import Sequence
+
 
 class IngestionFailed(Exception):
     """The run cannot go on: its container, its target or its embedding refuses or is away.
 
     The message is told to the caller, so it names what failed and what to do, and holds no secret.
     """
+
+    def __init__(self, message: str, inner: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.inner = tuple(inner)
+        """What failed on the way to it, each in words of its own; told as `innerErrors`."""
 
 
 class IndexMisfit(IngestionFailed):

@@ -227,7 +227,7 @@ def test_a_job_that_names_another_target_leaves_nothing_in_the_one_before(job):
 def test_a_former_target_that_is_away_keeps_its_chunks_and_the_run_says_so(job):
     fill(job, 3)
     job.run()
-    job.standing.told = Failing("drop", 1, IngestionFailed("The key is wrong."))
+    job.standing.told = Failing("drop", IngestionFailed("The key is wrong."))
 
     run = job.run("elsewhere")
 
@@ -327,31 +327,30 @@ def test_a_container_with_too_many_documents_fails_the_run(job):
 
 
 class Failing:
-    """Fails at one kind of call, so many times."""
+    """Fails at one kind of call, in one way after the other."""
 
-    def __init__(self, call: str, times: int, error: Exception) -> None:
-        self._call, self._times, self._error = call, times, error
+    def __init__(self, call: str, *errors: Exception) -> None:
+        self._call, self._errors = call, list(errors)
         self._lock = threading.Lock()
 
     def __call__(self, call: str) -> None:
         with self._lock:
-            if call == self._call and self._times > 0:
-                self._times -= 1
-                raise self._error
+            if call == self._call and self._errors:
+                raise self._errors.pop(0)
 
 
 @pytest.mark.parametrize("call", ["list", "read", "embed", "upsert", "delete", "count"])
 def test_what_is_away_for_a_moment_is_waited_for(job, call):
     fill(job, 3)
     job.standing.write("bad.txt", "soon broken")
-    job.standing.told = Failing(call, 1, TryLater("busy", 0.05))
+    job.standing.told = Failing(call, TryLater("busy", 0.05))
 
     assert job.run().status == OperationState.SUCCEEDED
 
 
 def test_what_a_service_says_at_length_is_kept_in_short(job):
     fill(job, 1)
-    job.standing.told = Failing("list", 1, IngestionFailed("no \0" * 10_000))
+    job.standing.told = Failing("list", IngestionFailed("no \0" * 10_000))
 
     run = job.run()
 
@@ -362,14 +361,30 @@ def test_what_a_service_says_at_length_is_kept_in_short(job):
 @pytest.mark.parametrize("call", ["list", "embed", "upsert"])
 def test_what_refuses_fails_the_run_with_its_reason(job, call):
     fill(job, 3)
-    job.standing.told = Failing(call, 1, IngestionFailed("The key is wrong."))
+    job.standing.told = Failing(call, IngestionFailed("The key is wrong."))
 
     run = job.run()
 
     assert run.status == OperationState.FAILED
     assert run.error is not None
     assert run.error.message == "The key is wrong."
+    assert run.progress is not None
+    if call == "list":
+        [listing] = run.progress.stage_progress[0].sub_stage_progress or ()
+        assert (listing.name, listing.state) == ("Listing", "failed")
     assert job.run().status == OperationState.SUCCEEDED
+
+
+def test_a_run_that_fails_tells_what_its_earlier_tries_failed_of(job):
+    fill(job, 1)
+    busy = [TryLater(f"The storage answers {status}.", 0.01) for status in (503, 429, 503)]
+    job.standing.told = Failing("list", *busy, IngestionFailed("The storage refuses the key."))
+
+    error = job.run().error
+
+    assert error is not None
+    assert error.message == "The storage refuses the key."
+    assert error.inner_errors == ["The storage answers 503.", "The storage answers 429."]
 
 
 def test_what_was_embedded_only_on_the_way_is_forgotten_where_that_is_asked_for(job):

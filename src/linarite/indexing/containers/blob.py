@@ -210,6 +210,10 @@ def _failures(name: str) -> Iterator[None]:
     except OutboundFailed as error:
         raise IngestionFailed(error.message) from None
     except ClientAuthenticationError as error:
+        if error.response is None:  # nothing was asked of the storage yet
+            raise IngestionFailed(
+                f"{_capital(name)}: this server has no identity there."
+            ) from error
         raise _unauthorized(name, error) from None
     except HttpResponseError as error:
         raise _told(name, error) from None

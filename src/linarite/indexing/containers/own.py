@@ -30,15 +30,25 @@ class OwnContainer:
         clock: the server's.
         resource: whose container it is.
         name: its name; of another resource the same name is another container.
+        creates: whether the container may be one that nothing was written to yet, as for pages of
+            a crawl.
     """
 
     def __init__(
-        self, database: Database, blobs: BlobStore, clock: Clock, *, resource: str, name: str
+        self,
+        database: Database,
+        blobs: BlobStore,
+        clock: Clock,
+        *,
+        resource: str,
+        name: str,
+        creates: bool = False,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._clock = clock
         self._of = {"resource": resource, "container": name}
+        self._creates = creates
 
     @property
     def place(self) -> str:
@@ -51,6 +61,11 @@ class OwnContainer:
             query = sa.select(page).where(*self._here(), page.c.key > after)
             with self._database.reading() as connection:
                 rows = connection.execute(query.order_by(page.c.key).limit(_SLICE)).all()
+            if not (after or rows or self._creates):
+                raise IngestionFailed(
+                    f"ContainerNotFound: this server's own store has no container "
+                    f"{self._of['container']!r} with pages in it; a job with `urls` fills one."
+                )
             for row in rows:
                 yield _item(row)
             if len(rows) < _SLICE:

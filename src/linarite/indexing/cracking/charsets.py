@@ -19,6 +19,9 @@ _DECLARED = re.compile(
     rb"""<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*["']?\s*([\w-]+)"""
 )
 _SAMPLE_BYTES = 64 * 1024
+_MACS = ("cyrillic", "greek", "iceland", "latin2", "roman", "turkish")
+_FORGOTTEN = [f"mac_{name}" for name in _MACS]
+"""Charsets that nothing is written in any more, and that share most letters with some that are."""
 _FEW = 0.25
 """Up to this share of bytes beyond ASCII a text is Latin with accents, or a smear of typography."""
 
@@ -76,7 +79,7 @@ def _guess(body: bytes) -> str:
     beyond = sum(1 for byte in sample if byte > 127)
     if beyond <= len(sample) * _FEW:
         return "windows-1252"
-    best = from_bytes(sample).best()
+    best = from_bytes(sample, cp_exclusion=_FORGOTTEN).best()
     return best.encoding if best is not None else "windows-1252"
 
 

@@ -27,7 +27,7 @@ from linarite.indexing.cracking.messages import (
 )
 from linarite.indexing.failures import DocumentFailed, TryLater
 
-_RULES = 2
+_RULES = 3
 """Raised by whoever changes what text a file gives."""
 _LIBRARIES = ("charset-normalizer", "lxml", "trafilatura", "xberg")
 _READER = "linarite.indexing.cracking.reading:read"

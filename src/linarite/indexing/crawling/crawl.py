@@ -36,6 +36,8 @@ _HELD_BYTES = 256_000_000
 _THREADS = 4
 _AHEAD = 16
 _WARNINGS = 1000
+_REASONS = 20
+"""How many pages a crawl that had not one tells the reasons of."""
 _LOOK_SECONDS = 0.2
 _CHECKED_ITEMS = 500
 _KNOWN, _KNOWN_A_FILE, _MOST_KNOWN = 10_000, 10, 2_000_000
@@ -168,7 +170,7 @@ class _Crawl:
         self._sites: set[tuple[str, int | None]] = set()
         self._saved, self._unchanged, self._warnings = 0, 0, 0
         self._is_complete = True
-        self._first_reason = "no address to begin from is one of the web"
+        self._reasons: list[str] = []
 
     def run(self) -> Crawled:
         if self._limits.file_bytes > MOST_FILE_BYTES:
@@ -190,7 +192,7 @@ class _Crawl:
             self._work(threads)
         self._check()
         if not self._saved + self._unchanged:
-            raise IngestionFailed(f"Not one page could be fetched: {self._first_reason}.")
+            raise self._failed()
         if not self._is_complete:
             return self._so_far()
         gone = [key for key in keys if key not in self._kept]
@@ -226,7 +228,7 @@ class _Crawl:
             if not running:
                 self._cut(f"the crawl has its {self._limits.files} files")
                 return
-            if running[0].wait(_LOOK_SECONDS):
+            if running[0].wait(_LOOK_SECONDS) and time.monotonic() <= self._until:
                 self._take(running.popleft())
                 self._told(self._so_far())
 
@@ -324,8 +326,7 @@ class _Crawl:
         return site(url) in self._sites
 
     def _skip(self, url: str, why: str) -> None:
-        if not self._warnings:
-            self._first_reason = f"{url}: {why.rstrip('.')}"
+        self._note(f"{url}: {why.rstrip('.')}.")
         self._warnings += 1
         if self._warnings < _WARNINGS:
             self._warn(url, f"The page was not fetched: {why.rstrip('.')}.")
@@ -334,9 +335,17 @@ class _Crawl:
 
     def _cut(self, why: str) -> None:
         self._is_complete = False
-        if not self._warnings:
-            self._first_reason = why
+        self._note(f"{why}.")
         self._warn(self._urls[0], f"Not all pages were fetched: {why}.")
+
+    def _note(self, why: str) -> None:
+        if len(self._reasons) < _REASONS:
+            self._reasons.append(why)
+
+    def _failed(self) -> IngestionFailed:
+        first = self._reasons[0] if self._reasons else "no address to begin from holds one."
+        inner = self._reasons if len(self._reasons) > 1 else ()
+        return IngestionFailed(f"Not one page could be fetched: {first}", inner)
 
     def _so_far(self) -> Crawled:
         return Crawled(self._saved, self._unchanged, len(self._seen))

@@ -6,6 +6,7 @@ from typing import Any
 
 from azure.core.exceptions import (
     AzureError,
+    ClientAuthenticationError,
     HttpResponseError,
     ServiceRequestError,
     ServiceResponseError,
@@ -55,6 +56,8 @@ def search_failures(what: str) -> Iterator[None]:
     except OutboundFailed as error:
         raise IngestionFailed(f"{what} {error}") from error
     except HttpResponseError as error:
+        if isinstance(error, ClientAuthenticationError) and error.response is None:
+            raise IngestionFailed(f"{what} This server has no identity there.") from error
         raise _answered(what, error) from error
     except (ServiceRequestError, ServiceResponseError) as error:
         raise TryLater(f"{what} The service could not be reached: {_brief(error)}") from error

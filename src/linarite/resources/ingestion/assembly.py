@@ -122,7 +122,12 @@ class Assembly:
                 from linarite.indexing.containers.own import OwnContainer
 
                 return OwnContainer(
-                    self.database, self.blobs, self.clock, resource=resource, name=name
+                    self.database,
+                    self.blobs,
+                    self.clock,
+                    resource=resource,
+                    name=name,
+                    creates=resolved.crawl is not None,
                 )
 
     def _blob_container(

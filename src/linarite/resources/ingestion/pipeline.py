@@ -86,6 +86,13 @@ class Coordinator:
             IngestionFailed: the run cannot go on.
             HandedBack, RunOver: this worker may not.
         """
+        try:
+            self._work()
+        except IngestionFailed:
+            self.stages.write_now()  # where it failed
+            raise
+
+    def _work(self) -> None:
         is_whole = self._crawl()
         seen = self._list_all()
         self._have_lanes_work()

@@ -221,7 +221,7 @@ def workspace_embedding(
 
 
 def compute(at: Place, compute_id: str) -> int:
-    """How many documents a named compute works on at once."""
+    """How many lanes of work a named compute has."""
     return _entry(at, compute_id, at.settings.computes, "computes").parallel
 
 

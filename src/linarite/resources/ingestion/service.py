@@ -281,11 +281,6 @@ class Ingestion(Reporting):
                 f"This resource has {there} ingestion jobs, which is the most; delete some first."
             )
         index = definition.index_name(job_id)
-        if isinstance(resolved.target, EmbeddedIndexSpec) and self.has_index(resource, index):
-            raise ItemDoesAlreadyExist(
-                f"There is an index {index!r} already, which is not this job's; choose another "
-                "job id, or delete the index."
-            )
         names = {"id": job_id, "resource": resource, "index_name": index}
         values |= {**names, "created_at": self.clock.now()}
         record = repository.insert(tx, values)
@@ -293,6 +288,11 @@ class Ingestion(Reporting):
             raise ItemDoesAlreadyExist(
                 f"The index {index!r} belongs to a job whose id differs from {job_id!r} in case "
                 "alone, or that was made at this moment; choose another job id."
+            )
+        if isinstance(resolved.target, EmbeddedIndexSpec) and self.has_index(resource, index):
+            raise ItemDoesAlreadyExist(
+                f"There is an index {index!r} already, which is not this job's; choose another "
+                "job id, or delete the index."
             )
         return record
 

@@ -167,7 +167,7 @@ class Resolved:
         embedding: what gives the vectors; None: an index of keywords alone.
         target: where the chunks go.
         chunk_tokens: the longest chunk; the embedding model may want shorter ones.
-        parallel: how many documents are worked on at once.
+        parallel: how many lanes of work there are side by side at most.
         clean_up: whether what a crawl saved is removed at the end of a run.
     """
 

@@ -90,9 +90,13 @@ class Stages:
         """Write them all down."""
         self._runs.note_stages(tx, self._run_id, [stage.to_wire() for stage in self._all])
 
+    def write_now(self) -> None:
+        """The same, however soon after the last time."""
+        self._written = time.monotonic()
+        with self._tenure.writing() as tx:
+            self.write(tx)
+
     def _note(self, is_state: bool) -> None:
-        now = time.monotonic()
-        if now - self._written >= (_STATE_EVERY_SECONDS if is_state else _EVERY_SECONDS):
-            self._written = now
-            with self._tenure.writing() as tx:
-                self.write(tx)
+        seconds = time.monotonic() - self._written
+        if seconds >= (_STATE_EVERY_SECONDS if is_state else _EVERY_SECONDS):
+            self.write_now()

@@ -169,13 +169,12 @@ class Work:
             self._runs.forget(tx, job)
 
     def _fail(self, run_id: str, error: Exception, ticket: Ticket | None = None) -> None:
-        said = (
-            str(error)
-            if isinstance(error, IngestionFailed)
-            else f"The run failed due to an internal error ({type(error).__name__}) that is no "
-            f"document's own; the server's log tells of it under {run_id}."
-        )
+        if not isinstance(error, IngestionFailed):
+            error = IngestionFailed(
+                f"The run failed due to an internal error ({type(error).__name__}) that is no "
+                f"document's own; the server's log tells of it under {run_id}."
+            )
         with self._runs.database.transaction() as tx:
             if ticket is not None:  # a worker that was taken for dead fails nobody's run
                 ticket.guard(tx)
-            self._runs.fail(tx, run_id, said)
+            self._runs.fail(tx, run_id, str(error), error.inner)

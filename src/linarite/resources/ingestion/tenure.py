@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import structlog
 
-from linarite.indexing.failures import TryLater
+from linarite.indexing.failures import IngestionFailed, TryLater
 from linarite.resources.ingestion.service import Ingestion
 from linarite.storage.database import Transaction
 from linarite.tasks.task import Ticket
@@ -69,16 +69,25 @@ class Tenure:
             yield tx
 
     def patiently(self, ask: Callable[[], T]) -> T:
-        """What `ask` gives; waits and asks again, a few times, where that says TryLater."""
+        """What `ask` gives; waits and asks again, a few times, where that says TryLater.
+
+        What fails in the end tells what earlier tries failed of, as its `inner`.
+        """
+        earlier: list[str] = []
         for failures in range(_TRIES):
             self.check()
             try:
                 return ask()
-            except TryLater as later:
-                if failures == _TRIES - 1:
+            except IngestionFailed as failure:
+                if not isinstance(failure, TryLater) or failures == _TRIES - 1:
+                    others = (told for told in dict.fromkeys(earlier) if told != str(failure))
+                    failure.inner = (*others, *failure.inner)
                     raise
+                earlier.append(str(failure))
                 backoff = _FIRST_SECONDS * 2**failures * random.uniform(0.5, 1)
-                seconds = min(later.after_seconds or backoff, _LONGEST_SECONDS)
-                _log.info("waiting to try again", run=self._run_id, seconds=seconds, why=str(later))
+                seconds = min(failure.after_seconds or backoff, _LONGEST_SECONDS)
+                _log.info(
+                    "waiting to try again", run=self._run_id, seconds=seconds, why=str(failure)
+                )
                 self.wait(seconds)
         raise AssertionError  # the last try returns or raises

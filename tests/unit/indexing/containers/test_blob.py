@@ -1,14 +1,10 @@
 import gzip
 import io
-import json
 import secrets
-import time
-from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from azure.core.credentials import AccessToken
 from azure.storage.blob import (
     ContainerClient,
     ContainerSasPermissions,
@@ -18,6 +14,7 @@ from azure.storage.blob import (
 from tests.support.azurite import ACCOUNT, KEY, Azurite, running_azurite
 from tests.support.certificates import self_signed
 from tests.support.connects import watched_connects
+from tests.support.identity_service import IdentityService, identity_service
 from tests.support.web_site import content, redirect, web_site
 
 from linarite.indexing.containers.blob import BlobContainer
@@ -34,6 +31,19 @@ PAGE = Page(
     "Über 100% — “uns”",
     {"etag": '"ü%"', "job": "handbook"},
 )
+
+
+@pytest.fixture(scope="module")
+def by_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    folder = tmp_path_factory.mktemp("tls")
+    with running_azurite(folder / "blobs", self_signed(folder, "localhost")) as running:
+        yield running
+
+
+@pytest.fixture
+def identity() -> Iterator[IdentityService]:
+    with identity_service() as running:
+        yield running
 
 
 @pytest.fixture
@@ -372,42 +382,45 @@ def test_the_servers_identity_is_shown_to_hosts_that_the_operator_listed():
         )
 
 
-class Identity:
-    """Tokens as the emulator takes them: of Azure's form, signed by nobody."""
-
-    def get_token(self, *_scopes: str, **_how: object) -> AccessToken:
-        now = int(time.time())
-        claims = {
-            "aud": "https://storage.azure.com",
-            "iss": "https://sts.windows.net/ab1f708d-50f6-404c-a006-d71b2ac7a606/",
-            "iat": now - 60,
-            "nbf": now - 60,
-            "exp": now + 3600,
-        }
-        parts = [{"alg": "RS256", "typ": "JWT"}, claims]
-        texts = [
-            urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts
-        ]
-        return AccessToken(".".join([*texts, "c2lnbmVk"]), now + 3600)
+def own(by_tls: Azurite, name: str) -> BlobContainer:
+    """A container of the emulator, by the identity of this machine."""
+    outbound = OutboundSettings(allow=("localhost",), ca_bundle=by_tls.certificate)
+    client = by_identity(by_tls.endpoint, name, outbound, hosts=["localhost"])
+    return opened(client, creates=True)
 
 
-def test_a_container_is_read_by_identity_over_tls(tmp_path):
-    certificate, key = self_signed(tmp_path, "localhost")
-    with running_azurite(tmp_path / "blobs", (certificate, key)) as azurite:
-        endpoint = azurite.endpoint.replace("127.0.0.1", "localhost")
-        outbound = OutboundSettings(allow=("localhost",), ca_bundle=certificate)
+@pytest.mark.parametrize("form", ["app_service", "imds"])
+def test_a_container_is_read_over_tls_by_the_identity_of_this_machine(
+    form, by_tls, identity, monkeypatch
+):
+    for name, value in getattr(identity, form).items():
+        monkeypatch.setenv(name, value)
+    container = own(by_tls, f"by-{form.replace('_', '-')}")
 
-        def container(hosts: list[str], trust: OutboundSettings) -> BlobContainer:
-            client = by_identity(endpoint, "docs", trust, hosts=hosts, credential=Identity())
-            return opened(client, creates=True)
+    container.write(PAGE)
+    [item] = container.list()
 
-        by_tls = container(["localhost"], outbound)
-        by_tls.write(PAGE)
-        [item] = by_tls.list()
-        assert read(by_tls, item) == PAGE.body
-        by_tls.close()
+    assert read(container, item) == PAGE.body
+    assert set(identity.asked_for) == {"https://storage.azure.com"}
+    container.close()
 
-        untrusted = container(["localhost"], outbound.model_copy(update={"ca_bundle": None}))
-        with pytest.raises(TryLater, match="CERTIFICATE_VERIFY_FAILED"):
-            list(untrusted.list())
-        untrusted.close()
+
+def test_a_machine_without_identity_is_not_taken_for_one_that_is_refused(
+    by_tls, identity, monkeypatch
+):
+    for name, value in {**identity.app_service, "IDENTITY_HEADER": "another"}.items():
+        monkeypatch.setenv(name, value)
+    container = own(by_tls, "docs")
+
+    with pytest.raises(IngestionFailed, match="'docs' of localhost: this server has no identity"):
+        list(container.list())
+    container.close()
+
+
+def test_a_storage_whose_certificate_nobody_trusts_is_not_asked(by_tls):
+    outbound = OutboundSettings(allow=("localhost",))
+    container = opened(by_key(by_tls.endpoint, KEY, "docs", outbound))
+
+    with pytest.raises(TryLater, match="CERTIFICATE_VERIFY_FAILED"):
+        list(container.list())
+    container.close()

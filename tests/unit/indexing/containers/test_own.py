@@ -33,7 +33,7 @@ def container(database: Database, store: BlobStore) -> OwnContainer:
 
 
 def own(database: Database, store: BlobStore, resource: str = "one", name: str = "pages"):
-    return OwnContainer(database, store, SystemClock(), resource=resource, name=name)
+    return OwnContainer(database, store, SystemClock(), resource=resource, name=name, creates=True)
 
 
 def page(key: str = "example.org/a-1.html", body: bytes = b"<h1>x</h1>") -> Page:
@@ -74,6 +74,17 @@ def test_a_page_that_is_written_again_takes_the_place_of_the_first(container, da
     with pytest.raises(DocumentFailed, match="changed"):
         read(container, before)
     assert left(database, store) == (1, 1)
+
+
+def test_a_container_that_nothing_was_written_to_is_none(database, store):
+    made = own(database, store)
+    read_only = OwnContainer(database, store, SystemClock(), resource="one", name="pages")
+
+    with pytest.raises(IngestionFailed, match=r"ContainerNotFound: .* 'pages' with pages in it"):
+        list(read_only.list())
+    assert list(made.list()) == []
+    made.write(page())
+    assert len(list(read_only.list())) == 1
 
 
 def test_a_deleted_page_leaves_nothing(container, database, store):

@@ -84,6 +84,7 @@ def test_the_title_of_a_pdf_is_not_the_name_of_the_file_it_was_made_of(crack: Cr
         ("shift_jis", "博物館は九時に開きます。月曜日は休館です。"),
         ("gb18030", "博物馆九点开门。星期一闭馆。" * 10),
         ("cp1251", "Музей открывается в девять часов утра."),
+        ("cp1251", "Киты поют в море, и их слышно далеко. " * 2),
     ],
 )
 def test_the_charset_of_a_text_is_found(crack: Crack, charset, text):

@@ -44,7 +44,7 @@ class Crawling:
         self.folder = folder
         self.container = FolderContainer(folder)
         self.outbound = OutboundSettings(
-            allow=(site.address,), read_seconds=0.5, min_bytes_per_second=2000
+            allow=(site.address,), read_seconds=1, min_bytes_per_second=2000
         )
         self.warnings: dict[str, str] = {}
 
@@ -367,6 +367,18 @@ def test_the_crawl_has_an_end_in_time(crawling, site):
 
     assert time.monotonic() - began < 2.5
     assert (crawled.saved, crawled.is_complete) == (1, False)
+    told = "Not all pages were fetched: the crawl took longer than 0.025 minutes."
+    assert crawling.warnings == {site.url("/"): told}
+
+
+def test_a_crawl_without_a_page_tells_why_of_each(crawling, site):
+    with pytest.raises(IngestionFailed) as failed:
+        crawling(site.url("/none"), "http://10.0.0.1/")
+
+    first, second = failed.value.inner
+    assert first == f"{site.url('/none')}: the server answered 404."
+    assert second.startswith("http://10.0.0.1/: The address 10.0.0.1 is a private address")
+    assert str(failed.value) == f"Not one page could be fetched: {first}"
 
 
 @pytest.mark.parametrize("url", ["ftp://x/", "file:///etc/passwd", "http://u:p@x/", "x", "http://"])
@@ -437,7 +449,9 @@ def container(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Contai
         database = Database(f"sqlite:///{tmp_path / 'linarite.sqlite3'}")
         database.migrate()
         blobs = BlobStore((tmp_path / "blobs").as_uri())
-        yield OwnContainer(database, blobs, SystemClock(), resource="one", name="pages")
+        yield OwnContainer(
+            database, blobs, SystemClock(), resource="one", name="pages", creates=True
+        )
         database.close()
         return
     azurite = request.getfixturevalue("azurite")

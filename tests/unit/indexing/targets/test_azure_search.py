@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from azure.core.credentials import AzureKeyCredential
+from azure.core.credentials import AccessToken, AzureKeyCredential
+from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.transport import RequestsTransport
 from tests.support.chunks import a_chunk
 from tests.support.search_service import KEY, Refusal, SearchService, search_service
@@ -324,3 +325,19 @@ def test_an_index_of_another_job_is_neither_filled_nor_dropped(service: SearchSe
     other.drop()
 
     assert NAME in service.indexes
+
+
+class Nobody:
+    """The identity of a machine that has none, as azure-identity tells it."""
+
+    def get_token(self, *_scopes: str, **_options: Any) -> AccessToken:
+        raise ClientAuthenticationError("Attempted credentials: EnvironmentCredential, …")
+
+
+def test_a_machine_without_identity_is_told_in_few_words():
+    target = AzureSearchTarget(
+        "https://127.0.0.1:9", Nobody(), RequestsTransport(), NAME, "a job", backoff_seconds=0.001
+    )
+
+    with pytest.raises(IngestionFailed, match=r"created\. This server has no identity there\.$"):
+        target.ensure(3)
