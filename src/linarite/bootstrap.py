@@ -137,7 +137,7 @@ def build(settings: Settings) -> Built:
         deployments,
         queue,
         settings,
-        indexes.has,
+        indexes.maker,
         _ingestion_missing,
     )
     ingestion_work = _ingestion_work(base, ingestion, deployments, inference, indexes)

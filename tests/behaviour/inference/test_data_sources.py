@@ -456,7 +456,10 @@ class TestElsewhere:
         assert (embedding, searching) == (503, 503)
         assert (left, service.refusals[0].times) == (1, 1)
 
-    def test_those_that_do_not_answer_hold_up_no_index_of_this_server(self, server: Server):
+    def test_those_that_do_not_answer_hold_up_no_index_of_this_server_and_nobody_else(
+        self, server: Server, service: SearchService
+    ):
+        service.found = [{"@search.score": 3.0, "content": "The kiln is hot."}]
         with (
             socket.create_server(("127.0.0.1", 0)) as silent,
             ThreadPoolExecutor(20) as threads,
@@ -477,10 +480,17 @@ class TestElsewhere:
                 connections.enter_context(silent.accept()[0])
 
             answer = ask(server, "How hot is the kiln?", source(), timeout=5)
+            others = httpx.post(
+                url,
+                json=body | {"data_sources": by_words(**self.there(service))},
+                headers={"api-key": server.add_key("another-caller")},
+                timeout=5,
+            )
 
             silent.close()
             connections.close()
             assert answer.choices[0].message.context["citations"]
+            assert others.json()["choices"][0]["message"]["context"]["citations"]
             assert {it.result().status_code for it in waiting} == {503}
 
     def test_a_score_that_is_none_is_the_lowest(self, server: Server, service: SearchService):

@@ -3,12 +3,14 @@
 What nobody foresaw is looked at in the same way.
 """
 
+from collections.abc import Sequence
+
 import pytest
 from tests.behaviour.ingestion.conftest import RESOURCE, Job
 from tests.support.ingestion_parts import choking
 
 from linarite.http.pages import Page
-from linarite.indexing.failures import TryLater
+from linarite.indexing.failures import DocumentFailed, TryLater
 
 BUSY = TryLater("The service is busy (500): no reason.", 0.01)
 ODD = LookupError("no such thing")
@@ -16,6 +18,11 @@ TOLD = {
     BUSY: "The service is busy (500): no reason.",
     ODD: "Storing it failed for an internal error (LookupError).",
 }
+
+
+@pytest.fixture(scope="module")
+def shared_database_url() -> None:
+    """SQLite alone: no statement is asked anything here."""
 
 
 def fill(job: Job, count: int) -> None:
@@ -69,6 +76,22 @@ def test_a_service_that_is_away_fails_the_run_and_no_document(job, at):
     choke(job, at, "none of them", BUSY)
     assert job.run().status == "succeeded"
     assert job.standing.target.contents()["001.txt"] == ["another body"]
+
+
+def test_a_service_that_refuses_even_what_is_plain_fails_the_run_and_no_document(job):
+    fill(job, 3)
+    job.run()
+    job.standing.write("001.txt", "another body")
+
+    def choke(texts: Sequence[str]) -> None:
+        raise BUSY if "another body" in texts else DocumentFailed("Nothing is taken (400).")
+
+    job.standing.embedder.chokes = choke
+
+    run = job.run()
+
+    assert (run.status, run.error.message) == ("failed", "Nothing is taken (400).")
+    assert failed(job) == []
 
 
 @pytest.mark.parametrize("error", TOLD)

@@ -291,6 +291,22 @@ def test_chunks_of_the_job_that_nothing_is_known_of_any_more_are_removed(job):
     assert len(target.rows()) == 6
 
 
+def test_what_a_former_job_of_the_name_left_is_made_anew_where_nobody_else_can_write(job):
+    """As of an index of this server whose job's row was lost."""
+    fill(job, 3)
+    job.run()
+    target = job.standing.target
+    gone = document_id("default", job.id, "gone.txt")
+    target.copy(max(target.rows()), id=f"{gone}-0", document=gone, filepath="gone.txt")
+    target.change("meta", '{"maker": "a former job"}')
+    job.standing.is_alone = True
+
+    run = job.run()
+
+    assert run.status == OperationState.SUCCEEDED, run.error
+    assert len(target.rows()) == 6
+
+
 @pytest.mark.parametrize(
     "changes",
     [

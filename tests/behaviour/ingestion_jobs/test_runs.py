@@ -8,11 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
+from azure.core.credentials import AzureKeyCredential
 from tests.support.clock import StandingClock
 from tests.support.files import error_of
 from tests.support.ingestion_jobs import JOBS, begin, finish, pages, put, service, storage
 
 from linarite.indexing.failures import IngestionFailed, TryLater
+from linarite.indexing.search.in_process import ENDPOINT
+from linarite.indexing.targets.azure_search import AzureSearchTarget
+from linarite.resources.indexes.service import Indexes
 from linarite.resources.ingestion.repository import due, find_any_run
 from linarite.resources.ingestion.tasks import Work
 from linarite.storage.tables import ingestion_jobs
@@ -99,6 +103,17 @@ def test_an_index_that_is_not_the_jobs_is_left_alone(shared_jobs, tenant):
     assert error_of(answer)[:2] == (409, "itemDoesAlreadyExist")
     assert "is not this job's" in error_of(answer)[2]
     put(tenant, "b-job", storage())
+
+
+def test_an_index_that_a_former_job_of_the_id_left_is_no_obstacle(named):
+    """Its row was lost with the database, say; and only a job may delete such an index."""
+    key, made_by = named.add_key("former"), "ingestion job a-job"
+    transport = named.built.parts[Indexes].transport("former", made_by)
+    credential = AzureKeyCredential("any")
+    AzureSearchTarget(ENDPOINT, credential, transport, "a-job-index", made_by).ensure(None)
+
+    with named.client(key=key) as caller:
+        put(caller, "a-job", storage())
 
 
 def test_a_run_that_waits_is_cancelled_at_once(shared_jobs, tenant):

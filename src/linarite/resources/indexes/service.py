@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import structlog
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -83,9 +84,13 @@ class Indexes:
         call = SearchCall(resource, "", method, path, parameters, headers, body, base_url)
         return answer(store, call)
 
-    def has(self, resource: str, index: str) -> bool:
-        """Whether `resource` has an index of that name; loads nothing."""
-        return (self._root / resource / index).is_dir()
+    def maker(self, resource: str, index: str) -> str | None:
+        """Who made the index of that name; empty: a caller; None: there is none. Loads nothing."""
+        try:
+            kept = (self._root / resource / index / "index.json").read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return str(orjson.loads(kept)["maker"])
 
     def transport(self, resource: str, maker: str) -> "RequestsTransport":
         """What Azure's own search clients take as `transport` to use the indexes in this process.

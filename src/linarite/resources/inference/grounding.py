@@ -27,6 +27,7 @@ from linarite.resources.deployments.records import Target
 from linarite.resources.indexes.service import Indexes
 from linarite.resources.inference import cited
 from linarite.resources.inference.answers import failure
+from linarite.resources.inference.callers import Callers
 from linarite.resources.inference.data_sources import NAME
 from linarite.resources.inference.documents import Room, question_of, with_documents
 from linarite.resources.inference.service import EMBEDDINGS, Inference
@@ -47,7 +48,7 @@ _DEFAULT_STRICTNESS, _DEFAULT_DOCUMENTS = 3, 5
 _DEFAULT_CONTEXTS = ("citations", "intent")
 _LONGEST_QUESTION = 8_000
 _SEARCHES = 16
-"""So many are done at once here, and so many calls of others' servers beside them, so that those
+"""So many are done at once here, and beside them so many calls of others' servers a resource: those
 that do not answer hold up nothing else."""
 _SEARCH_SECONDS, _SILENCE_SECONDS = 30.0, 15.0
 _BACKGROUNDS = 64
@@ -116,10 +117,7 @@ class Grounding:
     _searchers: ThreadPoolExecutor = field(
         default_factory=partial(ThreadPoolExecutor, _SEARCHES, "searcher"), repr=False
     )
-    _callers: ThreadPoolExecutor = field(
-        default_factory=partial(ThreadPoolExecutor, _SEARCHES, "caller"), repr=False
-    )
-    """Of others' servers."""
+    _callers: Callers = field(default_factory=partial(Callers, _SEARCHES), repr=False)
 
     async def ground(
         self,
@@ -154,7 +152,7 @@ class Grounding:
         if source.embedding_dependency is not None:
             vector, background = await self._vector(engines, resource, source, text)
         found = await _apart(
-            self._searchers if is_own else self._callers,
+            self._searchers if is_own else self._callers.of(resource),
             partial(self._find, resource if is_own else None, source, text, vector, background),
         )
         return await run_in_threadpool(self._shown, target, source, asked, text, found)
@@ -215,7 +213,7 @@ class Grounding:
             assert isinstance(dependency, OnYourDataEndpointVectorizationSource)
             name = f"{dependency.endpoint}#{dependency.dimensions}"
             others = self._backgrounds.get(name)
-            embedded = partial(self._embedded_elsewhere, dependency)
+            embedded = partial(self._embedded_elsewhere, resource, dependency)
         vectors = await embedded([text] if others is not None else [text, *relevance.BACKGROUND])
         if others is not None and len(others[0]) != len(vectors[0]):  # another model answers now
             others, vectors = None, await embedded([text, *relevance.BACKGROUND])
@@ -247,7 +245,10 @@ class Grounding:
         return [item["embedding"] for item in data]
 
     async def _embedded_elsewhere(
-        self, dependency: OnYourDataEndpointVectorizationSource, texts: Sequence[str]
+        self,
+        resource: str,
+        dependency: OnYourDataEndpointVectorizationSource,
+        texts: Sequence[str],
     ) -> Vectors:
         def embedded() -> Vectors:
             from linarite.indexing.embedding.endpoint import azure_url, endpoint_embedder
@@ -257,7 +258,7 @@ class Grounding:
             with _refusals(), endpoint_embedder(endpoint, self._reach, tries=1) as embedder:
                 return embedder.embed(texts)
 
-        return await _apart(self._callers, embedded)
+        return await _apart(self._callers.of(resource), embedded)
 
     async def _room(self, target: Target) -> Room:
         place = await run_in_threadpool(self.inference.place_of, target.model)

@@ -108,6 +108,7 @@ class Assembly:
                 pages=pages,
                 cleans_up=resolved.clean_up,
                 tidy=self._tidy(resource, resolved.target),
+                is_alone=isinstance(resolved.target, EmbeddedIndexSpec),
             )
 
     def _container(self, stack: ExitStack, resource: str, resolved: Resolved) -> Container:

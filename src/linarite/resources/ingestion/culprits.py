@@ -51,7 +51,7 @@ def ask_beside(tenure: Tenure, ask: Callable[[], T], plain: Callable[[], object]
             return ask()
         except TryLater as failure:
             _log.info("a plain thing is tried instead", why=str(failure))
-            tenure.patiently(plain)
+            _get_through(tenure, plain)
             if tries == _TRIES:
                 raise Choked(str(failure)) from failure
             tenure.wait(min(failure.after_seconds or _REST_SECONDS, _LONGEST_REST_SECONDS))
@@ -60,7 +60,15 @@ def ask_beside(tenure: Tenure, ask: Callable[[], T], plain: Callable[[], object]
         except Exception as error:  # what nobody foresaw of a document is not to end the run
             tenure.check()
             _log.exception("documents cannot be stored; a plain thing is tried instead")
-            tenure.patiently(plain)
+            _get_through(tenure, plain)
             told = f"Storing it failed for an internal error ({type(error).__name__})."
             raise Choked(told) from error
     raise AssertionError  # the last try returns or raises
+
+
+def _get_through(tenure: Tenure, plain: Callable[[], object]) -> None:
+    """See that a plain thing is taken; raises what `ask_beside` does where it is not."""
+    try:
+        tenure.patiently(plain)
+    except DocumentFailed as refusal:  # it is no document, so it is for none
+        raise IngestionFailed(str(refusal)) from refusal

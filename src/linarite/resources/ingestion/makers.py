@@ -12,11 +12,13 @@ from linarite.resources.ingestion.parts import Parts
 
 
 def check_maker(parts: Parts, maker: str) -> None:
-    """See whose the first chunk is that the target tells of.
+    """See whose the first chunk is that the target tells of, where it may be another's.
 
     Raises:
         IngestionFailed: it bears another mark than `maker`, or the target cannot be asked.
     """
+    if parts.is_alone:
+        return
     for first in parts.target.stored(1):
         if maker_of(first) not in {None, maker}:
             raise IngestionFailed(

@@ -66,6 +66,7 @@ class Parts:
         pages: the container once more where a crawl fills it; else None.
         cleans_up: whether what was only made on the way is removed at the end.
         tidy: makes the target quick to search once all is written; None: it sees to that itself.
+        is_alone: whether nobody can write into the target but jobs of this id on this server.
     """
 
     container: Container
@@ -79,6 +80,7 @@ class Parts:
     pages: Pages | None = None
     cleans_up: bool = False
     tidy: Callable[[], None] | None = None
+    is_alone: bool = False
 
 
 OpenParts = Callable[[str, IngestionJob], AbstractContextManager[Parts]]

@@ -237,7 +237,7 @@ class Coordinator:
             self._tenure.patiently(ensure)
         except IndexMisfit:
             with self._runs.database.reading() as connection:
-                if not documents.chunks(connection, self._run.job):
+                if not (self._parts.is_alone or documents.chunks(connection, self._run.job)):
                     raise  # it was not this job that filled it
             self._check_maker()
             self._tenure.patiently(target.drop)  # its vectors are another model's

@@ -23,6 +23,7 @@ from linarite.errors import (
     UnexpectedEntityState,
 )
 from linarite.http.pages import Listed, Page
+from linarite.indexing.targets.target import OF_A_JOB
 from linarite.resources.deployments.service import Deployments
 from linarite.resources.ingestion import definition, listing, repository
 from linarite.resources.ingestion.listing import ListedDocument
@@ -75,14 +76,14 @@ class Ingestion(Reporting):
         deployments: what embeds.
         queue: where their tasks are put down.
         settings: what the operator named, and how jobs run.
-        has_index: whether a resource has an embedded index of that name.
+        index_maker: who made the embedded index of that name of a resource; None: there is none.
         missing: why nothing can be ingested here, or None.
     """
 
     deployments: Deployments
     queue: Queue
     settings: Settings
-    has_index: Callable[[str, str], bool] = lambda _resource, _index: False
+    index_maker: Callable[[str, str], str | None] = lambda _resource, _index: None
     missing: Callable[[], LinariteError | None] = lambda: None
 
     def put(self, resource: str, job_id: str, body: IngestionJob) -> tuple[IngestionJob, Run]:
@@ -289,7 +290,9 @@ class Ingestion(Reporting):
                 f"The index {index!r} belongs to a job whose id differs from {job_id!r} in case "
                 "alone, or that was made at this moment; choose another job id."
             )
-        if isinstance(resolved.target, EmbeddedIndexSpec) and self.has_index(resource, index):
+        is_embedded = isinstance(resolved.target, EmbeddedIndexSpec)
+        of_former = {None, f"{OF_A_JOB}{job_id}"}  # whose deletion failed, or whose row was lost
+        if is_embedded and self.index_maker(resource, index) not in of_former:
             raise ItemDoesAlreadyExist(
                 f"There is an index {index!r} already, which is not this job's; choose another "
                 "job id, or delete the index."

@@ -1,8 +1,8 @@
 """Chunks in a target that the rows do not account for: the job's own ones are removed.
 
 There are such where the database was restored from a backup and the index was not. A chunk is the
-job's own where it bears the job's mark and its id is what the job makes of its document's name;
-whatever else lies there is somebody else's, and stays.
+job's own where its id is what the job makes of its document's name, and it bears the job's mark or
+lies where nobody else can write; whatever else lies there is somebody else's, and stays.
 """
 
 from collections.abc import Iterable
@@ -45,7 +45,7 @@ def _own_strays(database: Database, run: Run, parts: Parts, tenure: Tenure) -> l
         tenure.check()
         with database.reading() as connection:
             known = documents.chunks_of(connection, run.job, {_placed(one)[0] for one in some})
-        found += (one.id for one in _strays(some, known) if _is_own(one, run))
+        found += (one.id for one in _strays(some, known) if _is_own(one, run, parts))
     return found
 
 
@@ -56,10 +56,11 @@ def _strays(chunks: Iterable[Stored], known: dict[str, int]) -> Iterable[Stored]
             yield one
 
 
-def _is_own(chunk: Stored, run: Run) -> bool:
+def _is_own(chunk: Stored, run: Run, parts: Parts) -> bool:
     document, number = _placed(chunk)
     made = document_id(run.resource, run.job_id, chunk.filepath)
-    return number.isdecimal() and document == made and maker_of(chunk) == run.maker
+    is_marked = parts.is_alone or maker_of(chunk) == run.maker
+    return number.isdecimal() and document == made and is_marked
 
 
 def _placed(chunk: Stored) -> tuple[str, str]:
