@@ -107,6 +107,7 @@ class Assembly:
                 parallel=resolved.parallel,
                 pages=pages,
                 cleans_up=resolved.clean_up,
+                counts_late=not isinstance(resolved.target, EmbeddedIndexSpec),
             )
 
     def _container(self, stack: ExitStack, resource: str, resolved: Resolved) -> Container:

@@ -57,6 +57,7 @@ class Parts:
         parallel: how many lanes there are at most.
         pages: the container once more where a crawl fills it; else None.
         cleans_up: whether what was only made on the way is removed at the end.
+        counts_late: whether the target may count what was stored only a while later.
     """
 
     container: Container
@@ -70,6 +71,7 @@ class Parts:
     parallel: int
     pages: Pages | None = None
     cleans_up: bool = False
+    counts_late: bool = True
 
 
 OpenParts = Callable[[str, IngestionJob], AbstractContextManager[Parts]]

@@ -83,6 +83,11 @@ class Run:
     cancelled_at: int | None
     finished_at: int | None
 
+    @property
+    def is_resumed(self) -> bool:
+        """Whether a worker was at it before."""
+        return any(stage["state"] != OperationState.NOT_RUNNING for stage in self.stages)
+
     def to_wire(self) -> IngestionJobRun:
         """The run as lists show it."""
         return IngestionJobRun(job_id=self.job_id, run_id=self.id, status=self.status)
