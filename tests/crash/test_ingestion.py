@@ -196,9 +196,10 @@ def kill_in_every_phase(one: Disturbed) -> None:
     after = (at.REMOVING, at.RECONCILING, at.RESTORING)
     one.go_through(handbook, HANDBOOK, at.LISTING, *lanes, *after, loses=True)
     world.change_site(1)
-    one.go_through(pages, world.pages, at.CRAWLING, at.READING, at.AGAIN, at.CLEANING)
+    lanes = (at.READING, at.AGAIN)
+    one.go_through(pages, world.pages, at.CRAWLING, *lanes, at.REMOVING, at.CLEANING)
     world.change_folder(2)
-    lanes = (at.EMBEDDING, at.STORED, at.TRIMMED)
+    lanes = (at.EMBEDDING, at.STORED)
     one.go_through(handbook, HANDBOOK, *lanes, at.REMOVED, at.RECONCILING)
     for edition in (3, 4):
         if missed := set(Phase) - set(one.fell):
