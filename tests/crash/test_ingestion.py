@@ -1,176 +1,239 @@
-"""Workers die at every moment of a run: the index is what it is when none dies.
+"""Workers die in every phase of ingestion: what is in the index is what it is where none dies.
 
-The moments are those before and after each write to the database, and each call at the seams: to
-the container, the crawl, the cracker, the embedding and the target.
+Two jobs have 300 documents between them, of a folder and of a site, and run time and again
+while documents change, come and go, and while the index itself loses some. Workers are killed where
+an outsider sees what they are at; `test_ingestion_statements` has the moments that nobody sees.
 """
 
-import subprocess
-import sys
-from collections.abc import Sequence
+import hashlib
+import json
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from tests.support.ingestion_parts import Standing
+from azure.core.credentials import AzureKeyCredential
+from azure.search.documents import SearchClient
+from tests.support.changing_world import HANDBOOK, World, a_world
+from tests.support.crashing import nobody_writes
+from tests.support.files import until
+from tests.support.forked_workers import Workers, forked_workers
+from tests.support.ingestion_phases import JOBS, SEARCH, Phase, Watch
+from tests.support.ingestion_runs import ended
+from tests.support.server import Server, running_server
 
-from linarite.bootstrap import Built, build
-from linarite.resources.ingestion.service import Ingestion
-from linarite.settings import Settings
-from linarite.tasks import schema
-from linarite.wire.ingestion import IngestionJob, IngestionJobRun, OperationState
+from linarite.indexing.search.in_process import ENDPOINT
+from linarite.indexing.targets.target import OF_A_JOB
+from linarite.resources.indexes.service import Indexes
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
-DOCUMENTS = 300
-RESOURCE, JOB = "default", "handbook"
-ROOT = Path(__file__).parents[2]
-
-FIRST = [
-    ("crawl", 150),
-    ("list", 150),
-    ("compare before", 1),
-    ("put down before", 1),
-    ("claim before", 1),
-    ("claim after", 1),
-    ("read", 40),
-    ("crack", 20),
-    ("write-ahead before", 1),
-    ("write-ahead after", 2),
-    ("embed", 2),
-    ("cache before", 2),
-    ("upsert", 2),
-    ("upserted", 3),
-    ("settle before", 2),
-    ("settle after", 4),
-]
-"""Where workers die in the first run."""
-SECOND = [
-    ("delete", 1),
-    ("deleted", 1),
-    ("vanish before", 1),
-    ("vanish after", 1),
-    ("count", 1),
-    ("finish before", 1),
-    ("finish after", 1),
-]
-"""Where they die once documents were changed, added and removed."""
+AT_THE_ROWS = {Phase.STORED, Phase.TRIMMED, Phase.REMOVED}
 
 
-class Place:
-    """A database, a job, and the folder of its documents and its index."""
-
-    def __init__(self, folder: Path, url: str | None = None) -> None:
-        self._data = folder / "data"
-        self.built: Built = build(Settings(data=self._data, database_url=url))
-        self.built.database.migrate()
-        schema.migrate(self.built.database)
-        self.runs: Ingestion = self.built.parts[Ingestion]
-        self.standing = Standing(folder / "standing", crawls=True)
-
-    def put(self) -> str:
-        """Start a run; its id."""
-        source = {
-            "kind": "Storage",
-            "connection": {"kind": "RelativeConnection"},
-            "containerName": "documents",
-            "embeddings": [],
-        }
-        body = IngestionJob.model_validate({"kind": "SystemCompute", "datasource": source})
-        return self.runs.put(RESOURCE, JOB, body)[1].id
-
-    def go_through(self, run: str, moments: Sequence[tuple[str, int]] = ()) -> IngestionJobRun:
-        """The run at its end, once workers died at these moments and the last brought it there."""
-        url = self.built.settings.resolved_database_url
-        command = [sys.executable, "-m", "tests.support.ingestion_worker"]
-        command += [str(self._data), url, str(self.standing.folder), run]
-        command += [str(word) for moment in moments for word in moment]
-        subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True, timeout=200)
-        return self.runs.run(RESOURCE, JOB, run)
-
-    def index(self) -> dict[str, tuple[Any, ...]]:
-        """Its whole index."""
-        return self.standing.target.rows()
+@contextmanager
+def a_server(world: World, name: str) -> Iterator[tuple[Server, Workers]]:
+    data = world.folder / name
+    settings = tomllib.loads(world.config.read_text())
+    with (
+        running_server(data, **settings) as server,
+        forked_workers(data, world.config) as workers,
+    ):
+        workers.begin()
+        yield server, workers
 
 
-def fill(standing: Standing, count: int = DOCUMENTS) -> None:
-    for number in range(count):
-        standing.write(f"{number:03}.txt", f"title {number}", f"body {number}", "the same in all")
+@dataclass
+class Disturbed:
+    """A server whose workers are killed, and in which phases they were."""
+
+    world: World
+    server: Server
+    workers: Workers
+    client: httpx.Client
+    fell: Counter[Phase] = field(default_factory=Counter)
+
+    def watch(self, job: str, folder: Path | None) -> Watch:
+        world, data = self.world, self.server.settings.data
+        return Watch(
+            self.client, data, job, folder, world.fetching.is_used, world.embedding.is_used
+        )
+
+    def go_through(
+        self, watch: Watch, job: dict[str, Any], *phases: Phase, loses: bool = False
+    ) -> None:
+        """A run to its end, whose workers die in these phases, or in most of them.
+
+        Args:
+            watch: looks at it.
+            job: the definition.
+            phases: where to kill, once in each.
+            loses: whether the index loses some chunks when what vanished is removed.
+        """
+        wanted, began = set(phases), time.monotonic()
+        watch.put(job)
+        while not watch.has_ended():
+            assert time.monotonic() - began < 120, watch.now()
+            if (phase := self._strike_soon(watch, wanted)) is None:
+                continue
+            print(f"{time.monotonic() - began:6.2f} {watch.job}: {phase}")  # noqa: T201
+            wanted.remove(phase)
+            self.fell[phase] += 1
+            if loses and phase is Phase.REMOVING:
+                self._lose_some(watch)
+            watch.begin_anew()
+            self.workers.begin()
+        print(f"{time.monotonic() - began:6.2f} {watch.job}: over, but for {[*wanted]}")  # noqa: T201
+        assert watch.now()["status"] == "succeeded", watch.now()
+
+    def _strike_soon(self, watch: Watch, wanted: Set[Phase]) -> Phase | None:
+        """Kill the worker where it is in one of these phases; which it was.
+
+        What comes between the index and the rows is over at once, unless nobody can write rows.
+        """
+        before = {Phase.STORING, Phase.REMOVING}
+        if wanted & AT_THE_ROWS and watch.phase(before, is_still=False) is not None:
+            with nobody_writes(self.server.settings.data):
+                end = time.monotonic() + 0.5
+                while time.monotonic() < end:
+                    if (phase := self._strike(watch, wanted)) is not None:
+                        return phase
+        return self._strike(watch, wanted)
+
+    def _strike(self, watch: Watch, wanted: Set[Phase]) -> Phase | None:
+        if watch.phase(wanted, is_still=False) is not None:
+            with self.workers.stopped():
+                if (phase := watch.phase(wanted, is_still=True)) is not None:
+                    self.workers.kill()
+                    return phase
+        time.sleep(0.002)
+        return None
+
+    def _lose_some(self, watch: Watch) -> None:
+        """Have the index lose chunks of documents that are done."""
+        done = [row["id"] for row in watch.documents() if row["state"] == "indexed"]
+        indexes: Indexes = self.server.built.parts[Indexes]
+        with (
+            indexes.transport("default", f"{OF_A_JOB}{watch.job}") as transport,
+            SearchClient(
+                ENDPOINT, f"{watch.job}-index", AzureKeyCredential("any"), transport=transport
+            ) as index,
+        ):
+            index.delete_documents([{"id": f"{id_}-0"} for id_ in done[:5]])
 
 
-def change(standing: Standing) -> None:
-    """Shorten, lengthen, break and remove some, and add others."""
-    for number in range(60):
-        standing.write(f"{number:03}.txt", f"title {number}")
-    for number in range(60, 90):
-        standing.write(f"{number:03}.txt", *(f"line {number} {n}" for n in range(6)))
-    for number in range(90, 100):
-        standing.write(f"{number:03}.txt", "broken")
-    for number in range(100, 130):
-        (standing.source / f"{number:03}.txt").unlink()
-    for number in range(30):
-        standing.write(f"new/{number}.txt", f"new {number}")
+def contents(client: httpx.Client, job: str) -> dict[str, dict[str, Any]]:
+    """All that a job's index holds, page by page; of vectors, a digest."""
+    found: dict[str, dict[str, Any]] = {}
+    path = f"/indexes('{job}-index')/docs/search.post.search"
+    asked: dict[str, Any] | None = {"search": "*", "count": True}
+    counted = 0
+    while asked is not None:
+        answer = client.post(path, json=asked, params=SEARCH)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        for one in page["value"]:
+            vector = json.dumps(one.pop("contentVector")).encode()
+            one["vector"] = hashlib.sha256(vector).hexdigest()
+            del one["last_updated"], one["@search.score"]
+            assert one["id"] not in found, "a chunk is there twice"
+            found[one["id"]] = one
+        asked = page.get("@search.nextPageParameters")
+        counted = page.get("@odata.count", counted)
+    count = client.get(f"/indexes('{job}-index')/docs/$count", params=SEARCH)
+    assert int(count.text.lstrip("\ufeff")) == len(found) == counted
+    return found
 
 
-def undisturbed(folder: Path) -> list[dict[str, tuple[Any, ...]]]:
-    """The index after each of the two runs, when nobody dies."""
-    place = Place(folder)
-    fill(place.standing)
-    place.go_through(place.put())
-    indexes = [place.index()]
-    change(place.standing)
-    place.go_through(place.put())
-    return [*indexes, place.index()]
+def states(client: httpx.Client, job: str) -> dict[str, dict[str, Any]]:
+    """All documents of a job, as their owner sees them."""
+    found: dict[str, dict[str, Any]] = {}
+    after: dict[str, str] = {}
+    while True:
+        page = client.get(f"{JOBS}/{job}/documents", params={"limit": "100", **after}).json()
+        for one in page["value"]:
+            del one["runId"]
+            found[one["key"]] = one
+        if not page.get("nextLink"):
+            return found
+        after = dict(httpx.URL(page["nextLink"]).params)
 
 
-def test_after_twenty_kills_the_index_is_what_it_is_without(tmp_path):
-    expected = undisturbed(tmp_path / "undisturbed")
-    place = Place(tmp_path / "disturbed")
-
-    fill(place.standing)
-    first = place.put()
-    told = place.go_through(first, FIRST)
-    assert (told.status, told.warnings) == (OperationState.SUCCEEDED, None)
-    assert place.index() == expected[0]
-
-    change(place.standing)
-    second = place.put()
-    told = place.go_through(second, SECOND)
-    assert told.status == OperationState.SUCCEEDED
-    assert sorted(told.warnings or ()) == [f"{n:03}.txt: It is broken." for n in range(90, 100)]
-    assert place.index() == expected[1]
-    asked = place.standing.embedder.asked()
-    print(f"{len(asked)} texts were embedded, of which {len(set(asked))} differ")  # noqa: T201
-    place.built.database.close()
+def seen(client: httpx.Client, job: str) -> Any:
+    """All that is to be the same whether workers die or not."""
+    chunks = contents(client, job)
+    if job == "pages":  # a page saved once more is another version of it
+        for chunk in chunks.values():
+            meta = json.loads(chunk["meta_json_string"])
+            chunk["meta_json_string"] = meta | {"version": ""}
+    return chunks, states(client, job)
 
 
-def test_killed_workers_leave_no_stale_chunk_on_postgresql_either(tmp_path, postgres_url):
-    place = Place(tmp_path, postgres_url)
-    fill(place.standing, 130)
-    place.go_through(place.put())
-    change(place.standing)
-
-    told = place.go_through(
-        place.put(), [("claim after", 1), ("upserted", 1), ("settle before", 1), ("delete", 1)]
-    )
-
-    assert told.status == OperationState.SUCCEEDED
-    texts = {path.name: path.read_text() for path in place.standing.source.rglob("*.txt")}
-    expected = {name: text.splitlines() for name, text in texts.items() if text != "broken"}
-    contents = place.standing.target.contents()
-    assert {key.rpartition("/")[2]: lines for key, lines in contents.items()} == expected
-    place.built.database.close()
+def undisturbed(world: World) -> dict[str, Any]:
+    """What a server makes of what there is now, when none of its workers dies."""
+    with a_server(world, "undisturbed") as (server, _), server.client() as client:
+        for job, definition in (("handbook", HANDBOOK), ("pages", world.pages)):
+            run = ended(client, client.put(f"{JOBS}/{job}", json=definition))
+            assert run["status"] == "succeeded", run
+        return {job: seen(client, job) for job in ("handbook", "pages")}
 
 
-def test_a_document_over_which_worker_after_worker_dies_is_left_out(tmp_path):
-    place = Place(tmp_path)
-    fill(place.standing, 40)
-    place.standing.write("020.txt", "poison")
+def kill_in_every_phase(one: Disturbed) -> None:
+    """Run both jobs three times, and once more each time that a phase was missed."""
+    world, at = one.world, Phase
+    handbook, pages = one.watch("handbook", world.documents), one.watch("pages", None)
 
-    told = place.go_through(place.put(), [("poison", 1)] * 5)
+    one.go_through(handbook, HANDBOOK, at.LISTING, at.READING, at.EMBEDDING, at.STORING)
+    one.go_through(pages, world.pages, at.CRAWLING, at.STORED, at.CLEANING)
+    world.change_folder(1)
+    lanes = (at.READING, at.STORED, at.TRIMMED)
+    after = (at.REMOVING, at.RECONCILING, at.RESTORING)
+    one.go_through(handbook, HANDBOOK, at.LISTING, *lanes, *after, loses=True)
+    world.change_site(1)
+    lanes = (at.READING, at.AGAIN)
+    one.go_through(pages, world.pages, at.CRAWLING, *lanes, at.REMOVING, at.CLEANING)
+    world.change_folder(2)
+    lanes = (at.EMBEDDING, at.STORED)
+    one.go_through(handbook, HANDBOOK, *lanes, at.REMOVED, at.RECONCILING)
+    for edition in (3, 4):
+        if missed := set(Phase) - set(one.fell):
+            world.change_site(edition)
+            one.go_through(pages, world.pages, *missed)
+            world.change_folder(edition)
+            before = {at.READING, at.REMOVING}  # which some of the others come after
+            one.go_through(handbook, HANDBOOK, *missed | before, loses=True)
 
-    assert told.status == OperationState.SUCCEEDED
-    assert told.warnings is not None
-    assert [warning.partition(":")[0] for warning in told.warnings] == ["020.txt"]
-    assert "5 workers died" in told.warnings[0]
-    assert len(place.standing.target.contents()) == 39
-    place.built.database.close()
+
+def test_workers_that_die_in_every_phase_leave_what_undisturbed_ones_do(tmp_path):
+    with a_world(tmp_path) as world:
+        with a_server(world, "disturbed") as (server, workers), server.client() as client:
+            one = Disturbed(world, server, workers, client)
+            kill_in_every_phase(one)
+            found = {job: seen(client, job) for job in ("handbook", "pages")}
+            until(lambda: not readers_of(workers.killed), "no reader outlives its worker")
+            left = [*(tmp_path / "disturbed-scratch").rglob("document")]
+            assert not left, "documents lie where dead workers read them"
+
+        print(f"{one.fell.total()} kills: {dict(one.fell)}")  # noqa: T201
+        assert set(one.fell) == set(Phase)
+        assert one.fell.total() >= 20
+        expected = undisturbed(world)
+        for job in ("handbook", "pages"):
+            assert found[job] == expected[job]
+
+
+def readers_of(pids: Sequence[int]) -> list[int]:
+    """The processes that read documents for these."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = path.read_bytes().decode().split("\0")
+            if "linarite.indexing.cracking.child" in words and set(map(str, pids)) & set(words):
+                found.append(int(path.parent.name))
+    return found

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +44,18 @@ def kill(running: Serving, kind: str) -> None:
     """Kill -9 one process of a server, once it is there."""
     until(lambda: is_alive(running.processes()[kind]), f"there is a {kind}", 60)
     os.kill(running.processes()[kind], signal.SIGKILL)
+
+
+@contextmanager
+def nobody_writes(data: Path) -> Iterator[None]:
+    """Hold the write lock of the SQLite database in a data folder."""
+    connection = sqlite3.connect(data / "linarite.sqlite3", timeout=30, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
 
 
 def told_of_success(steps: Sequence[int]) -> list[str]:
@@ -91,18 +103,9 @@ class Crashing:
         until(lambda: self.serving.processes().get(kind, pid) != pid, f"there is a new {kind}")
         until(self._is_ready, "the server is ready again")
 
-    @contextmanager
-    def nobody_writes(self) -> Iterator[None]:
+    def nobody_writes(self) -> AbstractContextManager[None]:
         """Hold the database's write lock."""
-        connection = sqlite3.connect(
-            self.serving.data / "linarite.sqlite3", timeout=30, isolation_level=None
-        )
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            yield
-            connection.execute("ROLLBACK")
-        finally:
-            connection.close()
+        return nobody_writes(self.serving.data)
 
     def whole_objects(self) -> set[str]:
         """The keys of the objects that are written to their end."""

@@ -1,6 +1,7 @@
 """A small web site on loopback, scripted per path: what a caller may have the server fetch."""
 
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,8 +43,7 @@ def web_site(tls: ssl.SSLContext | None = None) -> Iterator[WebSite]:
         def log_message(self, *_args: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     site.address = f"127.0.0.1:{server.server_address[1]}"
@@ -55,6 +55,15 @@ def web_site(tls: ssl.SSLContext | None = None) -> Iterator[WebSite]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_args: object) -> None:
+        """Say nothing where the caller is gone, which tests kill."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(*_args)
 
 
 def content(body: bytes, status: int = 200, **headers: str) -> Page:

@@ -2,10 +2,11 @@
 
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from tests.behaviour.ingestion.conftest import Job, World
-from tests.support.ingestion_parts import Standing
+from tests.support.files import until
+from tests.support.ingestion_parts import RowsTarget, Standing
 from tests.support.server import running_server
 
 from linarite.resources.ingestion.service import Ingestion
@@ -50,3 +51,37 @@ def test_a_stopped_worker_hands_its_run_to_the_next(tmp_path):
     asked = job.standing.embedder.asked()
     assert len(set(asked)) == DOCUMENTS + 1  # and a text that tells how long vectors are
     assert len(asked) == len(set(asked))
+
+
+@dataclass
+class LateTarget(RowsTarget):
+    """Counts what is there only a while after it was first asked, as services do."""
+
+    asked: list[float] = field(default_factory=list)
+
+    def count(self) -> int:
+        self.asked.append(time.monotonic())
+        is_late = self.asked[-1] - self.asked[0] < 1.0
+        return 0 if is_late else super().count()
+
+
+def test_an_index_that_counts_late_is_waited_for_after_a_stop_too(tmp_path):
+    with running_server(tmp_path / "data") as server:
+        runs = server.built.parts[Ingestion]
+        world = World(server, {"handbook": Standing(tmp_path / "standing")})
+        tasks = Work(runs, world.open).tasks()
+        server = replace(server, built=replace(server.built, tasks=tasks, schedules=[]))
+        job = Job("handbook", runs, world.standings["handbook"])
+        target = job.standing.target = LateTarget(tmp_path / "index.sqlite3")
+        job.standing.write("a.txt", "body")
+        with server.working():
+            job.put()
+            until(lambda: target.asked, "the chunks are counted")
+        calls: list[str] = []
+        target.told = calls.append
+
+        with server.working():
+            run = job.ended()
+
+    assert run.status == OperationState.SUCCEEDED, run
+    assert "upsert" not in calls

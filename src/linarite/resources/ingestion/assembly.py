@@ -109,6 +109,7 @@ class Assembly:
                 cleans_up=resolved.clean_up,
                 tidy=self._tidy(resource, resolved.target),
                 is_alone=isinstance(resolved.target, EmbeddedIndexSpec),
+                counts_late=not isinstance(resolved.target, EmbeddedIndexSpec),
             )
 
     def _container(self, stack: ExitStack, resource: str, resolved: Resolved) -> Container:

@@ -159,7 +159,7 @@ def _tokenizer(inference: Inference, target: Target) -> str | None:
 
 
 def _vectors(answer: bytes) -> list[Sequence[float]]:
-    said = orjson.loads(answer)["data"]
+    said = sorted(orjson.loads(answer)["data"], key=lambda one: one.get("index", 0))
     return [array("f", base64.b64decode(one["embedding"])) for one in said]
 
 

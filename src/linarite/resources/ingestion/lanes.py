@@ -8,11 +8,9 @@ Everything it does to a target is by ids that depend on the document alone, so t
 changes nothing.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 from linarite.resources.ingestion import documents
 from linarite.resources.ingestion.documents import Document, Settled
@@ -20,6 +18,7 @@ from linarite.resources.ingestion.iterating import in_batches
 from linarite.resources.ingestion.parts import Parts
 from linarite.resources.ingestion.reading import Reading, Ready
 from linarite.resources.ingestion.records import Run
+from linarite.resources.ingestion.scratch import scratch_folder
 from linarite.resources.ingestion.service import Ingestion
 from linarite.resources.ingestion.storing import Storing
 from linarite.resources.ingestion.tenure import Tenure
@@ -67,10 +66,10 @@ class Lane:
             HandedBack, RunOver: this worker may not go on.
         """
         with (
-            tempfile.TemporaryDirectory(prefix="linarite-") as folder,
+            scratch_folder() as folder,
             ThreadPoolExecutor(1, "reading") as thread,
         ):
-            files = [Path(folder) / str(number) for number in range(_READ_TOGETHER)]
+            files = [folder / str(number) for number in range(_READ_TOGETHER)]
             reading = Reading(self._parts, self._tenure, files)
             try:
                 for seqs in self._left_behind():

@@ -67,6 +67,7 @@ class Parts:
         cleans_up: whether what was only made on the way is removed at the end.
         tidy: makes the target quick to search once all is written; None: it sees to that itself.
         is_alone: whether nobody can write into the target but jobs of this id on this server.
+        counts_late: whether the target may count what was stored only a while later.
     """
 
     container: Container
@@ -81,6 +82,7 @@ class Parts:
     cleans_up: bool = False
     tidy: Callable[[], None] | None = None
     is_alone: bool = False
+    counts_late: bool = True
 
 
 OpenParts = Callable[[str, IngestionJob], AbstractContextManager[Parts]]

@@ -75,7 +75,7 @@ class Coordinator:
         self._run = run
         self._parts = parts
         self._tenure = tenure
-        self._has_written = False
+        self._has_written = run.is_resumed  # by whoever was at it before
         self._is_retry = run.trigger == Trigger.RETRY_FAILED
         self.stages = Stages(runs, run.id, tenure, crawls=parts.pages is not None)
 
@@ -313,10 +313,11 @@ class Coordinator:
         """How many chunks were stored and how many are there, once the target has settled."""
         with self._runs.database.reading() as connection:
             stored = documents.chunks(connection, self._run.job)
+        may_be_late = self._has_written and self._parts.counts_late
         until, pause = time.monotonic() + _SETTLE_SECONDS, _FIRST_LOOK_SECONDS
         while True:
             there = self._tenure.patiently(self._parts.target.count)
-            if there == stored or not self._has_written or time.monotonic() > until:
+            if there == stored or not may_be_late or time.monotonic() > until:
                 return stored, there
             self._tenure.wait(pause)
             pause = min(pause * 2, _LONGEST_RECOUNT_SECONDS)

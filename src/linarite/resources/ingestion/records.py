@@ -95,6 +95,11 @@ class Run:
         """Tells its job from every other, also from one of the same names on another server."""
         return _maker(self.resource, self.job_id, self.job, self.job_created)
 
+    @property
+    def is_resumed(self) -> bool:
+        """Whether a worker was at it before."""
+        return any(stage["state"] != OperationState.NOT_RUNNING for stage in self.stages)
+
     def to_wire(self) -> IngestionJobRun:
         """The run as lists show it."""
         return IngestionJobRun(job_id=self.job_id, run_id=self.id, status=self.status)

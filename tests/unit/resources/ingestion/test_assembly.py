@@ -71,3 +71,17 @@ def test_jobs_of_one_id_of_two_resources_have_a_namespace_each(tmp_path):
                 assert other.target.count() == 0
                 other.target.drop()
             assert one.target.count() == 1
+
+
+def test_only_the_index_of_this_server_counts_at_once(tmp_path):
+    search = {"kind": "azure_search", "endpoint": "https://a.search.test", "key": "sk"}
+    (tmp_path / "handbook").mkdir()
+    opened = assembling(
+        tmp_path,
+        connections={"search": search},
+        datasets={"handbook": {"type": "uri_folder", "path": str(tmp_path / "handbook")}},
+    )
+    elsewhere = {"kind": "AzureAISearch", "connectionId": "search"}
+
+    with opened("default", dataset()) as own, opened("default", dataset(target=elsewhere)) as far:
+        assert (own.counts_late, far.counts_late) == (False, True)

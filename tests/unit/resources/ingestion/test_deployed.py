@@ -1,10 +1,12 @@
 """How a deployment is asked for vectors; a scripted engine answers."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.embeddings_service import embeddings_service
 from tests.support.running_engine import RunningEngine, scripted_engine
 
 from linarite.engines.place import ModelPlace
@@ -25,12 +27,19 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
 @pytest.fixture
 def embedder(engine: RunningEngine, tmp_path: Path) -> Iterator[DeployedEmbedder]:
     engine.forget()
-    upstream = Upstream(base_url=engine.base_url)
+    with deployed(engine.base_url, tmp_path) as one:
+        yield one
+
+
+@contextmanager
+def deployed(base_url: str, folder: Path) -> Iterator[DeployedEmbedder]:
+    """A deployment of the model at that address."""
+    upstream = Upstream(base_url=base_url)
     model = ModelRecord("tiny", "embedding", upstream=upstream)
     deployments: Any = None  # which are looked up by name, and this one is known
     inference = Inference(deployments, lambda one: ModelPlace(one.id, upstream=one.upstream))
     target = Target(DeploymentRecord("embed", "*", "tiny", 1000, 0, 0), model)
-    with DeployedEmbedder(inference, target, tmp_path / "no.sock") as one:
+    with DeployedEmbedder(inference, target, folder / "no.sock") as one:
         yield one
 
 
@@ -41,6 +50,13 @@ def test_vectors_come_in_the_order_of_their_texts_whatever_their_lengths(embedde
 
     assert vectors == [embedder.embed([text])[0] for text in texts]
     assert [len(one["body"]["input"]) for one in engine.logged()[:3]] == [32, 32, 6]
+
+
+def test_vectors_are_their_texts_own_in_whatever_order_an_answer_has_them(tmp_path):
+    with embeddings_service() as service, deployed(f"{service.url}/v1", tmp_path) as one:
+        vectors = one.embed(["a", "bbb", "cc"])
+
+    assert [vector[0] for vector in vectors] == [1, 3, 2]
 
 
 def test_long_texts_share_no_request(embedder, engine):
