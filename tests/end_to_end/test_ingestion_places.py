@@ -254,16 +254,16 @@ def test_a_job_that_brings_every_address_and_key_cleans_up_behind_its_crawl(worl
 
 
 def in_search(world: World) -> list[dict[str, Any]]:
-    return list(world.search.documents.get("handbook-index", {}).values())
+    return list(world.search.documents.get("search-index", {}).values())
 
 
 def in_cosmos(world: World) -> list[dict[str, Any]]:
     with MongoClient(world.cosmos.url) as client:
-        return list(client["handbook-index"]["animals"].find())
+        return list(client["cosmos-index"]["animals"].find())
 
 
 def in_pinecone(world: World) -> list[dict[str, Any]]:
-    namespace = {"namespace": "default.handbook-index"}
+    namespace = {"namespace": "default.pinecone-index"}
     listed = httpx.get(f"{world.pinecone}/vectors/list", params=namespace).json()
     ids = [one["id"] for one in listed.get("vectors", [])]
     if not ids:
@@ -274,19 +274,23 @@ def in_pinecone(world: World) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("target", "stored"),
+    ("name", "target", "stored"),
     [
-        ({"kind": "AzureAISearch", "connectionId": "search"}, in_search),
+        ("search", {"kind": "AzureAISearch", "connectionId": "search"}, in_search),
         (
+            "cosmos",
             {"kind": "CosmosDB", "connectionId": "cosmos", "collectionName": "animals"},
             in_cosmos,
         ),
-        ({"kind": "Pinecone", "connectionId": "pinecone"}, in_pinecone),
+        ("pinecone", {"kind": "Pinecone", "connectionId": "pinecone"}, in_pinecone),
     ],
     ids=["search", "cosmos", "pinecone"],
 )
 def test_a_dataset_fills_an_index_elsewhere_and_follows_it(
-    target: dict[str, str], stored: Callable[[World], list[dict[str, Any]]], world: World
+    name: str,
+    target: dict[str, str],
+    stored: Callable[[World], list[dict[str, Any]]],
+    world: World,
 ):
     job = {
         "kind": "UserCompute",
@@ -305,7 +309,7 @@ def test_a_dataset_fills_an_index_elsewhere_and_follows_it(
 
     (world.documents / "whales.md").write_text("Whales breathe air.")
     (world.documents / "bees.md").write_text("Bees make honey.")
-    world.run("handbook", job)
+    world.run(name, job)
     assert contents() == {"whales.md": "Whales breathe air.", "bees.md": "Bees make honey."}
     for one in stored(world):
         assert one["contentVector"] == pytest.approx(world.embedder.vector(one["content"]))
@@ -314,8 +318,8 @@ def test_a_dataset_fills_an_index_elsewhere_and_follows_it(
 
     (world.documents / "whales.md").write_text("Whales sing.")
     (world.documents / "bees.md").unlink()
-    world.run("handbook", job)
+    world.run(name, job)
     assert contents() == {"whales.md": "Whales sing."}
 
-    world.delete("handbook")
+    world.delete(name)
     until(lambda: not stored(world), "the target is empty")
