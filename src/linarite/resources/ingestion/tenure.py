@@ -1,5 +1,6 @@
 """The right to work on a run: while the worker owns the task, and nobody has ended the run."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -68,17 +69,23 @@ class Tenure:
                 raise RunOver
             yield tx
 
-    def patiently(self, ask: Callable[[], T]) -> T:
-        """What `ask` gives; waits and asks again, a few times, where that says TryLater."""
+    def patiently(self, ask: Callable[[], T], seconds: float = math.inf) -> T:
+        """What `ask` gives; waits and asks again, a few times, where that says TryLater.
+
+        Args:
+            ask: what is wanted.
+            seconds: after so many it is not asked again, however few the times were.
+        """
+        until = time.monotonic() + seconds
         for failures in range(_TRIES):
             self.check()
             try:
                 return ask()
             except TryLater as later:
-                if failures == _TRIES - 1:
+                if failures == _TRIES - 1 or time.monotonic() >= until:
                     raise
                 backoff = _FIRST_SECONDS * 2**failures * random.uniform(0.5, 1)
-                seconds = min(later.after_seconds or backoff, _LONGEST_SECONDS)
-                _log.info("waiting to try again", run=self._run_id, seconds=seconds, why=str(later))
-                self.wait(seconds)
+                rest = min(later.after_seconds or backoff, _LONGEST_SECONDS)
+                _log.info("waiting to try again", run=self._run_id, seconds=rest, why=str(later))
+                self.wait(rest)
         raise AssertionError  # the last try returns or raises
