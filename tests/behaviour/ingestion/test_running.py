@@ -328,7 +328,10 @@ def test_what_another_put_into_the_index_stays_there_and_the_run_says_so(job, ch
 
     assert run.status == OperationState.FAILED
     assert run.error is not None
-    assert f"The index ({target.file}) holds 7 chunks, and 6 of this job" in run.error.message
+    holds = f"The index ({target.file}) holds"  # the more where the other's is the first of all
+    assert run.error.message.startswith(
+        (f"{holds} 7 chunks, and 6 of this job", f"{holds} the chunks of another job")
+    )
     assert len(target.rows()) == 7
 
 

@@ -20,6 +20,8 @@ T = TypeVar("T")
 NOT_ITS_FAULT = (IngestionFailed, HandedBack, RunOver, SQLAlchemyError, OSError)
 """What ends a lane, whichever document it is at."""
 _TRIES = 2
+_PLAIN_SECONDS = 60.0
+"""How long a service may take to come back: its client has a patience of its own each time."""
 _REST_SECONDS = 1.0
 _LONGEST_REST_SECONDS = 60.0
 
@@ -69,6 +71,6 @@ def ask_beside(tenure: Tenure, ask: Callable[[], T], plain: Callable[[], object]
 def _get_through(tenure: Tenure, plain: Callable[[], object]) -> None:
     """See that a plain thing is taken; raises what `ask_beside` does where it is not."""
     try:
-        tenure.patiently(plain)
+        tenure.patiently(plain, _PLAIN_SECONDS)
     except DocumentFailed as refusal:  # it is no document, so it is for none
         raise IngestionFailed(str(refusal)) from refusal

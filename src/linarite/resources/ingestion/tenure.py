@@ -1,5 +1,6 @@
 """The right to work on a run: while the worker owns the task, and nobody has ended the run."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -68,26 +69,30 @@ class Tenure:
                 raise RunOver
             yield tx
 
-    def patiently(self, ask: Callable[[], T]) -> T:
+    def patiently(self, ask: Callable[[], T], seconds: float = math.inf) -> T:
         """What `ask` gives; waits and asks again, a few times, where that says TryLater.
 
         What fails in the end tells what earlier tries failed of, as its `inner`.
+
+        Args:
+            ask: what is wanted.
+            seconds: after so many it is not asked again, however few the times were.
         """
+        until = time.monotonic() + seconds
         earlier: list[str] = []
         for failures in range(_TRIES):
             self.check()
             try:
                 return ask()
             except IngestionFailed as failure:
-                if not isinstance(failure, TryLater) or failures == _TRIES - 1:
+                is_last = failures == _TRIES - 1 or time.monotonic() >= until
+                if not isinstance(failure, TryLater) or is_last:
                     others = (told for told in dict.fromkeys(earlier) if told != str(failure))
                     failure.inner = (*others, *failure.inner)
                     raise
                 earlier.append(str(failure))
                 backoff = _FIRST_SECONDS * 2**failures * random.uniform(0.5, 1)
-                seconds = min(failure.after_seconds or backoff, _LONGEST_SECONDS)
-                _log.info(
-                    "waiting to try again", run=self._run_id, seconds=seconds, why=str(failure)
-                )
-                self.wait(seconds)
+                rest = min(failure.after_seconds or backoff, _LONGEST_SECONDS)
+                _log.info("waiting to try again", run=self._run_id, seconds=rest, why=str(failure))
+                self.wait(rest)
         raise AssertionError  # the last try returns or raises
