@@ -58,8 +58,9 @@ test-crash: setup model  ## kill processes and look at what is left
 test-slow: setup model  ## what takes minutes
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'slow and not crash' --timeout 900 $(call FILES_WITH,slow)
 
+# not by their number of tests, by which the longest come last and leave the other workers idle
 test-long: setup model  ## test-crash and test-slow in one: the first waits where the second computes
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'crash or slow' --timeout 900 $(call FILES_WITH,crash|slow)
+	$(BIN)/pytest $(SIDE_BY_SIDE) --no-loadscope-reorder -m 'crash or slow' --timeout 900 $(call FILES_WITH,crash|slow)
 
 test-all: setup model  ## all tests in one run: what waits stands beside what computes, to the end
 	$(BIN)/pytest $(SIDE_BY_SIDE) --whole-contract --timeout 900
