@@ -16,8 +16,10 @@ SIDE_BY_SIDE := -n 3 --dist loadgroup --durations 12
 # collecting is dear: where few tests are wanted, only the files that have such are read
 FILES_WITH = $(sort $(shell grep -rlE --include='test_*.py' 'mark\.($(1))\b' tests))
 export LINARITE_MODELS_DIR ?= $(CURDIR)/.models
+# images of containers often set it, and each process of the tests would compile all it imports
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup model demo test test-crash test-slow test-long lint fmt docs ci bench clean
+.PHONY: help setup model demo test test-crash test-slow test-long test-all lint fmt docs ci bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,8 +58,12 @@ test-crash: setup model  ## kill processes and look at what is left
 test-slow: setup model  ## what takes minutes
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'slow and not crash' --timeout 900 $(call FILES_WITH,slow)
 
+# not by their number of tests, by which the longest come last and leave the other workers idle
 test-long: setup model  ## test-crash and test-slow in one: the first waits where the second computes
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'crash or slow' --timeout 900 $(call FILES_WITH,crash|slow)
+	$(BIN)/pytest $(SIDE_BY_SIDE) --no-loadscope-reorder -m 'crash or slow' --timeout 900 $(call FILES_WITH,crash|slow)
+
+test-all: setup model  ## all tests in one run: what waits stands beside what computes, to the end
+	$(BIN)/pytest $(SIDE_BY_SIDE) --whole-contract --timeout 900
 
 lint: setup  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
@@ -72,7 +78,7 @@ fmt: setup  ## format, and fix what can be fixed
 docs: setup  ## write the generated pages
 	$(BIN)/python docs/reference.py
 
-ci: lint test test-long  ## what CI runs
+ci: lint test-all  ## what CI runs
 
 bench: model  ## every benchmark, each printing its ratio (hours: some take half of one)
 	$(BIN)/python -m bench

@@ -10,6 +10,7 @@ import structlog
 from tests.support.azurite import Azurite, running_azurite
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.server import Server, running_server
+from tests.support.sqlite import put_database
 
 pytest_plugins = ["tests.support.contract_plugin"]
 
@@ -110,7 +111,8 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a database with nothing in it, of each kind in turn."""
+    """The URL of a database with every table and nothing in them, of each kind in turn."""
     if request.param == "sqlite":
+        put_database(tmp_path / "linarite.sqlite3")
         return f"sqlite:///{tmp_path / 'linarite.sqlite3'}"
     return str(request.getfixturevalue("postgres_url"))

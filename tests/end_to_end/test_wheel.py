@@ -30,13 +30,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def core(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The command of an environment without extras."""
-    return installed(str(wheel), tmp_path_factory.mktemp("core"))
+    return installed(str(wheel), tmp_path_factory.mktemp("core"), with_pip=False)
 
 
 @pytest.fixture(scope="module")
 def local(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The command of an environment with the embedded engine."""
-    return installed(f"{wheel}[local]", tmp_path_factory.mktemp("local"))
+    return installed(f"{wheel}[local]", tmp_path_factory.mktemp("local"), with_pip=True)
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def run(*command: str | Path) -> None:
     subprocess.run([*map(str, command)], check=True, timeout=240)
 
 
-def installed(what: str, folder: Path) -> Path:
-    venv.create(folder, with_pip=True)
+def installed(what: str, folder: Path, *, with_pip: bool) -> Path:
+    venv.create(folder, with_pip=with_pip)
     constraints = ("--constraint", ROOT / "constraints.txt")
     run(UV, "pip", "install", "--quiet", "--python", folder, *constraints, what)
     return folder / "bin" / "linarite"
@@ -113,18 +113,6 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path):
         assert wanted <= set(archive.namelist())
 
 
-@pytest.mark.model
-def test_an_installed_server_chats_over_models_that_are_there(local: Path, tmp_path: Path):
-    pulled(CHAT)
-
-    with serving(tmp_path, program=[local], LINARITE_MODELS_DIR=str(models_folder())) as server:
-        answer = chat(server)
-        page = httpx.get(server.endpoint)
-
-    assert "Paris" in answer.json()["choices"][0]["message"]["content"]
-    assert "Linarite" in page.text
-
-
 def test_a_server_without_models_says_how_to_get_them(local: Path, tmp_path: Path):
     with serving(tmp_path, program=[local]) as server:
         answer = chat(server)
@@ -140,8 +128,10 @@ def test_an_empty_environment_pulls_its_models_and_chats(local: Path, tmp_path: 
 
     with serving(tmp_path, "--pull", program=[local], **models) as server:
         answer = chat(server)
+        page = httpx.get(server.endpoint)
 
     assert "Paris" in answer.json()["choices"][0]["message"]["content"]
+    assert "Linarite" in page.text
     assert "it was there already" in run_linarite("models", "pull", **run_in, **models).stdout
 
 

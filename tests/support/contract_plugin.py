@@ -44,9 +44,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take what a worker of xdist saw."""
-    output = getattr(node, "workeroutput", {})
-    ANSWERS.seen |= {(name, value, method) for name, value, method in output["contract_seen"]}
+    """Take what a worker of xdist saw; one that died hands over nothing, and xdist tells of it."""
+    seen = getattr(node, "workeroutput", {}).get("contract_seen", ())
+    ANSWERS.seen |= {(name, value, method) for name, value, method in seen}
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

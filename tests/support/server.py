@@ -20,6 +20,7 @@ import openai
 import uvicorn
 from tests.support.contract_answers import ANSWERS
 from tests.support.recording import Answer, Recording
+from tests.support.sqlite import put_database
 
 from linarite.app import create_app
 from linarite.bootstrap import Built, build
@@ -124,6 +125,8 @@ def running_server(
     # of its own, whatever the environment names: tests with real models say so
     settings = {"models_dir": folder / "models"} | settings
     built = build(Settings(data=folder, database_url=database_url, **settings))
+    if built.database.is_sqlite:
+        put_database(Path(str(built.database.url.database)))
     built.database.migrate()
     task_schema.migrate(built.database)
     with socket.socket() as listening:

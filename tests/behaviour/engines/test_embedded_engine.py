@@ -304,7 +304,7 @@ def test_an_engine_that_keeps_much_of_structures_is_renewed_and_nobody_notices(t
 @pytest.mark.slow
 def test_an_engine_that_is_renewed_ends_its_answers_where_memory_is_for_one_alone(tmp_path):
     place = pulled(CHAT)
-    counting = {"prompt": "1, 2, 3, 4, 5, 6, 7, 8,", "temperature": 0, "max_tokens": 800}
+    counting = {"prompt": "1, 2, 3, 4, 5, 6, 7, 8,", "temperature": 0, "max_tokens": 300}
     form = {"name": "one", "schema": {"const": 1}}
     held = user("Hi", response_format={"type": "json_schema", "json_schema": form})
 
@@ -315,12 +315,13 @@ def test_an_engine_that_is_renewed_ends_its_answers_where_memory_is_for_one_alon
             await asyncio.sleep(0.5)
             await engine.post("/chat/completions", json.dumps(held).encode())
             await asyncio.sleep(0.5)  # by now it takes leave
+            assert not long.done()
             other = await late.reach(place)
             answer = await other.post("/chat/completions", json.dumps(user("Hi")).encode())
             return answer.status, json.loads((await long).body)["usage"]["completion_tokens"]
 
     with engine_host(tmp_path, structures_bytes=1, memory_bytes=2_100_000_000):
-        assert asyncio.run(go()) == (200, 800)
+        assert asyncio.run(go()) == (200, 300)
 
 
 def test_two_who_stop_an_engine_at_once_are_both_answered(tmp_path):

@@ -87,19 +87,31 @@ def test_what_nobody_saw_is_named():
     assert {"ErrorCode quotaExceeded", "FileState running over GET"} <= set(answers.unseen())
 
 
-@pytest.mark.parametrize("processes", ["0", "2"])
-def test_a_run_fails_for_a_faulty_answer_and_for_what_it_did_not_see(tmp_path, processes):
-    (tmp_path / "conftest.py").write_text(PLUGIN)
-    (tmp_path / "test_answers.py").write_text(TESTS)
-
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "--whole-contract", "-n", processes, "-q", tmp_path],
-        cwd=tmp_path,
+def run_tests(folder: Path, content: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    (folder / "conftest.py").write_text(PLUGIN)
+    (folder / "test_answers.py").write_text(content)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *options, folder],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_a_test_that_ends_its_worker_is_named(tmp_path):
+    dies = "import os\n\ndef test_that_dies():\n    os._exit(1)\n\ndef test_good():\n    pass\n"
+
+    run = run_tests(tmp_path, dies, "-n", "1")
+
+    assert "1 failed, 1 passed" in run.stdout
+    assert "crashed while running 'test_answers.py::test_that_dies'" in run.stdout
+
+
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_a_run_fails_for_a_faulty_answer_and_for_what_it_did_not_see(tmp_path, processes):
+    run = run_tests(tmp_path, TESTS, "--whole-contract", "-n", processes)
 
     assert run.returncode == 1
     assert "1 failed, 4 passed" in run.stdout
