@@ -368,7 +368,7 @@ class TestElsewhere:
         context = ask(server, 'How "hot" is the (kiln)?', elsewhere).choices[0].message.context
 
         assert context["citations"][0]["title"] == "Kiln"
-        words, vectors = service.bodies("search.post.search")
+        words, vectors, *others = service.bodies("search.post.search")
         assert words == {
             "search": "How  hot  is the  kiln ?",
             "filter": "year gt 2000",
@@ -383,6 +383,12 @@ class TestElsewhere:
                 {"kind": "vector", "vector": vector("kiln"), "k": 50, "fields": "vec"}
             ],
         }
+        assert {(body["top"], body["vectorQueries"][0]["fields"]) for body in others} == {(3, "vec")}
+
+        ask(server, "How hot is the kiln?", elsewhere)
+
+        assert len(others) == 8  # what it has for anything
+        assert len(service.bodies("search.post.search")) == 12  # is remembered
 
     def test_it_ranks_by_meaning_where_it_is_asked_to(self, server: Server, service: SearchService):
         service.found = [
