@@ -5,12 +5,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import orjson
 from starlette.concurrency import run_in_threadpool
 
 from linarite.engines.client import Engines
 from linarite.engines.tokens import Tokens
+from linarite.indexing.failures import IngestionFailed
 from linarite.resources.deployments.records import Target
 from linarite.resources.inference.documents import Room
 from linarite.resources.inference.refusals import refusals
@@ -18,9 +20,13 @@ from linarite.resources.inference.service import EMBEDDINGS, Inference
 from linarite.settings import OutboundSettings
 from linarite.wire.data_sources import (
     EmbeddingDependency,
+    OnYourDataApiKeyAuthenticationOptions,
     OnYourDataDeploymentNameVectorizationSource,
     OnYourDataEndpointVectorizationSource,
 )
+
+if TYPE_CHECKING:
+    from linarite.indexing.embedding.endpoint import Endpoint
 
 Vectors = list[list[float]]
 
@@ -98,11 +104,12 @@ class Embedders:
         texts: Sequence[str],
     ) -> Vectors:
         def embedded() -> Vectors:
-            from linarite.indexing.embedding.endpoint import azure_url, endpoint_embedder
+            from linarite.indexing.embedding.endpoint import endpoint_embedder
 
-            key = dependency.authentication.key
-            endpoint = azure_url(dependency.endpoint, key, dimensions=dependency.dimensions)
-            with refusals(), endpoint_embedder(endpoint, reach, tries=1) as embedder:
+            with (
+                refusals(),
+                endpoint_embedder(_endpoint(dependency), reach, tries=1) as embedder,
+            ):
                 return embedder.embed(texts)
 
         return await asyncio.get_running_loop().run_in_executor(self.callers, embedded)
@@ -114,3 +121,19 @@ class Embedders:
             return list(texts)
         room = Room(self.tokens, self.inference.place_of(target.model), window)
         return [room.cut(text, window - 2) for text in texts]
+
+
+def _endpoint(dependency: OnYourDataEndpointVectorizationSource) -> "Endpoint":
+    """The endpoint, entered by the caller's own credential.
+
+    Raises:
+        IngestionFailed: a token would go over http.
+    """
+    from linarite.indexing.embedding.endpoint import azure_url
+
+    url, given, dimensions = dependency.endpoint, dependency.authentication, dependency.dimensions
+    if isinstance(given, OnYourDataApiKeyAuthenticationOptions):
+        return azure_url(url, given.key, dimensions=dimensions)
+    if not url.startswith("https://"):
+        raise IngestionFailed(f"{url} is not reached by https, and a token is not sent.")
+    return azure_url(url, given.access_token, dimensions=dimensions, key_header=None)

@@ -284,13 +284,14 @@ def _context(
 
 
 def _citation(passage: "Passage") -> dict[str, Any]:
-    return {
+    told = {
         "content": passage.content,
         "title": passage.title,
         "url": passage.url,
         "filepath": passage.filepath,
         "chunk_id": passage.chunk_id,
     }
+    return told if passage.reranked is None else {**told, "rerank_score": passage.reranked}
 
 
 def _retrieved(passage: "Passage", text: str) -> dict[str, Any]:
@@ -300,8 +301,6 @@ def _retrieved(passage: "Passage", text: str) -> dict[str, Any]:
         "data_source_index": 0,
         "original_search_score": passage.score,
     }
-    if passage.reranked is not None:
-        told["rerank_score"] = passage.reranked
     if passage.filter_reason is not None:
         told["filter_reason"] = passage.filter_reason
     return told
