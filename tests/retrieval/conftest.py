@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from tests.support.embedded import EMBEDDING, models_folder, pulled
 from tests.support.running_engine import scripted_engine
+from tests.support.sdk_variants import sdk_client
 from tests.support.serving import Serving, serving, wait_for
 
 import linarite.cli
@@ -71,3 +73,39 @@ def ingest(server: Serving, folder: str, tokens: int) -> None:
 
         wait_for(lambda: state()["status"] in {"succeeded", "failed"}, seconds=250)
         assert state()["status"] == "succeeded", state()
+
+
+@pytest.fixture(scope="session")
+def museum(server: Serving) -> str:
+    """The index of the documents that the demo ships, ingested."""
+    ingest(server, "museum", tokens=256)
+    return "museum-index"
+
+
+@pytest.fixture(scope="session")
+def messages(server: Serving) -> str:
+    """The index of the messages, ingested."""
+    ingest(server, "messages", tokens=200)
+    return "messages-index"
+
+
+@pytest.fixture(scope="session")
+def client(server: Serving) -> Iterator[openai.OpenAI]:
+    with sdk_client("azure", server.ready) as one:
+        yield one
+
+
+def citations(client: openai.OpenAI, index: str, question: str) -> list[dict[str, str]]:
+    """What the answer to a question cites at the usual strictness, the best first."""
+    parameters = {
+        "index_name": index,
+        "query_type": "vector_simple_hybrid",
+        "embedding_dependency": {"type": "deployment_name", "deployment_name": EMBEDDING},
+    }
+    answer = client.chat.completions.create(
+        model=CHAT,
+        messages=[{"role": "user", "content": question}],
+        extra_body={"data_sources": [{"type": "azure_search", "parameters": parameters}]},
+    )
+    message: Any = answer.choices[0].message.model_extra
+    return list(message["context"]["citations"])

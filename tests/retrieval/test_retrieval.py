@@ -10,7 +10,6 @@ import pytest
 from azure.core.credentials import AzureKeyCredential
 from azure.search.documents import SearchClient
 from azure.search.documents.models import VectorizedQuery
-from tests.retrieval.conftest import ingest
 from tests.support.embedded import EMBEDDING
 from tests.support.sdk_variants import sdk_client
 from tests.support.serving import Serving
@@ -31,11 +30,9 @@ class Question:
 
 
 @pytest.fixture(scope="module")
-def index(server: Serving) -> Iterator[SearchClient]:
-    """The messages, ingested."""
-    ingest(server, "messages", tokens=200)
+def index(server: Serving, messages: str) -> Iterator[SearchClient]:
     key = AzureKeyCredential(server.ready["api_key"])
-    with SearchClient(server.endpoint, "messages-index", key) as found:
+    with SearchClient(server.endpoint, messages, key) as found:
         yield found
 
 

@@ -19,7 +19,6 @@ from linarite.indexing.failures import IngestionFailed
 from linarite.indexing.targets.search_calls import search_failures
 
 _RRF_K = 60
-_LEAST_CANDIDATES = 50
 _SYNTAX = re.compile(r'[+|"()*~\\]|(?<!\w)-')
 """What the simple query language would read as more than a word."""
 _FAILED = "The data source could not be searched."
@@ -47,23 +46,23 @@ class Question:
         text: the words; also what evidence is told by where only vectors are asked.
         asks_words: whether the index is asked for the words.
         vector: what it is asked for, too; None: for words alone.
-        background: what the vector's model finds alike in anything.
         semantic_configuration: by which the service ranks anew what it found; None: it does not.
         filter: of the index, in OData.
         strictness: from 1 to 5.
         documents: how many are to be shown.
         allow_partial: whether one failed search of two is passed over.
+        least: so many are fetched, where no more are to be shown.
     """
 
     text: str
     asks_words: bool = True
     vector: Sequence[float] | None = None
-    background: float = 0.0
     semantic_configuration: str | None = None
     filter: str | None = None
     strictness: int = 3
     documents: int = 5
     allow_partial: bool = False
+    least: int = 50
 
 
 @dataclass
@@ -78,6 +77,8 @@ class Passage:
     score: float = 0.0
     reranked: float | None = None
     similarity: float | None = None
+    meaning: float | None = None
+    """Its vectors' evidence; None where there is none, 0 where it was not looked at either."""
     filter_reason: str | None = field(default=None)
     """``score`` where it has too little to do with the question, ``rerank`` where better ones
     were found; None where it is to be shown."""
@@ -86,7 +87,7 @@ class Passage:
 def find(
     client: SearchClient, question: Question, fields: Fields, select: Sequence[str] | None = None
 ) -> list[Passage]:
-    """What the index has for a question, best first; what is not to be shown tells why.
+    """What the index has for a question, in the order of its searches.
 
     Args:
         client: of the index.
@@ -97,21 +98,6 @@ def find(
     Raises:
         IngestionFailed: the service refuses, or is away (TryLater).
     """
-    ranked = _ranked(client, question, fields, select)
-    shown = 0
-    for passage in ranked:
-        if not _is_relevant(passage, question):
-            passage.filter_reason = "score"
-        elif shown == question.documents:
-            passage.filter_reason = "rerank"
-        else:
-            shown += 1
-    return ranked
-
-
-def _ranked(
-    client: SearchClient, question: Question, fields: Fields, select: Sequence[str] | None
-) -> list[Passage]:
     search = _Search(client, question, fields, select)
     if question.semantic_configuration is not None:
         return search.by_meaning()
@@ -121,6 +107,24 @@ def _ranked(
     if question.vector is not None:
         asked.append(search.by_vector)
     return _joined(list(_answered(asked, question.allow_partial)))
+
+
+def judged(found: Sequence[Passage], question: Question) -> list[Passage]:
+    """What was found, best first; what is not to be shown tells why.
+
+    Those with evidence of their vectors come first, the most of it at the top; others, and those
+    of equal evidence, stay in their order.
+    """
+    ranked = sorted(found, key=lambda passage: passage.meaning or 0.0, reverse=True)
+    shown = 0
+    for passage in ranked:
+        if not _is_relevant(passage, question):
+            passage.filter_reason = "score"
+        elif shown == question.documents:
+            passage.filter_reason = "rerank"
+        else:
+            shown += 1
+    return ranked
 
 
 def _answered(
@@ -163,11 +167,7 @@ def _is_relevant(passage: Passage, question: Question) -> bool:
     by_words = 0.0
     if question.asks_words:
         by_words = relevance.of_words(question.text, f"{passage.title or ''} {passage.content}")
-    by_vector = None
-    if passage.similarity is not None:
-        by_vector = relevance.of_vector(passage.similarity, question.background)
-    least = relevance.STRICTNESS[question.strictness]
-    return least.lets_by(by_words, by_vector, has_vectors=question.vector is not None)
+    return relevance.STRICTNESS[question.strictness].lets_by(by_words, passage.meaning)
 
 
 class _Search:
@@ -181,7 +181,7 @@ class _Search:
         select: Sequence[str] | None,
     ) -> None:
         self._client, self._question, self._fields = client, question, fields
-        self._count = max(_LEAST_CANDIDATES, 2 * question.documents)
+        self._count = max(question.least, 2 * question.documents)
         self._common: dict[str, Any] = {
             "filter": question.filter,
             "select": None if select is None else list(select),

@@ -62,13 +62,26 @@ class OnYourDataDeploymentNameVectorizationSource(_Strict):
     dimensions: Annotated[int, Field(ge=1)] | None = None
 
 
+EndpointAuthentication = Annotated[
+    OnYourDataApiKeyAuthenticationOptions | OnYourDataAccessTokenAuthenticationOptions,
+    Field(discriminator="type"),
+]
+
+
 class OnYourDataEndpointVectorizationSource(_Strict):
     """An embeddings endpoint elsewhere, ``…/openai/deployments/NAME/embeddings``."""
 
     type: Literal["endpoint"]
     endpoint: HttpUrl
-    authentication: OnYourDataApiKeyAuthenticationOptions
+    authentication: EndpointAuthentication
     dimensions: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("endpoint")
+    @classmethod
+    def _has_no_query(cls, given: str) -> str:
+        if "?" in given or "#" in given:
+            raise PydanticCustomError("url", "Input should be a URL without a query or fragment")
+        return given
 
 
 EmbeddingDependency = Annotated[

@@ -368,7 +368,7 @@ class TestElsewhere:
         context = ask(server, 'How "hot" is the (kiln)?', elsewhere).choices[0].message.context
 
         assert context["citations"][0]["title"] == "Kiln"
-        words, vectors = service.bodies("search.post.search")
+        words, vectors, *others = service.bodies("search.post.search")
         assert words == {
             "search": "How  hot  is the  kiln ?",
             "filter": "year gt 2000",
@@ -383,6 +383,12 @@ class TestElsewhere:
                 {"kind": "vector", "vector": vector("kiln"), "k": 50, "fields": "vec"}
             ],
         }
+        assert len(others) == 8  # what it has for anything
+        assert {(it["top"], it["vectorQueries"][0]["fields"]) for it in others} == {(3, "vec")}
+
+        ask(server, "How hot is the kiln?", elsewhere)
+
+        assert len(service.bodies("search.post.search")) == 12  # is remembered
 
     def test_it_ranks_by_meaning_where_it_is_asked_to(self, server: Server, service: SearchService):
         service.found = [
@@ -397,7 +403,8 @@ class TestElsewhere:
 
         context = ask(server, "How hot is the kiln?", semantic).choices[0].message.context
 
-        assert [citation["content"] for citation in context["citations"]] == ["kiln 3.0"]
+        told = [(it["content"], it["rerank_score"]) for it in context["citations"]]
+        assert told == [("kiln 3.0", 3.0)]
         [body] = service.bodies("search.post.search")
         assert body["queryType"] == "semantic"
         assert body["semanticConfiguration"] == "default"
@@ -435,6 +442,24 @@ class TestElsewhere:
         path, headers, _body = embeddings.seen[-1]
         assert path.startswith("/openai/deployments/ada/embeddings?api-version=")
         assert headers["api-key"] == "the-key-of-the-endpoint"
+
+    def test_a_token_for_what_embeds_goes_over_https_only(
+        self, server: Server, service: SearchService, embeddings: EmbeddingsService
+    ):
+        before = len(embeddings.seen)
+        dependency = {
+            "type": "endpoint",
+            "endpoint": f"{embeddings.url}/openai/deployments/ada/embeddings",
+            "authentication": {"type": "access_token", "access_token": "a-token"},
+        }
+        asked = source(**self.there(service, query_type="vector", embedding_dependency=dependency))
+
+        error = refused(server, asked)
+
+        assert (error.status_code, error.param) == (400, "data_sources")
+        assert "a token is not sent" in str(error.body)
+        assert "a-token" not in str(error.body)
+        assert len(embeddings.seen) == before
 
     def test_one_that_is_busy_is_asked_once(
         self, server: Server, service: SearchService, embeddings: EmbeddingsService
@@ -566,6 +591,17 @@ KEYLESS = {"type": "system_assigned_managed_identity"}
             by_words(authentication={"type": "api_key", "key": "a key\n"}),
             "data_sources[0].parameters.authentication.api_key.key",
             "pattern",
+        ),
+        (
+            source(
+                embedding_dependency={
+                    "type": "endpoint",
+                    "endpoint": "https://x.example/openai/deployments/ada/embeddings?api-version=1",
+                    "authentication": {"type": "api_key", "key": "x"},
+                }
+            ),
+            "data_sources[0].parameters.embedding_dependency.endpoint.endpoint",
+            "without a query",
         ),
         (by_words(index_name="missing-index"), "data_sources", "404"),
         (by_words(filter="nonsense"), "data_sources", "400"),

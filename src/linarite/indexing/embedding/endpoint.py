@@ -105,10 +105,11 @@ def azure_url(
     credential: Credential,
     model: str | None = None,
     dimensions: int | None = None,
+    key_header: str | None = "api-key",
 ) -> Endpoint:
     """The same by its whole address, ``…/openai/deployments/NAME/embeddings``, without version."""
     versioned = f"{url}?api-version={_AZURE_VERSION}"
-    return Endpoint(versioned, credential, "api-key", model, dimensions)
+    return Endpoint(versioned, credential, key_header, model, dimensions)
 
 
 def openai_model(base_url: str, credential: Credential, model: str) -> Endpoint:

@@ -5,12 +5,10 @@ the caller's own credentials, through the guarded transport.
 """
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,8 +19,7 @@ from linarite.engines.client import Engines, Reply, StreamReply
 from linarite.engines.tokens import Tokens
 from linarite.errors import InferenceRefused, Unauthorized
 from linarite.http.auth import Keys
-from linarite.indexing import extra, relevance
-from linarite.indexing.failures import IngestionFailed, TryLater
+from linarite.indexing import extra
 from linarite.resources.deployments.records import Target
 from linarite.resources.indexes.service import Indexes
 from linarite.resources.inference import cited
@@ -30,18 +27,20 @@ from linarite.resources.inference.answers import failure
 from linarite.resources.inference.callers import Callers
 from linarite.resources.inference.data_sources import NAME
 from linarite.resources.inference.documents import Room, question_of, with_documents
-from linarite.resources.inference.service import EMBEDDINGS, Inference
+from linarite.resources.inference.embedding import Embedders, Embedding
+from linarite.resources.inference.refusals import refusals
+from linarite.resources.inference.service import Inference
+from linarite.resources.inference.weighing import Weighing
 from linarite.settings import OutboundSettings
 from linarite.wire.data_sources import (
     AzureSearchChatExtensionParameters,
     OnYourDataAccessTokenAuthenticationOptions,
     OnYourDataApiKeyAuthenticationOptions,
-    OnYourDataDeploymentNameVectorizationSource,
-    OnYourDataEndpointVectorizationSource,
 )
 
 if TYPE_CHECKING:
-    from linarite.indexing.retrieval import Passage
+    from linarite.indexing.retrieval import Passage, Question
+    from linarite.resources.inference.search_clients import Found
 
 _AT = f"{NAME}[0].parameters"
 _DEFAULT_STRICTNESS, _DEFAULT_DOCUMENTS = 3, 5
@@ -51,10 +50,7 @@ _SEARCHES = 16
 """So many are done at once here, and beside them so many calls of others' servers a resource: those
 that do not answer hold up nothing else."""
 _SEARCH_SECONDS, _SILENCE_SECONDS = 30.0, 15.0
-_BACKGROUNDS = 64
-"""Of so many models it is remembered what they find alike in anything."""
 
-Vectors = list[list[float]]
 T = TypeVar("T")
 
 
@@ -112,12 +108,18 @@ class Grounding:
     indexes: Indexes
     outbound: OutboundSettings
     addresses: Sequence[str]
-    _backgrounds: dict[str, Vectors] = field(default_factory=dict, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _searchers: ThreadPoolExecutor = field(
         default_factory=partial(ThreadPoolExecutor, _SEARCHES, "searcher"), repr=False
     )
     _callers: Callers = field(default_factory=partial(Callers, _SEARCHES), repr=False)
+
+    @cached_property
+    def _embedders(self) -> Embedders:
+        return Embedders(self.inference, self.tokens, self._callers)
+
+    @cached_property
+    def _weighing(self) -> Weighing:
+        return Weighing(self.inference.deployments.clock.now)
 
     async def ground(
         self,
@@ -148,13 +150,12 @@ class Grounding:
         if is_own:
             await self._check_key(resource, source)
         text = question_of(asked)[:_LONGEST_QUESTION]
-        vector, background = None, 0.0
-        if source.embedding_dependency is not None:
-            vector, background = await self._vector(engines, resource, source, text)
-        found = await _apart(
-            self._searchers if is_own else self._callers.of(resource),
-            partial(self._find, resource if is_own else None, source, text, vector, background),
-        )
+        embedding = None
+        if (named := source.embedding_dependency) is not None:
+            embedding = await self._embedders.of(engines, resource, named, self._reach)
+        threads = self._searchers if is_own else self._callers.of(resource)
+        owner = resource if is_own else None
+        found = await self._found(threads, owner, source, text, embedding)
         return await run_in_threadpool(self._shown, target, source, asked, text, found)
 
     def _is_own(self, endpoint: str | None, address: str | None) -> bool:
@@ -195,103 +196,52 @@ class Grounding:
                     param=at,
                 )
 
-    async def _vector(
+    async def _found(
         self,
-        engines: Engines,
-        resource: str,
+        threads: ThreadPoolExecutor,
+        owner: str | None,
         source: AzureSearchChatExtensionParameters,
         text: str,
-    ) -> tuple[Sequence[float], float]:
-        """The question's vector, and what its model finds alike in anything."""
-        dependency = source.embedding_dependency
-        if isinstance(dependency, OnYourDataDeploymentNameVectorizationSource):
-            target = await self.inference.target(resource, dependency.deployment_name)
-            name = f"{target.model.id}#{dependency.dimensions}"
-            others = self._backgrounds.get(name)
-            embedded = partial(self._embedded, engines, target, dimensions=dependency.dimensions)
-        else:
-            assert isinstance(dependency, OnYourDataEndpointVectorizationSource)
-            name = f"{dependency.endpoint}#{dependency.dimensions}"
-            others = self._backgrounds.get(name)
-            embedded = partial(self._embedded_elsewhere, resource, dependency)
-        vectors = await embedded([text] if others is not None else [text, *relevance.BACKGROUND])
-        if others is not None and len(others[0]) != len(vectors[0]):  # another model answers now
-            others, vectors = None, await embedded([text, *relevance.BACKGROUND])
-        if others is None:
-            others = vectors[1:]
-            self._remember(name, others)
-        return vectors[0], relevance.background(vectors[0], others)
+        embedding: Embedding | None,
+    ) -> "list[Passage]":
+        """What the index has, best first, in the resource `owner` where it is one of this server's.
 
-    def _remember(self, name: str, others: Vectors) -> None:
-        with self._lock:
-            if len(self._backgrounds) >= _BACKGROUNDS:
-                self._backgrounds.clear()
-            self._backgrounds[name] = others
+        What is not to be shown tells why.
+        """
+        from linarite.indexing.retrieval import judged
 
-    async def _embedded(
-        self, engines: Engines, target: Target, texts: Sequence[str], *, dimensions: int | None
-    ) -> Vectors:
-        room = await self._room(target)
-        if room.window is not None:
-            texts = [await run_in_threadpool(room.cut, text, room.window - 2) for text in texts]
-        body: dict[str, Any] = {"input": list(texts), "encoding_format": "float"}
-        if dimensions is not None:
-            body["dimensions"] = dimensions
-        prepared = self.inference.prepare(EMBEDDINGS, target, body)
-        engine = await self.inference.engine(engines, target)
-        reply = await engine.post(EMBEDDINGS, prepared)
-        answer = self.inference.finish(EMBEDDINGS, target, body, reply)
-        data = sorted(orjson.loads(answer.body)["data"], key=lambda item: item["index"])
-        return [item["embedding"] for item in data]
-
-    async def _embedded_elsewhere(
-        self,
-        resource: str,
-        dependency: OnYourDataEndpointVectorizationSource,
-        texts: Sequence[str],
-    ) -> Vectors:
-        def embedded() -> Vectors:
-            from linarite.indexing.embedding.endpoint import azure_url, endpoint_embedder
-
-            key = dependency.authentication.key
-            endpoint = azure_url(dependency.endpoint, key, dimensions=dependency.dimensions)
-            with _refusals(), endpoint_embedder(endpoint, self._reach, tries=1) as embedder:
-                return embedder.embed(texts)
-
-        return await _apart(self._callers.of(resource), embedded)
-
-    async def _room(self, target: Target) -> Room:
-        place = await run_in_threadpool(self.inference.place_of, target.model)
-        return Room(self.tokens, place, target.model.context_tokens)
+        if embedding is None:
+            question = _question(source, text, None)
+            found, _ = await _apart(threads, partial(self._find, owner, source, question, ()))
+            return judged(found, question)
+        vector, others = await self._weighing.vectors(embedding, text)
+        question = _question(source, text, vector)
+        fields = (source.fields_mapping and source.fields_mapping.vector_fields) or ()
+        index = (owner or source.endpoint or "", source.index_name, embedding.name, *fields)
+        background = self._weighing.background(index)
+        unknown = others if background is None else ()
+        found, likest = await _apart(threads, partial(self._find, owner, source, question, unknown))
+        if likest:
+            background = await self._weighing.measure(embedding, others, likest, index)
+        await self._weighing.weigh(
+            embedding, vector, found, documents=question.documents, background=background or 0.0
+        )
+        return judged(found, question)
 
     def _find(
         self,
-        resource: str | None,
+        owner: str | None,
         source: AzureSearchChatExtensionParameters,
-        text: str,
-        vector: Sequence[float] | None,
-        background: float,
-    ) -> "list[Passage]":
-        """What the index has, in the caller's resource where it is one of this server's."""
-        from linarite.indexing.retrieval import Question
+        question: "Question",
+        others: Sequence[Sequence[float]],
+    ) -> "Found":
         from linarite.resources.inference import search_clients
 
-        question = Question(
-            text,
-            asks_words=source.asks_words,
-            vector=vector,
-            background=background,
-            semantic_configuration=source.semantic_configuration if source.asks_semantics else None,
-            filter=source.filter,
-            strictness=source.strictness or _DEFAULT_STRICTNESS,
-            documents=source.top_n_documents or _DEFAULT_DOCUMENTS,
-            allow_partial=bool(source.allow_partial_result),
-        )
-        with _refusals():
-            if resource is not None:
-                transport = self.indexes.transport(resource, "")
-                return search_clients.find_in_own(transport, source, question)
-            return search_clients.find_elsewhere(self._reach, source, question)
+        with refusals():
+            if owner is not None:
+                transport = self.indexes.transport(owner, "")
+                return search_clients.find_in_own(transport, source, question, others)
+            return search_clients.find_elsewhere(self._reach, source, question, others)
 
     def _shown(
         self,
@@ -335,13 +285,14 @@ def _context(
 
 
 def _citation(passage: "Passage") -> dict[str, Any]:
-    return {
+    told = {
         "content": passage.content,
         "title": passage.title,
         "url": passage.url,
         "filepath": passage.filepath,
         "chunk_id": passage.chunk_id,
     }
+    return told if passage.reranked is None else {**told, "rerank_score": passage.reranked}
 
 
 def _retrieved(passage: "Passage", text: str) -> dict[str, Any]:
@@ -351,8 +302,6 @@ def _retrieved(passage: "Passage", text: str) -> dict[str, Any]:
         "data_source_index": 0,
         "original_search_score": passage.score,
     }
-    if passage.reranked is not None:
-        told["rerank_score"] = passage.reranked
     if passage.filter_reason is not None:
         told["filter_reason"] = passage.filter_reason
     return told
@@ -363,16 +312,21 @@ async def _apart(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Refuse in OpenAI's shape what an index or an endpoint refuses."""
-    try:
-        yield
-    except TryLater as error:
-        after = {} if error.after_seconds is None else {"retry-after": f"{error.after_seconds:.0f}"}
-        raise failure(str(error), headers=after) from error
-    except IngestionFailed as error:
-        raise InferenceRefused(str(error), param=NAME) from error
+def _question(
+    source: AzureSearchChatExtensionParameters, text: str, vector: Sequence[float] | None
+) -> "Question":
+    from linarite.indexing.retrieval import Question
+
+    return Question(
+        text,
+        asks_words=source.asks_words,
+        vector=vector,
+        semantic_configuration=source.semantic_configuration if source.asks_semantics else None,
+        filter=source.filter,
+        strictness=source.strictness or _DEFAULT_STRICTNESS,
+        documents=source.top_n_documents or _DEFAULT_DOCUMENTS,
+        allow_partial=bool(source.allow_partial_result),
+    )
 
 
 def _origin(address: str) -> tuple[str, str | None, int | None]:

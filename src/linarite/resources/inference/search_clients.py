@@ -4,6 +4,7 @@ Loaded when the first chat asks for an index: Azure's packages are not part of e
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +27,11 @@ from linarite.wire.data_sources import (
     OnYourDataApiKeyAuthenticationOptions,
 )
 
+Found = tuple[list[Passage], list[list[Passage]]]
+"""What there is for the question, and what for each of the other vectors."""
 _VECTORS = "Collection(Edm.Single)"
+_LIKEST = 3
+"""So many are fetched for a vector that has nothing to do with the question."""
 _TOKEN_SECONDS = 300
 _BACKOFF_SECONDS, _RETRIES = 0.2, 0
 """A chat is waited for: whoever asks it tries again."""
@@ -47,13 +52,15 @@ def find_in_own(
     transport: HttpTransport[Any, Any],
     source: AzureSearchChatExtensionParameters,
     question: Question,
-) -> list[Passage]:
+    others: Sequence[Sequence[float]],
+) -> Found:
     """What an index of this server has.
 
     Args:
         transport: of the caller's resource; it is closed at the end.
         source: which index, and how it is searched.
         question: what is looked for; nothing here ranks anew by meaning.
+        others: vectors that the index is asked for, too, where the question's found anything.
 
     Raises:
         IngestionFailed: there is no such index, or it refuses the search.
@@ -69,18 +76,22 @@ def find_in_own(
         _check_semantics(index, question.semantic_configuration)
         plain = replace(question, semantic_configuration=None)
         select = [it.name for it in index.fields if it.retrievable and it.type != _VECTORS]
-        return find(documents, plain, _fields(source.fields_mapping), select)
+        return _found(documents, plain, others, _fields(source.fields_mapping), select)
 
 
 def find_elsewhere(
-    outbound: OutboundSettings, source: AzureSearchChatExtensionParameters, question: Question
-) -> list[Passage]:
+    outbound: OutboundSettings,
+    source: AzureSearchChatExtensionParameters,
+    question: Question,
+    others: Sequence[Sequence[float]],
+) -> Found:
     """What an index of a search service has, by the caller's own credentials.
 
     Args:
         outbound: the ``[outbound]`` section.
         source: which service and index, and how it is searched.
         question: what is looked for.
+        others: vectors that the index is asked for, too, where the question's found anything.
 
     Raises:
         IngestionFailed: the service refuses, or is away (TryLater).
@@ -95,7 +106,22 @@ def find_elsewhere(
         retry_policy=BoundedRetries(_BACKOFF_SECONDS, _RETRIES),
         permit_redirects=False,
     ) as documents:
-        return find(documents, question, _fields(source.fields_mapping))
+        return _found(documents, question, others, _fields(source.fields_mapping))
+
+
+def _found(
+    documents: SearchClient,
+    question: Question,
+    others: Sequence[Sequence[float]],
+    fields: Fields,
+    select: Sequence[str] | None = None,
+) -> Found:
+    found = find(documents, question, fields, select)
+    if all(passage.similarity is None for passage in found):
+        return found, []
+    alone = Question("", asks_words=False, documents=1, least=_LIKEST)
+    asked = [replace(alone, vector=other) for other in others]
+    return found, [find(documents, each, fields, select) for each in asked]
 
 
 def _credential(

@@ -77,6 +77,18 @@ def test_a_whole_address_is_asked_for_shortened_vectors(service: EmbeddingsServi
     assert service.seen[0][2]["dimensions"] == 3
 
 
+def test_a_whole_address_is_entered_by_a_token_where_it_has_no_header_for_keys(
+    service: EmbeddingsService,
+):
+    url = f"{service.url}/openai/deployments/ada/embeddings"
+    with opened(azure_url(url, "a-token", key_header=None)) as embedder:
+        embedder.embed(["a"])
+
+    headers = service.seen[0][1]
+    assert headers["authorization"] == "Bearer a-token"
+    assert "api-key" not in headers
+
+
 def test_models_are_told_apart_by_their_names(service: EmbeddingsService):
     endpoints = [
         azure_deployment(service.url, KEY, "ada"),
