@@ -85,7 +85,7 @@ def fill(server: Server, name: str, *, with_vectors: bool, more: str = "") -> No
         [
             a_chunk(
                 place,
-                content=text + more,
+                content=text + more.replace("@", title),
                 title=title.title(),
                 filepath=f"{title}.md",
                 url=f"https://example.org/{title}",
@@ -649,6 +649,18 @@ def test_documents_count_against_the_rate_limit(server: Server):
 
     bare, grounded, again = 10_000 - left[0], left[0] - left[1], left[1] - left[2]
     assert grounded == again > bare + 40
+
+
+def test_sentences_are_embedded_a_few_at_once(server: Server, embeddings: EmbeddingsService):
+    facts = " ".join(f"Here is number {n} of the facts about @." for n in range(11))
+    fill(server, "long-index", with_vectors=True, more=" " + facts)
+    before = len(embeddings.seen)
+
+    ask(server, "How hot is the kiln?", source(index_name="long-index"))
+
+    sent = [body["input"] for _path, _headers, body in embeddings.seen[before:]]
+    assert max(map(len, sent)) == 32
+    assert sum(map(len, sent)) >= 3 * 11 + 1
 
 
 def test_an_embedding_deployment_that_is_not_there_is_refused(server: Server):

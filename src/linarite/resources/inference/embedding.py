@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 from starlette.concurrency import run_in_threadpool
 
-from linarite.engines.client import Engines
+from linarite.engines.client import Engine, Engines
 from linarite.engines.tokens import Tokens
 from linarite.indexing.failures import IngestionFailed
 from linarite.resources.deployments.records import Target
@@ -28,6 +28,8 @@ from linarite.wire.data_sources import (
 if TYPE_CHECKING:
     from linarite.indexing.embedding.endpoint import Endpoint
 
+_TEXTS_AT_ONCE = 32
+"""What the more modest of embedding servers take."""
 Vectors = list[list[float]]
 
 
@@ -87,11 +89,19 @@ class Embedders:
         self, engines: Engines, target: Target, dimensions: int | None, texts: Sequence[str]
     ) -> Vectors:
         texts = await run_in_threadpool(self._cut, target, texts)
+        engine = await self.inference.engine(engines, target)
+        made: Vectors = []
+        for at in range(0, len(texts), _TEXTS_AT_ONCE):
+            made += await self._asked(engine, target, dimensions, texts[at : at + _TEXTS_AT_ONCE])
+        return made
+
+    async def _asked(
+        self, engine: Engine, target: Target, dimensions: int | None, texts: Sequence[str]
+    ) -> Vectors:
         body: dict[str, object] = {"input": list(texts), "encoding_format": "float"}
         if dimensions is not None:
             body["dimensions"] = dimensions
         prepared = self.inference.prepare(EMBEDDINGS, target, body)
-        engine = await self.inference.engine(engines, target)
         reply = await engine.post(EMBEDDINGS, prepared)
         answer = self.inference.finish(EMBEDDINGS, target, body, reply)
         data = sorted(orjson.loads(answer.body)["data"], key=lambda item: item["index"])
