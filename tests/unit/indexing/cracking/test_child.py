@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
@@ -161,7 +160,7 @@ def test_files_after_more_text_than_there_is_room_for_are_left_to_another_time(s
     assert together(cracker, "print") == ["printed"]
 
 
-def test_what_ends_a_run_ends_the_reading(start: Start):
+def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(start: Start):
     class Over(Exception):
         pass
 
@@ -171,8 +170,9 @@ def test_what_ends_a_run_ends_the_reading(start: Start):
     cracker = start()
 
     with pytest.raises(Over):
-        cracker.crack([File(NOTHING, "pid")], check)
-    assert pid(cracker)
+        cracker.crack([File(NOTHING, "nap 0.2")], check)
+    time.sleep(0.3)
+    assert crack(cracker, "print").text == "printed"
 
 
 @pytest.mark.parametrize(
@@ -191,29 +191,6 @@ def test_a_process_that_died_between_two_documents_is_replaced(start: Start):
     os.kill(first, signal.SIGKILL)
 
     assert pid(cracker) != first
-
-
-def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(start: Start):
-    class Interrupted(Exception):
-        pass
-
-    def interrupt(*_) -> None:
-        raise Interrupted
-
-    cracker = start()
-    crack(cracker, "pid")
-    before = signal.signal(signal.SIGUSR1, interrupt)
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
-    timer.start()
-    try:
-        with pytest.raises(Interrupted):
-            crack(cracker, "nap 0.4")
-    finally:
-        timer.join()
-        signal.signal(signal.SIGUSR1, before)
-
-    time.sleep(0.3)
-    assert crack(cracker, "print").text == "printed"
 
 
 @pytest.mark.slow
