@@ -40,6 +40,7 @@ def main() -> None:
     os.set_blocking(2, False)  # nobody reads it before the end: a flood of it is lost
     module, _, function = reader.partition(":")
     read = getattr(importlib.import_module(module), function)
+    send(answers, Message({}))  # from now on it reads what is written to it
     cutting = receive(sys.stdin.buffer.read, _TOKENIZER_BYTES)
     if cutting is None:
         return

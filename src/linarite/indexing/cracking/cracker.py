@@ -201,16 +201,20 @@ class _Child:
         )
         assert self._process.stderr is not None
         os.set_blocking(self._process.stderr.fileno(), False)
-        ready = None
-        with suppress(TimeoutError, MessageTooLong, BadMessage, BrokenPipeError):
-            self._send(_told(cutting))
-            ready = self._receive(_START_SECONDS)
-        if ready is None:
+        if not self._starts(cutting):
             self._process.kill()
             self._process.wait()
             words = self._last_words()
             self.kill()
             raise TryLater(f"The process that reads documents does not start: {words}")
+
+    def _starts(self, cutting: Cutting) -> bool:
+        """Tell it how to cut once it listens; whether it is ready then."""
+        with suppress(TimeoutError, MessageTooLong, BadMessage, BrokenPipeError):
+            if self._receive(_START_SECONDS) is not None:
+                self._send(_told(cutting))
+                return self._receive(_START_SECONDS) is not None
+        return False
 
     @property
     def is_asked(self) -> bool:
