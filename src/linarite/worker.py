@@ -3,6 +3,7 @@
 import sys
 import threading
 
+from linarite import memory
 from linarite.bootstrap import Built
 from linarite.tasks import schema
 from linarite.tasks.worker import Worker
@@ -25,6 +26,7 @@ def run(built: Built, stop: threading.Event) -> None:
     built.database.check_version()
     schema.check_version(built.database)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    memory.spare()
     worker = Worker(built.database, built.tasks, built.schedules, built.settings.tasks)
     worker.start()
     stop.wait()

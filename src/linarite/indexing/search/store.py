@@ -29,7 +29,8 @@ import pyarrow as pa
 from lancedb.index import FTS, BTree
 from lancedb.table import Table
 
-from linarite.indexing.search import memory, tending
+from linarite import memory
+from linarite.indexing.search import tending
 from linarite.indexing.search.analyzers import ANALYZERS, STANDARD
 from linarite.indexing.search.definition import IndexDefinition, IndexField
 from linarite.indexing.search.refusals import AlreadyThere, Busy, NotThere, QuotaReached

@@ -19,7 +19,7 @@ from typing import Any
 from lancedb.index import IvfFlat
 from lancedb.table import Table
 
-from linarite.indexing.search import memory
+from linarite import memory
 from linarite.indexing.search.definition import IndexDefinition
 
 _FRAGMENTS = 32

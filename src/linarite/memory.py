@@ -1,4 +1,4 @@
-"""What the allocator keeps of the memory that Lance lets go of.
+"""What the allocator keeps of the memory that native code lets go of.
 
 Lance works in many threads, with pieces of a few megabytes that soon go. Left alone, glibc gives
 each thread an arena of its own and keeps what is freed there: after 100,000 chunks that are some
