@@ -128,7 +128,7 @@ class DeployedEmbedder:
         body: dict[str, Any] = {"input": list(texts), "encoding_format": "base64"}
         for tries in range(1, _TRIES + 1):
             try:
-                return _vectors(await self._post(body))
+                return self._vectors(await self._post(body), len(texts))
             except (EngineFailure, InferenceRefused) as failure:
                 if isinstance(failure, InferenceRefused) and failure.status not in _MAY_PASS:
                     raise
@@ -140,6 +140,16 @@ class DeployedEmbedder:
             except ModelMissing as missing:
                 raise IngestionFailed(self._told(missing.message)) from missing
         raise AssertionError  # the last try returns or raises
+
+    def _vectors(self, answer: bytes, count: int) -> list[Sequence[float]]:
+        try:
+            said = sorted(orjson.loads(answer)["data"], key=lambda one: one.get("index", 0))
+            vectors = [array("f", base64.b64decode(one["embedding"])) for one in said]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            vectors = []
+        if len(vectors) != count or not all(vectors):
+            raise TryLater(self._told("it has no vector for each of the texts."))
+        return [*vectors]
 
     async def _post(self, body: dict[str, Any]) -> bytes:
         prepared = self._inference.prepare(EMBEDDINGS, self._target, body)
@@ -156,11 +166,6 @@ def _tokenizer(inference: Inference, target: Target) -> str | None:
     if folder is None or not (file := folder / "tokenizer.json").is_file():
         return None
     return file.read_text("utf-8")
-
-
-def _vectors(answer: bytes) -> list[Sequence[float]]:
-    said = sorted(orjson.loads(answer)["data"], key=lambda one: one.get("index", 0))
-    return [array("f", base64.b64decode(one["embedding"])) for one in said]
 
 
 def _asked_seconds(headers: Mapping[str, str]) -> float | None:

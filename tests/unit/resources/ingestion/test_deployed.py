@@ -79,3 +79,21 @@ def test_an_engine_that_stays_busy_is_left_alone_for_a_while(embedder):
 def test_a_text_that_is_refused_ends_its_document(embedder):
     with pytest.raises(DocumentFailed):
         embedder.embed(["one", "two [[fail 400]]", "three"])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [{"index": 0, "embedding": [1.0]}],
+        [{"index": 0, "embedding": [1.0]}, {"index": 1}],
+        [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": "?"}],
+        [],
+    ],
+    ids=["too few", "no numbers", "no base64", "none"],
+)
+def test_an_answer_without_a_vector_for_each_text_tells_so(tmp_path, data):
+    with embeddings_service() as service, deployed(f"{service.url}/v1", tmp_path) as one:
+        service.answers = [(200, {}, {"object": "list", "model": "m", "data": data})] * 9
+
+        with pytest.raises(TryLater, match="no vector for each|is no answer"):
+            one.embed(["a", "bbb"])
