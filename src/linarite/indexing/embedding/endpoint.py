@@ -278,14 +278,15 @@ class EndpointEmbedder:
         """The vectors of an answer, in the order of the texts.
 
         Raises:
-            IngestionFailed: some are missing, of another length, or hold what is no number.
+            IngestionFailed: they are of another length than before.
+            TryLater: some are missing, or hold what is no number.
         """
         try:
             data = orjson.loads(answer)["data"]
             by_place = {item["index"]: item["embedding"] for item in data}
             vectors = [[float(number) for number in by_place[place]] for place in range(count)]
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-            raise IngestionFailed(
+            raise TryLater(
                 f"{self._told} did not answer with one vector of numbers for each text."
             ) from error
         for vector in vectors:
@@ -296,7 +297,7 @@ class EndpointEmbedder:
                     f"{self._dimensions} are expected."
                 )
             if not all(map(math.isfinite, vector)):
-                raise IngestionFailed(f"{self._told} answered with a vector that is no number.")
+                raise TryLater(f"{self._told} answered with a vector that is no number.")
         return vectors
 
     def _refusal(self, status: int, answer: bytes) -> str:
