@@ -17,7 +17,7 @@ from bench.servers import MODELS, Linarite
 EMBEDDED, ZERO_COST = "all-minilm-l6-v2", "zero-cost"
 CHUNK_TOKENS = 256
 _LONGEST_SECONDS = 3600
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)

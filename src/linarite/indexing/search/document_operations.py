@@ -30,6 +30,7 @@ from linarite.indexing.search.refusals import NotThere, bad_parameter
 from linarite.indexing.search.schema import documents
 from linarite.indexing.search.searching import Found, search
 from linarite.indexing.search.store import Store
+from linarite.indexing.search.tending import Tail
 
 _log = structlog.get_logger("linarite.search")
 
@@ -47,7 +48,7 @@ def index_documents(store: Store, call: SearchCall, named: Mapping[str, str]) ->
             actions = batches.actions(read_body(call, MOST_BYTES), current.definition)
         table = store.table(call.resource, current)
         outcomes = batches.perform(actions, table, current.definition)
-    _tend(store, call.resource, named["index"])
+    _tend(store, call, named["index"])
     all_well = all(outcome.status < 300 for outcome in outcomes)
     return json_answer(
         {
@@ -58,10 +59,10 @@ def index_documents(store: Store, call: SearchCall, named: Mapping[str, str]) ->
     )
 
 
-def _tend(store: Store, resource: str, name: str) -> None:
+def _tend(store: Store, call: SearchCall, name: str) -> None:
     """Tend an index, and let a failure pass: what was written is stored all the same."""
-    try:
-        store.tend(resource, name)
+    try:  # a maker has it tended once more when it is through
+        store.tend(call.resource, name, Tail.LOADING if call.maker else Tail.WRITING)
     except Exception:  # noqa: BLE001 - the next write tries again
         _log.exception("an index could not be tended", index=name)
 

@@ -36,6 +36,7 @@ from linarite.indexing.search.definition import IndexDefinition, IndexField
 from linarite.indexing.search.refusals import AlreadyThere, Busy, NotThere, QuotaReached
 from linarite.indexing.search.rules import check_name
 from linarite.indexing.search.schema import arrow_schema, column
+from linarite.indexing.search.tending import Tail
 
 _RECORD, _TABLE, _LOCK = "index.json", "documents", "lock"
 _MAKING, _GOING = ".making-", ".going-"
@@ -211,7 +212,7 @@ class Store:
         _sync(folder)
         shutil.rmtree(going, ignore_errors=True)
 
-    def tend(self, resource: str, name: str, *, at_leisure: bool = False) -> None:
+    def tend(self, resource: str, name: str, tail: Tail = Tail.WRITING) -> None:
         """Make an index quick again where it is time to; the caller does not hold it.
 
         While much is written the time for that is bounded: after each there is a rest, longer than
@@ -220,7 +221,7 @@ class Store:
         Args:
             resource: whose index it is.
             name: the index's.
-            at_leisure: nothing more is written for now, so that less is left undone.
+            tail: what may be left.
 
         Raises:
             NotThere: there is no such index, or it was deleted meanwhile.
@@ -230,25 +231,23 @@ class Store:
         record = self.get(resource, name)
         table = self.table(resource, record)
         is_resting = time.monotonic() < self._rests.get(record.generation, 0.0)
-        if is_resting and not at_leisure:
+        if is_resting and tail is not Tail.AT_LEISURE:
             return
-        if not tending.is_due(table, self._old_seconds, at_leisure=at_leisure):
+        if not tending.is_due(table, self._old_seconds, tail):
             return
         began = time.monotonic()
         if table.count_rows() < self._large_rows:
-            self.tend_here(resource, name, at_leisure=at_leisure)
+            self.tend_here(resource, name, tail)
         else:
-            tending.tend_apart(
-                self._root, resource, name, at_leisure=at_leisure, old_seconds=self._old_seconds
-            )
+            tending.tend_apart(self._root, resource, name, tail, self._old_seconds)
         ended = time.monotonic()
         self._rests[record.generation] = ended + self._rest * (ended - began)
 
-    def tend_here(self, resource: str, name: str, *, at_leisure: bool) -> None:
+    def tend_here(self, resource: str, name: str, tail: Tail) -> None:
         """The same in this process, at once; raises NotThere, Busy."""
         with self.writing(resource, name) as record:
             table = self.table(resource, record)
-            if tending.is_due(table, self._old_seconds, at_leisure=at_leisure):
+            if tending.is_due(table, self._old_seconds, tail):
                 tending.tend(table, record.definition, self._old_seconds)
 
     def check_space(self) -> None:

@@ -4,7 +4,7 @@ Every write makes a piece and a version, and leaves its words to be looked for o
 up for that costs more the larger an index is, in time and in memory: so it is done where enough has
 come together, and for a large index in a process of its own, whose memory goes with it.
 
-``tending ROOT RESOURCE NAME AT_LEISURE OLD_SECONDS`` is that process.
+``tending ROOT RESOURCE NAME TAIL OLD_SECONDS`` is that process.
 """
 
 import os
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from enum import Enum
 from heapq import nlargest
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,7 @@ from linarite.indexing.search.definition import IndexDefinition
 
 _FRAGMENTS = 32
 """Each write makes one, and every query opens them all: at so many they are made one."""
-_UNINDEXED_ROWS, _UNINDEXED_ROWS_AT_LEISURE = 2_000, 500
-"""Words are looked for in these one by one, 10 ms a thousand; at so many they are indexed."""
-_GROWTH, _GROWTH_AT_LEISURE = 10, 50
+_GROWTH = 10
 """They may be more by such a part of an index, or else each write would rewrite a large one."""
 _VERSIONS = 100
 """Each write makes one, also a deletion, which makes no fragment: of so many old ones some go."""
@@ -37,28 +36,44 @@ _LONGEST_SECONDS = 3_600.0
 _LONGEST_WORDS = 500
 
 
+class Tail(Enum):
+    """How many documents may be left whose words are looked for one by one, 10 ms a thousand.
+
+    So many, and such a part of the index.
+    """
+
+    LOADING = (8_000, 10)
+    """Much is being written, by one who says so when it is through."""
+    WRITING = (2_000, 10)
+    AT_LEISURE = (500, 50)
+    """Nothing more is written for now."""
+
+    def is_over(self, rows: int, unindexed: int) -> bool:
+        """Whether an index of so many rows has more than that."""
+        most, part = self.value
+        return unindexed >= most + rows // part
+
+
 class TendingFailed(Exception):
     """The process that tends an index ended without having done so."""
 
 
-def is_due(table: Table, old_seconds: float, *, at_leisure: bool) -> bool:
+def is_due(table: Table, old_seconds: float, tail: Tail) -> bool:
     """Whether enough has come together since an index was tended.
 
     Args:
         table: the index's documents.
         old_seconds: how long what was replaced stays.
-        at_leisure: nobody writes much just now, so that less is enough.
+        tail: what may be left.
     """
     rows = table.count_rows()
     unindexed = max(each.num_unindexed_rows or 0 for each in table.list_indices())
-    if at_leisure and unindexed >= _UNINDEXED_ROWS_AT_LEISURE + rows // _GROWTH_AT_LEISURE:
+    if tail.is_over(rows, unindexed):
         return True
     stats: Any = table.stats()  # a dict, other than its types tell
     fragments = stats["fragment_stats"]["num_fragments"]
-    return (
-        fragments >= _FRAGMENTS + rows // 1000 // _GROWTH
-        or unindexed >= _UNINDEXED_ROWS + rows // _GROWTH
-        or _has_many_old_versions(table, old_seconds)
+    return fragments >= _FRAGMENTS + rows // 1000 // _GROWTH or _has_many_old_versions(
+        table, old_seconds
     )
 
 
@@ -78,9 +93,7 @@ def tend(table: Table, definition: IndexDefinition, old_seconds: float) -> None:
     memory.give_back()
 
 
-def tend_apart(
-    root: Path, resource: str, name: str, *, at_leisure: bool, old_seconds: float
-) -> None:
+def tend_apart(root: Path, resource: str, name: str, tail: Tail, old_seconds: float) -> None:
     """Have a process of its own tend an index, as `Store.tend_here` does; waits for it.
 
     It goes on where this one is killed, and holds the index's lock as long as it does.
@@ -88,7 +101,7 @@ def tend_apart(
     Raises:
         TendingFailed: it could not.
     """
-    what = [str(root.absolute()), resource, name, str(int(at_leisure)), str(old_seconds)]
+    what = [str(root.absolute()), resource, name, tail.name, str(old_seconds)]
     done = subprocess.run(
         [sys.executable, "-m", __name__, *what],
         stdin=subprocess.DEVNULL,
@@ -118,9 +131,9 @@ def _has_many_old_versions(table: Any, old_seconds: float) -> bool:  # its type 
 def _main() -> None:
     from linarite.indexing.search.store import Store  # which imports this module
 
-    root, resource, name, at_leisure, old_seconds = sys.argv[1:]
+    root, resource, name, tail, old_seconds = sys.argv[1:]
     store = Store(Path(root), 0, 0, old_seconds=float(old_seconds))
-    store.tend_here(resource, name, at_leisure=bool(int(at_leisure)))
+    store.tend_here(resource, name, Tail[tail])
 
 
 if __name__ == "__main__":

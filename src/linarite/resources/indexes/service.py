@@ -156,7 +156,10 @@ class Indexes:
         A failure is told in the log alone: the next write tries again.
         """
         try:
-            self._opened().tend(resource, index, at_leisure=True)
+            store = self._opened()
+            from linarite.indexing.search.tending import Tail
+
+            store.tend(resource, index, Tail.AT_LEISURE)
         except Exception:  # noqa: BLE001 - all is stored, and can be searched
             _log.exception("an index could not be tended", index=index)
 

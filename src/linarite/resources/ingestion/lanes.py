@@ -23,7 +23,7 @@ from linarite.resources.ingestion.service import Ingestion
 from linarite.resources.ingestion.storing import Storing
 from linarite.resources.ingestion.tenure import Tenure
 
-_HAND = 256
+_HAND = 128
 """How many documents a lane takes at once, at most: a write to an index costs more than a chunk."""
 _FIRST_HAND = 32
 """Each is twice the one before: there is something to store soon, and so for both threads to do."""

@@ -11,6 +11,7 @@ from linarite.indexing.search.query import SearchRequest, VectorQuery, query
 from linarite.indexing.search.rules import parsed
 from linarite.indexing.search.searching import search
 from linarite.indexing.search.store import Store
+from linarite.indexing.search.tending import Tail
 
 
 @pytest.mark.slow
@@ -28,7 +29,7 @@ def test_vectors_of_a_large_index_are_found_by_an_index_of_theirs(store: Store):
         perform([Action("upload", row["id"], row) for row in rows], table, wide)
         store.tend("default", "wide")
 
-    store.tend("default", "wide", at_leisure=True)
+    store.tend("default", "wide", Tail.AT_LEISURE)
     assert "IvfFlat" in {each.index_type for each in table.list_indices()}
     found, wanted = 0, 0
     for _ in range(10):

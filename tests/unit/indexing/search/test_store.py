@@ -15,6 +15,7 @@ from linarite.indexing.search.dialect import answer
 from linarite.indexing.search.refusals import NotThere, QuotaReached
 from linarite.indexing.search.rules import parsed
 from linarite.indexing.search.store import Store
+from linarite.indexing.search.tending import Tail
 
 DEFINITION = parsed(BOOKS)
 
@@ -162,10 +163,10 @@ class Failing(Store):
 
     is_away = True
 
-    def tend(self, resource: str, name: str, *, at_leisure: bool = False) -> None:
+    def tend(self, resource: str, name: str, tail: Tail = Tail.WRITING) -> None:
         if self.is_away:
             raise RuntimeError("lance error: no space left on device")
-        super().tend(resource, name, at_leisure=at_leisure)
+        super().tend(resource, name, tail)
 
 
 def test_a_write_is_answered_though_the_index_cannot_be_tended_just_then(tmp_path: Path):

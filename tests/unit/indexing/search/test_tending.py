@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.core.credentials import AzureKeyCredential
+from azure.search.documents import SearchClient
 from tests.support.search_indexes import BOOKS, clients
 
 from linarite.indexing.search import tending
+from linarite.indexing.search.in_process import ENDPOINT, in_process_transport
 from linarite.indexing.search.rules import parsed
 from linarite.indexing.search.store import Store
+from linarite.indexing.search.tending import Tail
 
 DEFINITION = parsed(BOOKS)
 
@@ -37,6 +41,20 @@ def test_an_index_is_tended_once_many_documents_came(store: Store):
     assert unindexed(store) == 0
 
 
+def test_while_a_job_fills_an_index_more_is_left(store: Store):
+    transport = in_process_transport(store, "default", "job")
+    client = SearchClient(ENDPOINT, "books", AzureKeyCredential("none"), transport=transport)
+    store.create("default", DEFINITION, "job")
+
+    for first in range(0, 9000, 1000):
+        rows = [{"id": str(first + k), "content": "word"} for k in range(1000)]
+        client.upload_documents(rows)
+        if first == 7000:
+            assert unindexed(store) == 8000
+
+    assert unindexed(store) == 0
+
+
 def test_after_it_was_tended_it_rests_for_longer_than_that_took(tmp_path: Path):
     store = Store(tmp_path / "indexes", 20, 0, rest=1000)
     store.create("default", DEFINITION, "")
@@ -48,7 +66,7 @@ def test_after_it_was_tended_it_rests_for_longer_than_that_took(tmp_path: Path):
         upload(store, first, 1000)
 
     assert unindexed(store) == 3000
-    store.tend("default", "books", at_leisure=True)
+    store.tend("default", "books", Tail.AT_LEISURE)
     assert unindexed(store) == 0
 
 
@@ -56,17 +74,17 @@ def test_at_leisure_less_is_left_undone_but_not_nothing(store: Store):
     store.create("default", DEFINITION, "")
     upload(store, 0, 400)
 
-    store.tend("default", "books", at_leisure=True)
+    store.tend("default", "books", Tail.AT_LEISURE)
     assert unindexed(store) == 400
     upload(store, 400, 200)
-    store.tend("default", "books", at_leisure=True)
+    store.tend("default", "books", Tail.AT_LEISURE)
     assert unindexed(store) == 0
 
 
 class Elsewhere(Store):
     """What tends nothing in this process."""
 
-    def tend_here(self, resource: str, name: str, *, at_leisure: bool) -> None:
+    def tend_here(self, resource: str, name: str, tail: Tail) -> None:
         pytest.fail("it was tended here")
 
 
@@ -75,7 +93,7 @@ def test_a_large_index_is_tended_by_a_process_of_its_own(tmp_path: Path):
     store.create("default", DEFINITION, "")
     upload(store, 0, 600)
 
-    store.tend("default", "books", at_leisure=True)
+    store.tend("default", "books", Tail.AT_LEISURE)
 
     assert unindexed(store) == 0
     documents = clients(store, "books")[1]
@@ -84,7 +102,7 @@ def test_a_large_index_is_tended_by_a_process_of_its_own(tmp_path: Path):
 
 def test_a_process_that_cannot_tend_tells_why(tmp_path: Path):
     with pytest.raises(tending.TendingFailed, match="not found"):
-        tending.tend_apart(tmp_path, "default", "books", at_leisure=True, old_seconds=1)
+        tending.tend_apart(tmp_path, "default", "books", Tail.AT_LEISURE, 1)
 
 
 def test_writing_goes_on_after_it_was_tended_elsewhere(store: Store, tmp_path: Path):
@@ -92,7 +110,7 @@ def test_writing_goes_on_after_it_was_tended_elsewhere(store: Store, tmp_path: P
     upload(store, 0, 600)
 
     root = tmp_path / "indexes"
-    tending.tend_apart(root, "default", "books", at_leisure=True, old_seconds=0.0)
+    tending.tend_apart(root, "default", "books", Tail.AT_LEISURE, 0.0)
     time.sleep(0.01)
     upload(store, 300, 600)
 

@@ -95,5 +95,5 @@ def test_an_answer_without_a_vector_for_each_text_tells_so(tmp_path, data):
     with embeddings_service() as service, deployed(f"{service.url}/v1", tmp_path) as one:
         service.answers = [(200, {}, {"object": "list", "model": "m", "data": data})] * 9
 
-        with pytest.raises(TryLater, match="no vector for each|is no answer"):
+        with pytest.raises(TryLater, match=r"no vector for each|is no answer"):
             one.embed(["a", "bbb"])
