@@ -1,6 +1,7 @@
 """A run from its first page to its last count: what the coordinator of its lanes does.
 
     crawl ──▶ list and compare ──▶ lanes work ──▶ remove what vanished ──▶ reconcile ──▶ clean up
+    ──▶ the run has ended ──▶ tidy the index up
 
 It may die anywhere and begins anew then: crawling and listing again cost little, and the rows say
 what is left to do. What is written holds only while the run goes on and its worker owns the task.
@@ -99,13 +100,13 @@ class Coordinator:
         if is_whole and not self._is_retry:
             self._remove_vanished(seen)
         self._reconcile()
-        if self._has_written and self._parts.tidy is not None:
-            self._parts.tidy()
         if self._parts.cleans_up:
             self._clean_up()
         else:
             self._forget_idle_vectors()
         self._finish()
+        if self._has_written and self._parts.tidy is not None:
+            self._parts.tidy()  # all can be found already, soon faster
 
     def wait_for_earlier_lanes(self) -> None:
         """What an earlier run's lanes still hold, they are about to write into the target."""
