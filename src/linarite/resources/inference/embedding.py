@@ -38,7 +38,8 @@ class Embedding:
     """A model that makes vectors.
 
     Args:
-        name: tells it from others.
+        name: tells it from others, and from the same one as another resource asks it: what is
+            remembered of a caller's texts is not to be noticed by others.
         embed: gives the vectors of texts.
     """
 
@@ -81,9 +82,11 @@ class Embedders:
         if isinstance(dependency, OnYourDataDeploymentNameVectorizationSource):
             target = await self.inference.target(resource, dependency.deployment_name)
             embed = partial(self._embedded, engines, target, dependency.dimensions)
-            return Embedding(f"{target.model.id}#{dependency.dimensions}", embed)
+            named = target.model.id
+            return Embedding(f"{resource}#{named}#{dependency.dimensions}", embed)
         elsewhere = partial(self._embedded_elsewhere, resource, dependency, reach)
-        return Embedding(f"{dependency.endpoint}#{dependency.dimensions}", elsewhere)
+        named = dependency.endpoint
+        return Embedding(f"{resource}#{named}#{dependency.dimensions}", elsewhere)
 
     async def _embedded(
         self, engines: Engines, target: Target, dimensions: int | None, texts: Sequence[str]
