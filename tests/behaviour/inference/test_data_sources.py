@@ -354,6 +354,27 @@ def test_an_index_that_is_made_anew_is_weighed_anew(server: Server):
     assert [citation["filepath"] for citation in after["citations"]] == ["kiln.md"]
 
 
+@pytest.mark.parametrize(
+    "made", [[vector("kiln")], [vector("kiln"), *[[1.0]] * 8]], ids=["too few", "of other lengths"]
+)
+def test_a_deployment_that_makes_no_vector_for_a_text_is_told_of_and_asked_again(
+    embeddings: EmbeddingsService, engine: RunningEngine, tmp_path: Path, made: list[list[float]]
+):
+    models = [
+        {"id": "chat", "upstream": {"base_url": engine.base_url, "model": "theirs"}},
+        {"id": "embed", "kind": "embedding", "upstream": {"base_url": f"{embeddings.url}/v1"}},
+    ]
+    with running_server(tmp_path, models=models) as server:
+        fill(server, "handbook-index", with_vectors=True)
+        embeddings.answers = [(200, {}, vectors(made))]
+        error = refused(server, source())
+        answer = ask(server, "How hot is the kiln?", source())
+
+    assert (error.status_code, error.code) == (502, "serviceUnavailable")
+    assert "one vector for each text" in str(error.body)
+    assert answer.choices[0].message.context["citations"]
+
+
 def test_a_key_of_another_resource_opens_nothing(server: Server):
     key = server.add_key("a-third")
     foreign = by_words(endpoint=server.url, authentication={"type": "api_key", "key": key})

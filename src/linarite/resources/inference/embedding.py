@@ -1,10 +1,10 @@
 """What embeds the question of a chat with a data source, and what was found for it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +13,7 @@ from linarite.engines.client import Engine, Engines
 from linarite.engines.tokens import Tokens
 from linarite.indexing.failures import IngestionFailed
 from linarite.resources.deployments.records import Target
+from linarite.resources.inference.answers import failure
 from linarite.resources.inference.callers import Callers
 from linarite.resources.inference.documents import Room
 from linarite.resources.inference.refusals import refusals
@@ -107,8 +108,7 @@ class Embedders:
         prepared = self.inference.prepare(EMBEDDINGS, target, body)
         reply = await engine.post(EMBEDDINGS, prepared)
         answer = self.inference.finish(EMBEDDINGS, target, body, reply)
-        data = sorted(orjson.loads(answer.body)["data"], key=lambda item: item["index"])
-        return [item["embedding"] for item in data]
+        return _by_place(orjson.loads(answer.body), target, len(texts))
 
     async def _embedded_elsewhere(
         self,
@@ -135,6 +135,26 @@ class Embedders:
             return list(texts)
         room = Room(self.tokens, self.inference.place_of(target.model), window)
         return [room.cut(text, window - 2) for text in texts]
+
+
+def _by_place(answer: Mapping[str, Any], target: Target, count: int) -> Vectors:
+    """The vectors of an answer, in the order of the texts.
+
+    Raises:
+        InferenceRefused: some are missing, or of another length than the rest.
+    """
+    try:
+        made = {item["index"]: item["embedding"] for item in answer["data"]}
+        vectors = [made[place] for place in range(count)]
+    except (KeyError, TypeError):
+        vectors = []
+    if len({len(vector) for vector in vectors}) != 1:
+        raise failure(
+            f"The model {target.model.id} did not answer with one vector for each text, all of "
+            "one length.",
+            502,
+        )
+    return vectors
 
 
 def _endpoint(dependency: OnYourDataEndpointVectorizationSource) -> "Endpoint":
