@@ -607,6 +607,22 @@ class TestElsewhere:
         assert one_failed.choices[0].message.context["citations"]
         assert unasked.status_code == 400
 
+    def test_words_are_enough_where_the_question_cannot_be_embedded_and_the_caller_says_so(
+        self, server: Server, service: SearchService, embeddings: EmbeddingsService
+    ):
+        service.found = [{"@search.score": 1.0, "content": "How hot the kiln is."}]
+        there = self.there(service, embedding_dependency=self.endpoint(embeddings, "away"))
+        embeddings.answers = [(503, {}, {})] * 2
+
+        answer = ask(server, "How hot is the kiln?", source(**there, allow_partial_result=True))
+        vectors_alone = source(**there | {"query_type": "vector"}, allow_partial_result=True)
+        error = refused(server, vectors_alone)
+
+        assert answer.choices[0].message.context["citations"]
+        [body] = service.bodies("search.post.search")
+        assert "vectorQueries" not in body
+        assert error.status_code == 503
+
     def test_a_text_that_the_endpoint_refuses_is_the_caller_s_fault(
         self, server: Server, service: SearchService, embeddings: EmbeddingsService
     ):

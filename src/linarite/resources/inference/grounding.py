@@ -31,7 +31,7 @@ from linarite.resources.inference.documents import Room, question_of, with_docum
 from linarite.resources.inference.embedding import Embedders, Embedding
 from linarite.resources.inference.refusals import refusals
 from linarite.resources.inference.service import Inference
-from linarite.resources.inference.weighing import Weighing
+from linarite.resources.inference.weighing import Vector, Weighing
 from linarite.settings import OutboundSettings
 from linarite.wire.data_sources import (
     AzureSearchChatExtensionParameters,
@@ -214,14 +214,10 @@ class Grounding:
         """What the index has, best first. What is not to be shown tells why."""
         from linarite.indexing.retrieval import judged
 
-        if embedding is None:
-            question = _question(source, text, None)
-            [found] = await find([question])
-            return judged(found, question)
-        vector, others = await self._weighing.vectors(embedding, text)
+        vector, others = await self._vectors(source, text, embedding)
         question = _question(source, text, vector)
         [found] = await find([question])
-        if any(passage.similarity is not None for passage in found):
+        if vector and embedding and any(it.similarity is not None for it in found):
             until = asyncio.get_running_loop().time() + _WEIGHING_SECONDS
             known = (*await index(), embedding.name)
             background = self._weighing.background(known)
@@ -234,6 +230,23 @@ class Grounding:
                 embedding, vector, found, question.documents, background, until
             )
         return judged(found, question)
+
+    async def _vectors(
+        self, source: AzureSearchChatExtensionParameters, text: str, embedding: Embedding | None
+    ) -> tuple[Vector | None, Sequence[Vector]]:
+        """The question's vector, and those of what has nothing to do with any question.
+
+        There is none where words alone are asked, or will do.
+        """
+        if embedding is None:
+            return None, ()
+        try:
+            return await self._weighing.vectors(embedding, text)
+        except LinariteError as error:
+            if not (source.allow_partial_result and source.asks_words):
+                raise
+            log.warning("question_not_embedded", error=str(error))
+            return None, ()
 
     async def _index(
         self, resource: str, owner: str | None, source: AzureSearchChatExtensionParameters
