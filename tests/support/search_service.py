@@ -29,6 +29,7 @@ class Refusal:
     Args:
         path: a part of the path that it is given for.
         times: how often.
+        after: so many are answered first.
     """
 
     path: str
@@ -36,6 +37,7 @@ class Refusal:
     times: int = 1
     headers: dict[str, str] = field(default_factory=dict)
     message: str = "scripted"
+    after: int = 0
 
 
 @dataclass
@@ -115,7 +117,9 @@ class _Handler(BaseHTTPRequestHandler):
         if "api-version=" not in self.path:
             self.state.misfits.append(f"{path}: no api-version")
         for refusal in self.state.refusals:
-            if refusal.path in path and refusal.times > 0:
+            if refusal.path in path and refusal.after > 0:
+                refusal.after -= 1
+            elif refusal.path in path and refusal.times > 0:
                 refusal.times -= 1
                 return refusal.status, _error("", refusal.message), refusal.headers
         if size > _DOCUMENT_BYTES:

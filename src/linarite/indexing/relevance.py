@@ -108,9 +108,11 @@ def likeness(
     Args:
         question: its vector.
         similarity: of the whole passage's vector.
-        pieces: vectors of what `pieces` makes of the passage.
+        pieces: vectors of what `pieces` makes of the passage; where there are none, the whole
+            alone counts.
     """
-    return (similarity + max((cosine(question, piece) for piece in pieces), default=0.0)) / 2
+    likest = max((cosine(question, piece) for piece in pieces), default=similarity)
+    return (similarity + likest) / 2
 
 
 def pieces(passage: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -13,14 +13,16 @@ import httpx
 import openai
 import pytest
 from azure.core.credentials import AzureKeyCredential
+from azure.search.documents.indexes import SearchIndexClient
 from tests.support.chunks import a_chunk
-from tests.support.embeddings_service import EmbeddingsService, embeddings_service
+from tests.support.embeddings_service import EmbeddingsService, embeddings_service, vectors
 from tests.support.files import until
 from tests.support.running_engine import RunningEngine
 from tests.support.search_service import KEY as SEARCH_KEY
 from tests.support.search_service import Refusal, SearchService, search_service
 from tests.support.server import Server, running_server
 
+from linarite.indexing import relevance
 from linarite.indexing.search.in_process import ENDPOINT
 from linarite.indexing.targets.azure_search import AzureSearchTarget
 from linarite.resources.indexes.service import Indexes
@@ -77,7 +79,14 @@ def server(
         yield one
 
 
-def fill(server: Server, name: str, *, with_vectors: bool, more: str = "") -> None:
+def fill(
+    server: Server,
+    name: str,
+    *,
+    with_vectors: bool,
+    more: str = "",
+    texts: Mapping[str, str] = TEXTS,
+) -> None:
     transport = server.built.parts[Indexes].transport("default", "the test")
     target = AzureSearchTarget(ENDPOINT, AzureKeyCredential("x"), transport, name, "the test")
     target.ensure(4 if with_vectors else None)
@@ -91,7 +100,7 @@ def fill(server: Server, name: str, *, with_vectors: bool, more: str = "") -> No
                 url=f"https://example.org/{title}",
                 vector=vector(text) if with_vectors else None,
             )
-            for place, (title, text) in enumerate(TEXTS.items())
+            for place, (title, text) in enumerate(texts.items())
         ]
     )
     transport.close()
@@ -330,6 +339,42 @@ def test_an_index_of_another_resource_is_not_there(server: Server):
         )
 
 
+def test_an_index_that_is_made_anew_is_weighed_anew(server: Server):
+    asked = source(index_name="anew-index")
+    fill(server, "anew-index", with_vectors=True, texts={"a": "Nothing.", "b": "Not a thing."})
+    before = ask(server, "How hot is the kiln?", asked).choices[0].message.context
+    transport = server.built.parts[Indexes].transport("default", "the test")
+    with SearchIndexClient(ENDPOINT, AzureKeyCredential("x"), transport=transport) as indexes:
+        indexes.delete_index("anew-index")
+    fill(server, "anew-index", with_vectors=True)
+
+    after = ask(server, "How hot is the kiln?", asked).choices[0].message.context
+
+    assert before["citations"] == []
+    assert [citation["filepath"] for citation in after["citations"]] == ["kiln.md"]
+
+
+@pytest.mark.parametrize(
+    "made", [[vector("kiln")], [vector("kiln"), *[[1.0]] * 8]], ids=["too few", "of other lengths"]
+)
+def test_a_deployment_that_makes_no_vector_for_a_text_is_told_of_and_asked_again(
+    embeddings: EmbeddingsService, engine: RunningEngine, tmp_path: Path, made: list[list[float]]
+):
+    models = [
+        {"id": "chat", "upstream": {"base_url": engine.base_url, "model": "theirs"}},
+        {"id": "embed", "kind": "embedding", "upstream": {"base_url": f"{embeddings.url}/v1"}},
+    ]
+    with running_server(tmp_path, models=models) as server:
+        fill(server, "handbook-index", with_vectors=True)
+        embeddings.answers = [(200, {}, vectors(made))]
+        error = refused(server, source())
+        answer = ask(server, "How hot is the kiln?", source())
+
+    assert (error.status_code, error.code) == (502, "serviceUnavailable")
+    assert "one vector for each text" in str(error.body)
+    assert answer.choices[0].message.context["citations"]
+
+
 def test_a_key_of_another_resource_opens_nothing(server: Server):
     key = server.add_key("a-third")
     foreign = by_words(endpoint=server.url, authentication={"type": "api_key", "key": key})
@@ -548,16 +593,103 @@ class TestElsewhere:
 
         assert answer.choices[0].message.context["citations"]
 
+    @pytest.mark.parametrize("after", [0, 1])
     def test_half_a_result_is_enough_where_the_caller_says_so(
-        self, server: Server, service: SearchService
+        self, server: Server, service: SearchService, after: int
     ):
-        there = self.there(service, index_name="docs", fields_mapping={"vector_fields": ["x"]})
         service.found = [{"@search.score": 1.0, "content": "How hot the kiln is."}]
-        bad_filter = source(**there, allow_partial_result=True)
+        asked = self.there(service, fields_mapping={"vector_fields": [f"half{after}"]})
+        service.refusals = [Refusal("search.post.search", 400, after=after)]
+        one_failed = ask(server, "How hot is the kiln?", source(**asked, allow_partial_result=True))
+        service.refusals = [Refusal("search.post.search", 400, after=after)]
+        unasked = refused(server, source(**asked))
 
-        answer = ask(server, "How hot is the kiln?", bad_filter)
+        assert one_failed.choices[0].message.context["citations"]
+        assert unasked.status_code == 400
+
+    def test_words_are_enough_where_the_question_cannot_be_embedded_and_the_caller_says_so(
+        self, server: Server, service: SearchService, embeddings: EmbeddingsService
+    ):
+        service.found = [{"@search.score": 1.0, "content": "How hot the kiln is."}]
+        there = self.there(service, embedding_dependency=self.endpoint(embeddings, "away"))
+        embeddings.answers = [(503, {}, {})] * 2
+
+        answer = ask(server, "How hot is the kiln?", source(**there, allow_partial_result=True))
+        vectors_alone = source(**there | {"query_type": "vector"}, allow_partial_result=True)
+        error = refused(server, vectors_alone)
 
         assert answer.choices[0].message.context["citations"]
+        [body] = service.bodies("search.post.search")
+        assert "vectorQueries" not in body
+        assert error.status_code == 503
+
+    def test_a_text_that_the_endpoint_refuses_is_the_caller_s_fault(
+        self, server: Server, service: SearchService, embeddings: EmbeddingsService
+    ):
+        asked = source(**self.there(service, embedding_dependency=self.endpoint(embeddings, "x")))
+        embeddings.most_characters = 60
+        try:
+            error = refused(server, asked, messages=[{"role": "user", "content": "kiln " * 20}])
+        finally:
+            embeddings.most_characters = 30_000
+
+        assert (error.status_code, error.param) == (400, "data_sources")
+        assert "maximum context length" in str(error.body)
+
+    def endpoint(self, embeddings: EmbeddingsService, name: str, key: str = "a-key") -> Any:
+        return {
+            "type": "endpoint",
+            "endpoint": f"{embeddings.url}/openai/deployments/{name}/embeddings",
+            "authentication": {"type": "api_key", "key": key},
+        }
+
+    def test_sentences_may_fail_to_be_embedded_where_the_question_was(
+        self, server: Server, embeddings: EmbeddingsService
+    ):
+        asked = source(embedding_dependency=self.endpoint(embeddings, "is-soon-busy"))
+        question = vectors([vector("kiln"), *[vector("")] * len(relevance.BACKGROUND)])
+        embeddings.answers = [(200, {}, question), *[(503, {}, {})] * 2]
+
+        answer = ask(server, "How hot is the kiln?", asked)
+
+        cited = answer.choices[0].message.context["citations"]
+        assert [citation["filepath"] for citation in cited] == ["kiln.md"]
+        assert embeddings.answers == []
+
+    def test_searches_for_anything_may_fail_where_the_question_s_went_well(
+        self, server: Server, service: SearchService
+    ):
+        service.found = [{"@search.score": 0.95, "content": "The kiln is hot."}]
+        mapping = {"vector_fields": ["fails"]}
+        asked = source(**self.there(service, query_type="vector", fields_mapping=mapping))
+        service.refusals = [Refusal("search.post.search", 503, after=1)]
+
+        answers = [ask(server, "How hot is the kiln?", asked) for _ in range(2)]
+
+        assert all(answer.choices[0].message.context["citations"] for answer in answers)
+        assert len(service.bodies("search.post.search")) == 2 + 9  # is tried again
+
+    def test_what_is_remembered_of_an_endpoint_is_its_resource_s_own(
+        self, server: Server, service: SearchService, embeddings: EmbeddingsService
+    ):
+        service.found = [{"@search.score": 0.95, "content": "The kiln is at its hottest."}]
+        for name in ("first", "second"):
+            dependency = self.endpoint(embeddings, "shared", f"{name}-key")
+            there = self.there(service, query_type="vector", embedding_dependency=dependency)
+            body = {
+                "model": "chat",
+                "messages": [{"role": "user", "content": "How hot is the kiln?"}],
+                "data_sources": source(**there),
+            }
+            key = {"api-key": server.add_key(f"shares-{name}")}
+            httpx.post(f"{server.url}/openai/v1/chat/completions", json=body, headers=key)
+
+        keys = [
+            headers["api-key"]
+            for path, headers, body in embeddings.seen
+            if "/shared/" in path and "The kiln is at its hottest." in body["input"]
+        ]
+        assert keys == ["first-key", "second-key"]
 
 
 KEYLESS = {"type": "system_assigned_managed_identity"}
@@ -604,6 +736,8 @@ KEYLESS = {"type": "system_assigned_managed_identity"}
             "without a query",
         ),
         (by_words(index_name="missing-index"), "data_sources", "404"),
+        (source(index_name="n" * 300), "data_sources", "40"),
+        (source(index_name="../another/handbook-index"), "data_sources", "40"),
         (by_words(filter="nonsense"), "data_sources", "400"),
     ],
 )

@@ -479,7 +479,7 @@ def test_pages_in_a_container_that_refuses_stay_and_the_run_says_so(job):
     job.standing.crawls = True
     fill(job, 3)
     job.run()
-    job.standing.told = Failing("list", 1, IngestionFailed("The key is wrong."))
+    job.standing.told = Failing("list", IngestionFailed("The key is wrong."))
 
     run = job.run("elsewhere")
 

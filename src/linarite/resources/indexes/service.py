@@ -86,11 +86,11 @@ class Indexes:
 
     def maker(self, resource: str, index: str) -> str | None:
         """Who made the index of that name; empty: a caller; None: there is none. Loads nothing."""
-        try:
-            kept = (self._root / resource / index / "index.json").read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return str(orjson.loads(kept)["maker"])
+        return self._kept(resource, index, "maker")
+
+    def generation(self, resource: str, index: str) -> str | None:
+        """What tells an index from an earlier one of that name; None: there is none."""
+        return self._kept(resource, index, "generation")
 
     def transport(self, resource: str, maker: str) -> "RequestsTransport":
         """What Azure's own search clients take as `transport` to use the indexes in this process.
@@ -162,6 +162,14 @@ class Indexes:
             store.tend(resource, index, Tail.AT_LEISURE)
         except Exception:  # noqa: BLE001 - all is stored, and can be searched
             _log.exception("an index could not be tended", index=index)
+
+    def _kept(self, resource: str, index: str, name: str) -> str | None:
+        """Something of an index's record. Loads nothing."""
+        try:
+            kept = (self._root / resource / index / "index.json").read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return str(orjson.loads(kept)[name])
 
     def _opened(self) -> Any:
         if self._store is None:

@@ -1,10 +1,10 @@
 """What embeds the question of a chat with a data source, and what was found for it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +13,7 @@ from linarite.engines.client import Engine, Engines
 from linarite.engines.tokens import Tokens
 from linarite.indexing.failures import IngestionFailed
 from linarite.resources.deployments.records import Target
+from linarite.resources.inference.answers import failure
 from linarite.resources.inference.callers import Callers
 from linarite.resources.inference.documents import Room
 from linarite.resources.inference.refusals import refusals
@@ -38,7 +39,8 @@ class Embedding:
     """A model that makes vectors.
 
     Args:
-        name: tells it from others.
+        name: tells it from others, and from the same one as another resource asks it: what is
+            remembered of a caller's texts is not to be noticed by others.
         embed: gives the vectors of texts.
     """
 
@@ -81,9 +83,11 @@ class Embedders:
         if isinstance(dependency, OnYourDataDeploymentNameVectorizationSource):
             target = await self.inference.target(resource, dependency.deployment_name)
             embed = partial(self._embedded, engines, target, dependency.dimensions)
-            return Embedding(f"{target.model.id}#{dependency.dimensions}", embed)
+            named = target.model.id
+            return Embedding(f"{resource}#{named}#{dependency.dimensions}", embed)
         elsewhere = partial(self._embedded_elsewhere, resource, dependency, reach)
-        return Embedding(f"{dependency.endpoint}#{dependency.dimensions}", elsewhere)
+        named = dependency.endpoint
+        return Embedding(f"{resource}#{named}#{dependency.dimensions}", elsewhere)
 
     async def _embedded(
         self, engines: Engines, target: Target, dimensions: int | None, texts: Sequence[str]
@@ -104,8 +108,7 @@ class Embedders:
         prepared = self.inference.prepare(EMBEDDINGS, target, body)
         reply = await engine.post(EMBEDDINGS, prepared)
         answer = self.inference.finish(EMBEDDINGS, target, body, reply)
-        data = sorted(orjson.loads(answer.body)["data"], key=lambda item: item["index"])
-        return [item["embedding"] for item in data]
+        return _by_place(orjson.loads(answer.body), target, len(texts))
 
     async def _embedded_elsewhere(
         self,
@@ -132,6 +135,26 @@ class Embedders:
             return list(texts)
         room = Room(self.tokens, self.inference.place_of(target.model), window)
         return [room.cut(text, window - 2) for text in texts]
+
+
+def _by_place(answer: Mapping[str, Any], target: Target, count: int) -> Vectors:
+    """The vectors of an answer, in the order of the texts.
+
+    Raises:
+        InferenceRefused: some are missing, or of another length than the rest.
+    """
+    try:
+        made = {item["index"]: item["embedding"] for item in answer["data"]}
+        vectors = [made[place] for place in range(count)]
+    except (KeyError, TypeError):
+        vectors = []
+    if len({len(vector) for vector in vectors}) != 1:
+        raise failure(
+            f"The model {target.model.id} did not answer with one vector for each text, all of "
+            "one length.",
+            502,
+        )
+    return vectors
 
 
 def _endpoint(dependency: OnYourDataEndpointVectorizationSource) -> "Endpoint":

@@ -5,19 +5,20 @@ the caller's own credentials, through the guarded transport.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import orjson
+import structlog
 from starlette.concurrency import run_in_threadpool
 
 from linarite.engines.client import Engines, Reply, StreamReply
 from linarite.engines.tokens import Tokens
-from linarite.errors import InferenceRefused, Unauthorized
+from linarite.errors import InferenceRefused, LinariteError, Unauthorized
 from linarite.http.auth import Keys
 from linarite.indexing import extra
 from linarite.resources.deployments.records import Target
@@ -30,7 +31,7 @@ from linarite.resources.inference.documents import Room, question_of, with_docum
 from linarite.resources.inference.embedding import Embedders, Embedding
 from linarite.resources.inference.refusals import refusals
 from linarite.resources.inference.service import Inference
-from linarite.resources.inference.weighing import Weighing
+from linarite.resources.inference.weighing import Vector, Weighing
 from linarite.settings import OutboundSettings
 from linarite.wire.data_sources import (
     AzureSearchChatExtensionParameters,
@@ -40,7 +41,6 @@ from linarite.wire.data_sources import (
 
 if TYPE_CHECKING:
     from linarite.indexing.retrieval import Passage, Question
-    from linarite.resources.inference.search_clients import Found
 
 _AT = f"{NAME}[0].parameters"
 _DEFAULT_STRICTNESS, _DEFAULT_DOCUMENTS = 3, 5
@@ -51,7 +51,12 @@ _SEARCHES = 16
 that do not answer hold up nothing else."""
 _SEARCH_SECONDS, _SILENCE_SECONDS = 30.0, 15.0
 
-T = TypeVar("T")
+_WEIGHING_SECONDS = 20.0
+"""So long a chat waits for what only weighs what is found."""
+
+Find = Callable[["Iterable[Question]"], Awaitable["list[list[Passage]]"]]
+"""Gives what an index has for each question."""
+log = structlog.get_logger()
 
 
 class Answering(Protocol):
@@ -155,7 +160,9 @@ class Grounding:
             embedding = await self._embedders.of(engines, resource, named, self._reach)
         threads = self._searchers if is_own else self._callers.of(resource)
         owner = resource if is_own else None
-        found = await self._found(threads, owner, source, text, embedding)
+        find = partial(_apart, threads, partial(self._find, owner, source))
+        index = partial(self._index, resource, owner, source)
+        found = await self._found(find, index, source, text, embedding)
         return await run_in_threadpool(self._shown, target, source, asked, text, found)
 
     def _is_own(self, endpoint: str | None, address: str | None) -> bool:
@@ -198,50 +205,76 @@ class Grounding:
 
     async def _found(
         self,
-        threads: ThreadPoolExecutor,
-        owner: str | None,
+        find: "Find",
+        index: Callable[[], Awaitable[Sequence[str]]],
         source: AzureSearchChatExtensionParameters,
         text: str,
         embedding: Embedding | None,
     ) -> "list[Passage]":
-        """What the index has, best first, in the resource `owner` where it is one of this server's.
-
-        What is not to be shown tells why.
-        """
+        """What the index has, best first. What is not to be shown tells why."""
         from linarite.indexing.retrieval import judged
 
-        if embedding is None:
-            question = _question(source, text, None)
-            found, _ = await _apart(threads, partial(self._find, owner, source, question, ()))
-            return judged(found, question)
-        vector, others = await self._weighing.vectors(embedding, text)
+        vector, others = await self._vectors(source, text, embedding)
         question = _question(source, text, vector)
-        fields = (source.fields_mapping and source.fields_mapping.vector_fields) or ()
-        index = (owner or source.endpoint or "", source.index_name, embedding.name, *fields)
-        background = self._weighing.background(index)
-        unknown = others if background is None else ()
-        found, likest = await _apart(threads, partial(self._find, owner, source, question, unknown))
-        if likest:
-            background = await self._weighing.measure(embedding, others, likest, index)
-        await self._weighing.weigh(
-            embedding, vector, found, documents=question.documents, background=background or 0.0
-        )
+        [found] = await find([question])
+        if vector and embedding and any(it.similarity is not None for it in found):
+            until = asyncio.get_running_loop().time() + _WEIGHING_SECONDS
+            known = (*await index(), embedding.name)
+            background = self._weighing.background(known)
+            if background is None:
+                likest = await _for_anything(find, others, until)
+                background = await self._weighing.measure(
+                    embedding, vector, others, likest, known, until
+                )
+            await self._weighing.weigh(
+                embedding, vector, found, question.documents, background, until
+            )
         return judged(found, question)
+
+    async def _vectors(
+        self, source: AzureSearchChatExtensionParameters, text: str, embedding: Embedding | None
+    ) -> tuple[Vector | None, Sequence[Vector]]:
+        """The question's vector, and those of what has nothing to do with any question.
+
+        There is none where words alone are asked, or will do.
+        """
+        if embedding is None:
+            return None, ()
+        try:
+            return await self._weighing.vectors(embedding, text)
+        except LinariteError as error:
+            if not (source.allow_partial_result and source.asks_words):
+                raise
+            log.warning("question_not_embedded", error=str(error))
+            return None, ()
+
+    async def _index(
+        self, resource: str, owner: str | None, source: AzureSearchChatExtensionParameters
+    ) -> list[str]:
+        """What tells an index that was searched from others, and what is read of it."""
+        made = None
+        if owner is not None:
+            generation = partial(self.indexes.generation, owner, source.index_name)
+            made = await run_in_threadpool(generation)
+        endpoint = "" if owner is not None else source.endpoint or ""
+        mapping = source.fields_mapping
+        fields = mapping.model_dump_json() if mapping is not None else ""
+        return [resource, endpoint, source.index_name, made or "", fields]
 
     def _find(
         self,
         owner: str | None,
         source: AzureSearchChatExtensionParameters,
-        question: "Question",
-        others: Sequence[Sequence[float]],
-    ) -> "Found":
+        questions: "Iterable[Question]",
+    ) -> "list[list[Passage]]":
+        """What the index has, in the resource `owner` where it is one of this server's."""
         from linarite.resources.inference import search_clients
 
         with refusals():
             if owner is not None:
                 transport = self.indexes.transport(owner, "")
-                return search_clients.find_in_own(transport, source, question, others)
-            return search_clients.find_elsewhere(self._reach, source, question, others)
+                return search_clients.find_in_own(transport, source, questions)
+            return search_clients.find_elsewhere(self._reach, source, questions)
 
     def _shown(
         self,
@@ -307,9 +340,27 @@ def _retrieved(passage: "Passage", text: str) -> dict[str, Any]:
     return told
 
 
-async def _apart(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-    """What `work` gives, in one of `threads`."""
-    return await asyncio.get_running_loop().run_in_executor(threads, work)
+async def _apart(
+    threads: ThreadPoolExecutor,
+    find: "Callable[[Iterable[Question]], list[list[Passage]]]",
+    questions: "Iterable[Question]",
+) -> "list[list[Passage]]":
+    """What is found, in one of `threads`."""
+    return await asyncio.get_running_loop().run_in_executor(threads, find, questions)
+
+
+async def _for_anything(
+    find: "Find", others: Sequence[Sequence[float]], until: float
+) -> "list[list[Passage]]":
+    """What is most like each of `others`; nothing where that fails or takes longer."""
+    from linarite.resources.inference.search_clients import for_anything
+
+    try:
+        async with asyncio.timeout_at(until):
+            return await find(for_anything(others, _WEIGHING_SECONDS))
+    except (LinariteError, TimeoutError) as error:
+        log.warning("background_not_found", error=str(error))
+        return []
 
 
 def _question(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from linarite.errors import InferenceRefused
-from linarite.indexing.failures import IngestionFailed, TryLater
+from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
 from linarite.resources.inference.answers import failure
 from linarite.resources.inference.data_sources import NAME
 
@@ -17,5 +17,5 @@ def refusals() -> Iterator[None]:
     except TryLater as error:
         after = {} if error.after_seconds is None else {"retry-after": f"{error.after_seconds:.0f}"}
         raise failure(str(error), headers=after) from error
-    except IngestionFailed as error:
+    except (DocumentFailed, IngestionFailed) as error:
         raise InferenceRefused(str(error), param=NAME) from error

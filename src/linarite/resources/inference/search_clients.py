@@ -4,7 +4,7 @@ Loaded when the first chat asks for an index: Azure's packages are not part of e
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from azure.search.documents.indexes import SearchIndexClient
 from azure.search.documents.indexes.models import SearchIndex
 
 from linarite.indexing.azure_transport import guarded_transport
-from linarite.indexing.failures import IngestionFailed
+from linarite.indexing.failures import IngestionFailed, TryLater
 from linarite.indexing.retrieval import Fields, Passage, Question, find
 from linarite.indexing.search.in_process import ENDPOINT
 from linarite.indexing.targets.search_calls import BoundedRetries, search_failures
@@ -27,8 +27,6 @@ from linarite.wire.data_sources import (
     OnYourDataApiKeyAuthenticationOptions,
 )
 
-Found = tuple[list[Passage], list[list[Passage]]]
-"""What there is for the question, and what for each of the other vectors."""
 _VECTORS = "Collection(Edm.Single)"
 _LIKEST = 3
 """So many are fetched for a vector that has nothing to do with the question."""
@@ -51,19 +49,17 @@ class _CallersToken:
 def find_in_own(
     transport: HttpTransport[Any, Any],
     source: AzureSearchChatExtensionParameters,
-    question: Question,
-    others: Sequence[Sequence[float]],
-) -> Found:
-    """What an index of this server has.
+    questions: Iterable[Question],
+) -> list[list[Passage]]:
+    """What an index of this server has for each question.
 
     Args:
         transport: of the caller's resource; it is closed at the end.
         source: which index, and how it is searched.
-        question: what is looked for; nothing here ranks anew by meaning.
-        others: vectors that the index is asked for, too, where the question's found anything.
+        questions: what is looked for; nothing here ranks anew by meaning.
 
     Raises:
-        IngestionFailed: there is no such index, or it refuses the search.
+        IngestionFailed: there is no such index, or it refuses a search.
     """
     how: dict[str, Any] = {"transport": transport}
     credential = AzureKeyCredential("none is asked for")
@@ -73,25 +69,26 @@ def find_in_own(
     ):
         with search_failures("The data source could not be searched."):
             index = indexes.get_index(source.index_name)
-        _check_semantics(index, question.semantic_configuration)
-        plain = replace(question, semantic_configuration=None)
         select = [it.name for it in index.fields if it.retrievable and it.type != _VECTORS]
-        return _found(documents, plain, others, _fields(source.fields_mapping), select)
+        fields, found = _fields(source.fields_mapping), []
+        for question in questions:
+            _check_semantics(index, question.semantic_configuration)
+            plain = replace(question, semantic_configuration=None)
+            found.append(find(documents, plain, fields, select))
+        return found
 
 
 def find_elsewhere(
     outbound: OutboundSettings,
     source: AzureSearchChatExtensionParameters,
-    question: Question,
-    others: Sequence[Sequence[float]],
-) -> Found:
-    """What an index of a search service has, by the caller's own credentials.
+    questions: Iterable[Question],
+) -> list[list[Passage]]:
+    """What an index of a search service has for each question, by the caller's own credentials.
 
     Args:
         outbound: the ``[outbound]`` section.
         source: which service and index, and how it is searched.
-        question: what is looked for.
-        others: vectors that the index is asked for, too, where the question's found anything.
+        questions: what is looked for.
 
     Raises:
         IngestionFailed: the service refuses, or is away (TryLater).
@@ -106,22 +103,25 @@ def find_elsewhere(
         retry_policy=BoundedRetries(_BACKOFF_SECONDS, _RETRIES),
         permit_redirects=False,
     ) as documents:
-        return _found(documents, question, others, _fields(source.fields_mapping))
+        fields = _fields(source.fields_mapping)
+        return [find(documents, question, fields) for question in questions]
 
 
-def _found(
-    documents: SearchClient,
-    question: Question,
-    others: Sequence[Sequence[float]],
-    fields: Fields,
-    select: Sequence[str] | None = None,
-) -> Found:
-    found = find(documents, question, fields, select)
-    if all(passage.similarity is None for passage in found):
-        return found, []
-    alone = Question("", asks_words=False, documents=1, least=_LIKEST)
-    asked = [replace(alone, vector=other) for other in others]
-    return found, [find(documents, each, fields, select) for each in asked]
+def for_anything(others: Iterable[Sequence[float]], seconds: float) -> Iterator[Question]:
+    """What an index is asked for vectors that have nothing to do with any question.
+
+    Args:
+        others: the vectors.
+        seconds: how long is searched.
+
+    Raises:
+        TryLater: they are over.
+    """
+    until = time.monotonic() + seconds
+    for other in others:
+        if time.monotonic() >= until:
+            raise TryLater("Searching for anything takes too long.")
+        yield Question("", asks_words=False, vector=other, documents=1, least=_LIKEST)
 
 
 def _credential(
