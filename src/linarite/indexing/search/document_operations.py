@@ -62,7 +62,7 @@ def _tend(store: Store, resource: str, name: str) -> None:
     """Tend an index, and let a failure pass: what was written is stored all the same."""
     try:
         store.tend(resource, name)
-    except Exception:  # noqa: BLE001 - the next write tries again
+    except Exception:  # noqa: BLE001 - a later write tries again
         _log.exception("an index could not be tended", index=name)
 
 
