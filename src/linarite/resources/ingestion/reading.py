@@ -1,6 +1,7 @@
 """From a document in its container to the texts of its chunks."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,10 @@ from linarite.resources.ingestion.tenure import Tenure
 
 _DEATHS = 5
 """How many workers may die over one document before it is left out."""
+_TOGETHER_BYTES = 16 << 20
+"""How much of documents lies on the disk beyond which no more are fetched to be read together."""
+_LEFT_BYTES = 1 << 20
+"""What is longer does not stay there until another takes its place."""
 
 _log = structlog.get_logger("linarite.ingestion")
 
@@ -74,17 +79,28 @@ class Reading:
     def read(self, some: Sequence[Document]) -> list[Ready | Settled]:
         """Their chunks; how a document ended that has none, or no others than before.
 
-        Documents after the first that come to more text than memory has room for are left out.
+        Documents after the first that come to more text than memory has room for are left out, and
+        so are those after some that are far longer than their container told: unpacked, it may be.
         """
         read: list[Ready | Settled] = []
         fetched: list[_Fetched] = []
+        long = 0
         for document, path in zip(some, self._files, strict=False):
             self._tenure.check()
             if isinstance(found := self._found(document, path), Settled):
                 read.append(found)
             else:
                 fetched.append(found)
-        return [*read, *self._crack(fetched)]
+            if (long := long + path.stat().st_size) >= _TOGETHER_BYTES:
+                break
+        read += self._crack(fetched)
+        self._empty()
+        return read
+
+    def _empty(self) -> None:
+        for path in self._files:
+            if path.stat().st_size > _LEFT_BYTES:
+                os.truncate(path, 0)
 
     def _found(self, document: Document, path: Path) -> Settled | _Fetched:
         if document.attempts >= _DEATHS:
