@@ -299,7 +299,7 @@ def test_what_a_former_job_of_the_name_left_is_made_anew_where_nobody_else_can_w
     gone = document_id("default", job.id, "gone.txt")
     target.copy(max(target.rows()), id=f"{gone}-0", document=gone, filepath="gone.txt")
     target.change("meta", '{"maker": "a former job"}')
-    job.standing.is_alone = True
+    job.standing.is_own = True
 
     run = job.run()
 
