@@ -503,6 +503,31 @@ class Holding:
             assert self.free.wait(20)
 
 
+def test_a_lane_that_fails_reads_no_further_document(job):
+    fill(job, 32 + 16)
+    refused: list[str] = []
+
+    def told(call: str) -> None:
+        if call == "upsert":
+            until(lambda: reached, "the next hand is read", 10)
+            refused.append(call)
+            raise IngestionFailed("The index is full.")
+        if call == "crack" and len(cracked) >= 32:
+            reached.append(call)
+            until(lambda: refused, "the lane has failed", 10)
+            time.sleep(0.2)
+        if call == "crack":
+            cracked.append(call)
+
+    cracked: list[str] = []
+    reached: list[str] = []
+    job.standing.parallel, job.standing.told = 1, told
+
+    assert job.run().error.message == "The index is full."
+
+    assert len(cracked) == 33
+
+
 def test_of_long_texts_fewer_are_in_memory_at_once(job):
     for number in range(20):
         job.standing.write(f"{number}.txt", f"packed {number}")

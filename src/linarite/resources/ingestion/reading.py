@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,11 +67,15 @@ class Reading:
         parts: what the run works with.
         tenure: the right to.
         files: where documents lie while they are read; so many may be asked for together.
+        check: called often; what it raises ends the reading.
     """
 
-    def __init__(self, parts: Parts, tenure: Tenure, files: Sequence[Path]) -> None:
+    def __init__(
+        self, parts: Parts, tenure: Tenure, files: Sequence[Path], check: Callable[[], None]
+    ) -> None:
         self._parts = parts
         self._tenure = tenure
+        self._check = check
         self._files = files
         for file in files:
             file.touch()
@@ -86,7 +90,7 @@ class Reading:
         fetched: list[_Fetched] = []
         long = 0
         for document, path in zip(some, self._files, strict=False):
-            self._tenure.check()
+            self._check()
             if isinstance(found := self._found(document, path), Settled):
                 read.append(found)
             else:
@@ -123,7 +127,7 @@ class Reading:
         if not fetched:
             return []
         files = [one.file for one in fetched]
-        crack = partial(self._parts.cracker.crack, files, self._tenure.check)
+        crack = partial(self._parts.cracker.crack, files, self._check)
         try:
             cracked = self._tenure.patiently(crack)
         except NOT_ITS_FAULT:
@@ -135,7 +139,7 @@ class Reading:
         return [_outcome(one, found) for one, found in zip(fetched, cracked, strict=False)]
 
     def _unforeseen(self, document: Document, error: Exception) -> Settled:
-        self._tenure.check()
+        self._check()
         _log.exception("a document cannot be read", document=document.id)
         reason = f"Reading it failed for an internal error ({type(error).__name__})."
         return Settled(document, 0, None, reason)
@@ -147,7 +151,7 @@ class Reading:
         was emptied first, which takes longer than all else that is done for a small document.
         """
         with path.open("r+b") as into:
-            checked = cast(BinaryIO, _Checked(into, self._tenure))
+            checked = cast(BinaryIO, _Checked(into, self._check))
             self._parts.container.read(item, checked, self._parts.document_bytes)
             into.truncate()
             into.seek(0)
@@ -165,13 +169,13 @@ def _outcome(one: _Fetched, found: Cracked | DocumentFailed) -> Ready | Settled:
 
 
 class _Checked:
-    """A file that can be written to while the right to work on the run holds."""
+    """A file that can be written to while there is something to read for."""
 
-    def __init__(self, file: BinaryIO, tenure: Tenure) -> None:
+    def __init__(self, file: BinaryIO, check: Callable[[], None]) -> None:
         self._file = file
-        self._tenure = tenure
+        self._check = check
 
     def write(self, piece: bytes) -> int:
         """Write a piece; raises HandedBack or RunOver."""
-        self._tenure.check()
+        self._check()
         return self._file.write(piece)

@@ -74,7 +74,7 @@ def test_documents_that_are_longer_than_told_do_not_fill_the_disk_together(tmp_p
     files = [tmp_path / str(number) for number in range(8)]
     held: Any = Held()
 
-    read = Reading(parts, held, files).read([document(seq) for seq in range(8)])
+    read = Reading(parts, held, files, held.check).read([document(seq) for seq in range(8)])
 
     assert [one.document.seq for one in read] == [0, 1]
     assert sum(file.stat().st_size for file in files) == 0
