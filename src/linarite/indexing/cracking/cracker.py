@@ -73,7 +73,7 @@ def cracker_version() -> str:
 class Cracker:
     """Reads and cuts documents in a child process that it keeps.
 
-    Used by one thread, that which enters it: the child is killed when that thread ends.
+    Used by one thread at a time: the child is killed when the one ends that asked for it first.
 
     Args:
         cutting: how texts are cut.
