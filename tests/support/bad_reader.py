@@ -7,6 +7,7 @@ import stat
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 
 from linarite.indexing.cracking.cracked import Cracked
 from linarite.indexing.failures import DocumentFailed
@@ -79,6 +80,11 @@ def _print(text: str) -> str:
     return "printed"
 
 
+def _stop_later(seconds: str) -> str:
+    Timer(float(seconds), os.kill, (os.getpid(), signal.SIGSTOP)).start()
+    return "stopping"
+
+
 def _chatter(lines: str) -> str:
     for _ in range(int(lines)):
         os.write(2, b"chatter " * 100 + b"\n")
@@ -133,6 +139,7 @@ _DEEDS = {
     "raise": _raise,
     "refuse": _refuse,
     "print": _print,
+    "stop-later": _stop_later,
     "chatter": _chatter,
     "connect": _connect,
     "fill": _fill,

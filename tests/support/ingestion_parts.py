@@ -294,7 +294,7 @@ class Standing:
     cleans_up: bool = False
     has_vectors: bool = True
     crawls: bool = False
-    is_alone: bool = False
+    is_own: bool = False
     is_crawled_whole: bool = True
     misfits: set[str] = field(default_factory=set)
     """Containers whose targets have other vectors."""
@@ -358,7 +358,7 @@ class Standing:
                 parallel=self.parallel,
                 pages=pages,
                 cleans_up=self.cleans_up,
-                is_alone=self.is_alone,
+                is_own=self.is_own,
             )
 
         return opened()

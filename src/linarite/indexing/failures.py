@@ -22,10 +22,14 @@ class IndexMisfit(IngestionFailed):
 class TryLater(IngestionFailed):
     """The same, for now: 429, 5xx, a broken connection. Worth another try after a while."""
 
-    def __init__(self, message: str, after_seconds: float | None = None) -> None:
+    def __init__(
+        self, message: str, after_seconds: float | None = None, *, is_limit: bool = False
+    ) -> None:
         super().__init__(message)
         self.after_seconds = after_seconds
         """How long the other side asked to be left alone; None where it did not say."""
+        self.is_limit = is_limit
+        """Whether it said that it is asked too much (429): that is for no document's text."""
 
 
 class DocumentFailed(Exception):

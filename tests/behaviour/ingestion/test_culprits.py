@@ -13,6 +13,7 @@ from linarite.http.pages import Page
 from linarite.indexing.failures import DocumentFailed, TryLater
 
 BUSY = TryLater("The service is busy (500): no reason.", 0.01)
+LIMITED = TryLater("The service is busy (429): too many tokens.", 0.01, is_limit=True)
 ODD = LookupError("no such thing")
 TOLD = {
     BUSY: "The service is busy (500): no reason.",
@@ -105,6 +106,32 @@ def test_a_service_that_chokes_on_every_document_fails_the_run_and_no_document(j
     assert "10 documents one after the other" in run.error.message
     assert TOLD[error] in run.error.message
     assert failed(job) == []
+
+
+@pytest.mark.parametrize("at", ["embedder", "target"])
+def test_a_service_that_is_asked_too_much_fails_the_run_and_no_document(job, at):
+    fill(job, 3)
+    choke(job, at, "body", LIMITED)  # what is plain is little enough
+
+    run = job.run()
+
+    assert (run.status, run.error.message) == ("failed", str(LIMITED))
+    assert failed(job) == []
+
+
+def test_a_service_that_is_asked_too_much_at_once_is_asked_for_less(job):
+    fill(job, 3)
+
+    def limit(texts: Sequence[str]) -> None:
+        if len(texts) > 2:
+            raise LIMITED
+
+    job.standing.target.chokes = limit
+
+    run = job.run()
+
+    assert (run.status, run.warnings) == ("succeeded", None)
+    assert len(job.standing.target.contents()) == 3
 
 
 def test_what_nobody_foresaw_of_no_document_fails_the_run_and_is_found_in_the_log(job):

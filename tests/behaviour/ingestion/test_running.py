@@ -299,7 +299,7 @@ def test_what_a_former_job_of_the_name_left_is_made_anew_where_nobody_else_can_w
     gone = document_id("default", job.id, "gone.txt")
     target.copy(max(target.rows()), id=f"{gone}-0", document=gone, filepath="gone.txt")
     target.change("meta", '{"maker": "a former job"}')
-    job.standing.is_alone = True
+    job.standing.is_own = True
 
     run = job.run()
 
@@ -501,6 +501,31 @@ class Holding:
         if call == self._call:
             self.reached.set()
             assert self.free.wait(20)
+
+
+def test_a_lane_that_fails_reads_no_further_document(job):
+    fill(job, 32 + 16)
+    refused: list[str] = []
+
+    def told(call: str) -> None:
+        if call == "upsert":
+            until(lambda: reached, "the next hand is read", 10)
+            refused.append(call)
+            raise IngestionFailed("The index is full.")
+        if call == "crack" and len(cracked) >= 32:
+            reached.append(call)
+            until(lambda: refused, "the lane has failed", 10)
+            time.sleep(0.2)
+        if call == "crack":
+            cracked.append(call)
+
+    cracked: list[str] = []
+    reached: list[str] = []
+    job.standing.parallel, job.standing.told = 1, told
+
+    assert job.run().error.message == "The index is full."
+
+    assert len(cracked) == 33
 
 
 def test_of_long_texts_fewer_are_in_memory_at_once(job):

@@ -341,7 +341,7 @@ def test_a_target_that_is_away_does_not_keep_a_deleted_job_in_the_other_one(
         yield SimpleNamespace(
             target=SimpleNamespace(drop=lambda: dropped.append(container)),
             pages=None,
-            is_alone=True,
+            is_own=True,
         )
 
     with nullcontext() if type(error) is IngestionFailed else pytest.raises(TryLater):

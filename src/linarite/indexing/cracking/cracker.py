@@ -73,7 +73,7 @@ def cracker_version() -> str:
 class Cracker:
     """Reads and cuts documents in a child process that it keeps.
 
-    Used by one thread, that which enters it: the child is killed when that thread ends.
+    Used by one thread at a time: the child is killed when the one ends that asked for it first.
 
     Args:
         cutting: how texts are cut.
@@ -129,6 +129,8 @@ class Cracker:
                 self._stop()
                 if child.documents == 1:
                     done.append(DocumentFailed(str(crash)))
+        if self._child is not None and self._child.is_asked:
+            self._stop()  # it would read on for nobody
         return done
 
     def _ready(self) -> "_Child":
@@ -199,7 +201,9 @@ class _Child:
             env=_environment(),
             start_new_session=True,  # a Ctrl-C at the terminal is the parent's to handle
         )
+        assert self._process.stdin is not None
         assert self._process.stderr is not None
+        os.set_blocking(self._process.stdin.fileno(), False)
         os.set_blocking(self._process.stderr.fileno(), False)
         if not self._starts(cutting):
             self._process.kill()
@@ -228,8 +232,12 @@ class _Child:
         """Have it read files, and answer for each."""
         self._asked = len(files)
         asked = [{**asdict(file), "path": str(file.path.absolute())} for file in files]
-        with suppress(BrokenPipeError):  # the first answer is found to be lacking
+        try:
             self._send(Message({"files": asked}))
+        except BrokenPipeError:
+            pass  # the first answer is found to be lacking
+        except TimeoutError:
+            self._process.kill()  # with the same outcome
 
     def answer(self) -> Message:
         """What it says of the next file.
@@ -261,12 +269,28 @@ class _Child:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
-                with suppress(BrokenPipeError):  # of a request that did not get through
-                    pipe.close()
+                pipe.close()
 
     def _send(self, message: Message) -> None:
+        """Have it take a message up.
+
+        Raises:
+            BrokenPipeError: it has ended.
+            TimeoutError: it does not take it: a pipe holds less, and a file may have stopped it.
+        """
         assert self._process.stdin is not None
-        send(self._process.stdin, message)
+        asks = self._process.stdin.fileno()
+        ready = select.poll()
+        ready.register(asks, select.POLLOUT)
+        deadline = time.monotonic() + self._limits.seconds
+        whole = BytesIO()
+        send(whole, message)
+        left = whole.getbuffer()
+        while left:
+            seconds = deadline - time.monotonic()
+            if seconds <= 0 or not ready.poll(seconds * 1000):
+                raise TimeoutError
+            left = left[os.write(asks, left) :]
 
     def _receive(self, seconds: float) -> Message | None:
         assert self._process.stdout is not None

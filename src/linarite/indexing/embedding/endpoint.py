@@ -244,7 +244,8 @@ class EndpointEmbedder:
             if status not in _BUSY:
                 return status, answer
             told = _retry_after(headers)
-            failure = TryLater(f"{self._told} is busy ({status}): {self._message(answer)}", told)
+            message = f"{self._told} is busy ({status}): {self._message(answer)}"
+            failure = TryLater(message, told, is_limit=status == 429)
             if told is not None and told > _LONGEST_WAIT_SECONDS:
                 break
             wait_seconds = max(wait_seconds, told or 0)

@@ -63,7 +63,7 @@ def _tend(store: Store, call: SearchCall, name: str) -> None:
     """Tend an index, and let a failure pass: what was written is stored all the same."""
     try:  # a maker has it tended once more when it is through
         store.tend(call.resource, name, Tail.LOADING if call.maker else Tail.WRITING)
-    except Exception:  # noqa: BLE001 - the next write tries again
+    except Exception:  # noqa: BLE001 - a later write tries again
         _log.exception("an index could not be tended", index=name)
 
 

@@ -104,7 +104,9 @@ class Store:
         self._tables: OrderedDict[tuple[Path, str], Table] = OrderedDict()
         self._rests: dict[str, float] = {}
         """Until when indexes are left alone, by their generations."""
-        self._opening = threading.Lock()
+        self._tended: set[str] = set()
+        """The generations of those that a thread is at."""
+        self._opening, self._turns = threading.Lock(), threading.Lock()
         memory.spare()
         self._session = lancedb.Session(
             index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES // 4
@@ -216,7 +218,7 @@ class Store:
         """Make an index quick again where it is time to; the caller does not hold it.
 
         While much is written the time for that is bounded: after each there is a rest, longer than
-        it took.
+        it took, whatever came of it; and one thread does it for all.
 
         Args:
             resource: whose index it is.
@@ -226,7 +228,7 @@ class Store:
         Raises:
             NotThere: there is no such index, or it was deleted meanwhile.
             Busy: somebody else wrote all the time that this one waits.
-            TendingFailed: it could not be done; the next write tries again.
+            TendingFailed: it could not be done; a later write tries again.
         """
         record = self.get(resource, name)
         table = self.table(resource, record)
@@ -235,13 +237,20 @@ class Store:
             return
         if not tending.is_due(table, self._old_seconds, tail):
             return
+        with self._turns:
+            if record.generation in self._tended:
+                return
+            self._tended.add(record.generation)
         began = time.monotonic()
-        if table.count_rows() < self._large_rows:
-            self.tend_here(resource, name, tail)
-        else:
-            tending.tend_apart(self._root, resource, name, tail, self._old_seconds)
-        ended = time.monotonic()
-        self._rests[record.generation] = ended + self._rest * (ended - began)
+        try:
+            if table.count_rows() < self._large_rows:
+                self.tend_here(resource, name, tail)
+            else:
+                tending.tend_apart(self._root, resource, name, tail, self._old_seconds)
+        finally:
+            ended = time.monotonic()
+            self._rests[record.generation] = ended + self._rest * (ended - began)
+            self._tended.discard(record.generation)
 
     def tend_here(self, resource: str, name: str, tail: Tail) -> None:
         """The same in this process, at once; raises NotThere, Busy."""

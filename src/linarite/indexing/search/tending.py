@@ -118,11 +118,11 @@ def tend_apart(root: Path, resource: str, name: str, tail: Tail, old_seconds: fl
 
 def _has_many_old_versions(table: Any, old_seconds: float) -> bool:  # its type tells no place
     folder = Path(table.uri) / "_versions"
-    newest = nlargest(_VERSIONS, os.listdir(folder))  # names count down
-    if len(newest) < _VERSIONS:
+    oldest = nlargest(_VERSIONS, os.listdir(folder))  # names count down
+    if len(oldest) < _VERSIONS:
         return False
     try:
-        written = (folder / newest[-1]).stat().st_mtime
+        written = (folder / oldest[-1]).stat().st_mtime
     except FileNotFoundError:  # let go meanwhile
         return False
     return time.time() - written > old_seconds

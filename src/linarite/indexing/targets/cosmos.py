@@ -193,7 +193,8 @@ class CosmosTarget:
             time.sleep(self._backoff_seconds * 2**wait)
         raise TryLater(
             f"The collection {self._name} is too busy: {len(left)} writes were not taken after "
-            f"{_TRIES} tries."
+            f"{_TRIES} tries.",
+            is_limit=True,  # of request units, but for seldom reasons
         )
 
     def _unwritten(self, requests: list[Any]) -> list[Any]:

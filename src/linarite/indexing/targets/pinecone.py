@@ -201,7 +201,8 @@ class PineconeTarget:
         except (PineconeConnectionError, PineconeTimeoutError) as error:
             raise TryLater(f"{self._told} {what}: it could not be reached.") from error
         except RateLimitError as error:
-            raise TryLater(f"{self._told} {what}: it is busy (429).", error.retry_after) from error
+            told = f"{self._told} {what}: it is busy (429)."
+            raise TryLater(told, error.retry_after, is_limit=True) from error
         except ServiceError as error:
             raise TryLater(f"{self._told} {what}: it answered {error.status_code}.") from error
         except (UnauthorizedError, ForbiddenError) as error:

@@ -68,7 +68,8 @@ def search_failures(what: str) -> Iterator[None]:
 def _answered(what: str, error: HttpResponseError) -> IngestionFailed:
     status = error.status_code
     if status in _BUSY:
-        return TryLater(f"{what} The service is busy ({status}).", _retry_after(error.response))
+        after, is_limit = _retry_after(error.response), status == 429
+        return TryLater(f"{what} The service is busy ({status}).", after, is_limit=is_limit)
     if status in {401, 403}:
         return IngestionFailed(
             f"{what} The service refused the key or the identity ({status}): {_brief(error)}"

@@ -153,7 +153,7 @@ class Indexes:
     def tidy(self, resource: str, index: str) -> None:
         """Make an index as quick to search as it gets, once much has been written to it.
 
-        A failure is told in the log alone: the next write tries again.
+        A failure is told in the log alone: a later write tries again.
         """
         try:
             store = self._opened()

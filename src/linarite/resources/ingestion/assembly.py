@@ -5,7 +5,7 @@ they take seconds and hundreds of megabytes, and an installation may be without 
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -107,9 +107,8 @@ class Assembly:
                 parallel=resolved.parallel,
                 pages=pages,
                 cleans_up=resolved.clean_up,
-                tidy=self._tidy(resource, resolved.target),
-                is_alone=isinstance(resolved.target, EmbeddedIndexSpec),
-                counts_late=not isinstance(resolved.target, EmbeddedIndexSpec),
+                is_own=isinstance(resolved.target, EmbeddedIndexSpec),
+                tidy=partial(self._tidy, resource, resolved.target),
             )
 
     def _container(self, stack: ExitStack, resource: str, resolved: Resolved) -> Container:
@@ -231,10 +230,9 @@ class Assembly:
                     )
                 )
 
-    def _tidy(self, resource: str, spec: TargetSpec) -> Callable[[], None] | None:
-        if not isinstance(spec, EmbeddedIndexSpec):
-            return None
-        return partial(self.indexes.tidy, resource, spec.index)
+    def _tidy(self, resource: str, spec: TargetSpec) -> None:
+        if isinstance(spec, EmbeddedIndexSpec):  # others see to that
+            self.indexes.tidy(resource, spec.index)
 
     def _search_target(self, stack: ExitStack, spec: SearchIndexSpec, made_by: str) -> Target:
         from azure.core.credentials import AzureKeyCredential

@@ -2,7 +2,8 @@
 
 A text that a service chokes on is answered as an outage is, 5xx or a broken connection. But beside
 the one anything else gets through, and during the other nothing does. So it is with errors that
-nobody foresaw.
+nobody foresaw; not with a limit on how much is asked (429), which lets little things through: less
+is asked at once then, and no document is blamed.
 """
 
 from collections.abc import Callable

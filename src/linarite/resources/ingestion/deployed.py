@@ -134,7 +134,9 @@ class DeployedEmbedder:
                     raise
                 asked = _asked_seconds(failure.headers)
                 if tries == _TRIES:
-                    raise TryLater(self._told(failure.message), asked) from failure
+                    is_limit = isinstance(failure, InferenceRefused) and failure.status == 429
+                    told = self._told(failure.message)
+                    raise TryLater(told, asked, is_limit=is_limit) from failure
                 rest = asked or _REST_SECONDS * 2**tries
                 await asyncio.sleep(min(rest, _LONGEST_REST_SECONDS))
             except ModelMissing as missing:

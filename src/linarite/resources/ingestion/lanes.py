@@ -21,7 +21,7 @@ from linarite.resources.ingestion.records import Run
 from linarite.resources.ingestion.scratch import scratch_folder
 from linarite.resources.ingestion.service import Ingestion
 from linarite.resources.ingestion.storing import Storing
-from linarite.resources.ingestion.tenure import Tenure
+from linarite.resources.ingestion.tenure import RunOver, Tenure
 
 _HAND = 128
 """How many documents a lane takes at once, at most: a write to an index costs more than a chunk."""
@@ -70,7 +70,7 @@ class Lane:
             ThreadPoolExecutor(1, "reading") as thread,
         ):
             files = [folder / str(number) for number in range(_READ_TOGETHER)]
-            reading = Reading(self._parts, self._tenure, files)
+            reading = Reading(self._parts, self._tenure, files, self._check)
             try:
                 for seqs in self._left_behind():
                     hand = thread.submit(self._read, reading, partial(self._take_up, seqs))
@@ -87,8 +87,7 @@ class Lane:
         hand: list[Ready | Settled] = []
         taken, characters = take(), 0
         for some in in_batches(taken, _READ_TOGETHER):
-            if self._is_ending:
-                return hand
+            self._check()
             if characters < _HAND_CHARACTERS:
                 read = reading.read(some)
                 characters += sum(one.characters for one in read)
@@ -98,6 +97,12 @@ class Lane:
             with self._tenure.writing() as tx:
                 documents.give_back(tx, self._name, left)
         return hand
+
+    def _check(self) -> None:
+        """Raise HandedBack or RunOver where nothing more is to be read."""
+        self._tenure.check()
+        if self._is_ending:  # nobody waits for what would come of it
+            raise RunOver
 
     def _claim(self) -> list[Document]:
         most, self._hand = self._hand, min(2 * self._hand, _HAND)

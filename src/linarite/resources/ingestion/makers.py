@@ -17,7 +17,7 @@ def check_maker(parts: Parts, maker: str) -> None:
     Raises:
         IngestionFailed: it bears another mark than `maker`, or the target cannot be asked.
     """
-    if parts.is_alone:
+    if parts.is_own:
         return
     for first in parts.target.stored(1):
         if maker_of(first) not in {None, maker}:

@@ -50,6 +50,10 @@ class Pages(Container, Protocol):
         """
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Parts:
     """What a run works with.
@@ -65,9 +69,9 @@ class Parts:
         parallel: how many lanes there are at most.
         pages: the container once more where a crawl fills it; else None.
         cleans_up: whether what was only made on the way is removed at the end.
-        tidy: makes the target quick to search once all is written; None: it sees to that itself.
-        is_alone: whether nobody can write into the target but jobs of this id on this server.
-        counts_late: whether the target may count what was stored only a while later.
+        is_own: whether the target is an index of this server: nobody can write into it but jobs of
+            this id here, and it counts at once what is stored. Others may count later.
+        tidy: makes the target quick to search once all is written; nothing where it sees to that.
     """
 
     container: Container
@@ -80,9 +84,8 @@ class Parts:
     parallel: int
     pages: Pages | None = None
     cleans_up: bool = False
-    tidy: Callable[[], None] | None = None
-    is_alone: bool = False
-    counts_late: bool = True
+    is_own: bool = False
+    tidy: Callable[[], None] = _nothing
 
 
 OpenParts = Callable[[str, IngestionJob], AbstractContextManager[Parts]]

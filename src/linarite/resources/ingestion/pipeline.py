@@ -105,7 +105,7 @@ class Coordinator:
         else:
             self._forget_idle_vectors()
         self._finish()
-        if self._has_written and self._parts.tidy is not None:
+        if self._has_written:
             self._parts.tidy()  # all can be found already, soon faster
 
     def wait_for_earlier_lanes(self) -> None:
@@ -238,7 +238,7 @@ class Coordinator:
             self._tenure.patiently(ensure)
         except IndexMisfit:
             with self._runs.database.reading() as connection:
-                if not (self._parts.is_alone or documents.chunks(connection, self._run.job)):
+                if not (self._parts.is_own or documents.chunks(connection, self._run.job)):
                     raise  # it was not this job that filled it
             self._check_maker()
             self._tenure.patiently(target.drop)  # its vectors are another model's
@@ -314,7 +314,7 @@ class Coordinator:
         """How many chunks were stored and how many are there, once the target has settled."""
         with self._runs.database.reading() as connection:
             stored = documents.chunks(connection, self._run.job)
-        may_be_late = self._has_written and self._parts.counts_late
+        may_be_late = self._has_written and not self._parts.is_own
         until, pause = time.monotonic() + _SETTLE_SECONDS, _FIRST_LOOK_SECONDS
         while True:
             there = self._tenure.patiently(self._parts.target.count)

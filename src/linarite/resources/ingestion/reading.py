@@ -1,7 +1,8 @@
 """From a document in its container to the texts of its chunks."""
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,10 @@ from linarite.resources.ingestion.tenure import Tenure
 
 _DEATHS = 5
 """How many workers may die over one document before it is left out."""
+_TOGETHER_BYTES = 16 << 20
+"""How much of documents lies on the disk beyond which no more are fetched to be read together."""
+_LEFT_BYTES = 1 << 20
+"""What is longer does not stay there until another takes its place."""
 
 _log = structlog.get_logger("linarite.ingestion")
 
@@ -62,11 +67,15 @@ class Reading:
         parts: what the run works with.
         tenure: the right to.
         files: where documents lie while they are read; so many may be asked for together.
+        check: called often; what it raises ends the reading.
     """
 
-    def __init__(self, parts: Parts, tenure: Tenure, files: Sequence[Path]) -> None:
+    def __init__(
+        self, parts: Parts, tenure: Tenure, files: Sequence[Path], check: Callable[[], None]
+    ) -> None:
         self._parts = parts
         self._tenure = tenure
+        self._check = check
         self._files = files
         for file in files:
             file.touch()
@@ -74,17 +83,28 @@ class Reading:
     def read(self, some: Sequence[Document]) -> list[Ready | Settled]:
         """Their chunks; how a document ended that has none, or no others than before.
 
-        Documents after the first that come to more text than memory has room for are left out.
+        Documents after the first that come to more text than memory has room for are left out, and
+        so are those after some that are far longer than their container told: unpacked, it may be.
         """
         read: list[Ready | Settled] = []
         fetched: list[_Fetched] = []
+        long = 0
         for document, path in zip(some, self._files, strict=False):
-            self._tenure.check()
+            self._check()
             if isinstance(found := self._found(document, path), Settled):
                 read.append(found)
             else:
                 fetched.append(found)
-        return [*read, *self._crack(fetched)]
+            if (long := long + path.stat().st_size) >= _TOGETHER_BYTES:
+                break
+        read += self._crack(fetched)
+        self._empty()
+        return read
+
+    def _empty(self) -> None:
+        for path in self._files:
+            if path.stat().st_size > _LEFT_BYTES:
+                os.truncate(path, 0)
 
     def _found(self, document: Document, path: Path) -> Settled | _Fetched:
         if document.attempts >= _DEATHS:
@@ -107,7 +127,7 @@ class Reading:
         if not fetched:
             return []
         files = [one.file for one in fetched]
-        crack = partial(self._parts.cracker.crack, files, self._tenure.check)
+        crack = partial(self._parts.cracker.crack, files, self._check)
         try:
             cracked = self._tenure.patiently(crack)
         except NOT_ITS_FAULT:
@@ -119,7 +139,7 @@ class Reading:
         return [_outcome(one, found) for one, found in zip(fetched, cracked, strict=False)]
 
     def _unforeseen(self, document: Document, error: Exception) -> Settled:
-        self._tenure.check()
+        self._check()
         _log.exception("a document cannot be read", document=document.id)
         reason = f"Reading it failed for an internal error ({type(error).__name__})."
         return Settled(document, 0, None, reason)
@@ -131,7 +151,7 @@ class Reading:
         was emptied first, which takes longer than all else that is done for a small document.
         """
         with path.open("r+b") as into:
-            checked = cast(BinaryIO, _Checked(into, self._tenure))
+            checked = cast(BinaryIO, _Checked(into, self._check))
             self._parts.container.read(item, checked, self._parts.document_bytes)
             into.truncate()
             into.seek(0)
@@ -149,13 +169,13 @@ def _outcome(one: _Fetched, found: Cracked | DocumentFailed) -> Ready | Settled:
 
 
 class _Checked:
-    """A file that can be written to while the right to work on the run holds."""
+    """A file that can be written to while there is something to read for."""
 
-    def __init__(self, file: BinaryIO, tenure: Tenure) -> None:
+    def __init__(self, file: BinaryIO, check: Callable[[], None]) -> None:
         self._file = file
-        self._tenure = tenure
+        self._check = check
 
     def write(self, piece: bytes) -> int:
         """Write a piece; raises HandedBack or RunOver."""
-        self._tenure.check()
+        self._check()
         return self._file.write(piece)

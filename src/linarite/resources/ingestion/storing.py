@@ -12,7 +12,7 @@ from itertools import groupby
 import orjson
 import structlog
 
-from linarite.indexing.failures import DocumentFailed, IngestionFailed
+from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
 from linarite.indexing.targets.target import Chunk
 from linarite.resources.ingestion import documents
 from linarite.resources.ingestion.culprits import Choked, ask_beside
@@ -98,13 +98,17 @@ class Storing:
                 for _, its in apart:
                     self._write(its, refused)
                 return
-            refused[apart[0][0]] = str(failure)
+            [(document, _)] = apart
             if isinstance(failure, Choked):
-                _log.warning("a document is left out", document=apart[0][0], reason=str(failure))
-                self._note_choked(failure)
+                self._note_choked(document, failure)
+            refused[document] = str(failure)
 
-    def _note_choked(self, failure: Choked) -> None:
-        """Raise IngestionFailed where it cannot be for the documents any more."""
+    def _note_choked(self, document: str, failure: Choked) -> None:
+        """Raise IngestionFailed where it cannot be for the documents, or not any more."""
+        cause = failure.__cause__
+        if isinstance(cause, TryLater) and cause.is_limit:  # less than this cannot be asked
+            raise cause
+        _log.warning("a document is left out", document=document, reason=str(failure))
         self._choked += 1
         if self._choked == _CHOKED_IN_A_ROW:
             raise IngestionFailed(

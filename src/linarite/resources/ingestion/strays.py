@@ -59,7 +59,7 @@ def _strays(chunks: Iterable[Stored], known: dict[str, int]) -> Iterable[Stored]
 def _is_own(chunk: Stored, run: Run, parts: Parts) -> bool:
     document, number = _placed(chunk)
     made = document_id(run.resource, run.job_id, chunk.filepath)
-    is_marked = parts.is_alone or maker_of(chunk) == run.maker
+    is_marked = parts.is_own or maker_of(chunk) == run.maker
     return number.isdecimal() and document == made and is_marked
 
 

@@ -160,6 +160,24 @@ def test_files_after_more_text_than_there_is_room_for_are_left_to_another_time(s
     assert together(cracker, "print") == ["printed"]
 
 
+def test_a_process_that_takes_up_nothing_more_is_replaced(start: Start):
+    cracker = start(seconds=1)
+    crack(cracker, "stop-later 0.1")
+    time.sleep(0.3)
+
+    said = together(cracker, *["nap 0" + " " * 8000] * 16)  # more than a pipe holds
+
+    assert said == ["rested"] * 16
+
+
+def test_what_is_left_to_another_time_is_not_read_on(start: Start):
+    cracker = start()
+
+    together(cracker, "long 4000000", "nap 60")
+
+    assert not psutil.Process().children()
+
+
 def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(start: Start):
     class Over(Exception):
         pass

@@ -1,6 +1,8 @@
 """When an index is tended, and by whom."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,43 @@ def test_a_large_index_is_tended_by_a_process_of_its_own(tmp_path: Path):
     assert unindexed(store) == 0
     documents = clients(store, "books")[1]
     assert [one["id"] for one in documents.search("word599")] == ["599"]
+
+
+class Counting(Store):
+    """What takes its time to tend, and then cannot."""
+
+    begun = 0
+
+    def tend_here(self, resource: str, name: str, tail: Tail) -> None:
+        self.begun += 1
+        time.sleep(0.2)
+        raise tending.TendingFailed("no luck")
+
+
+def test_what_could_not_be_tended_rests_as_well(tmp_path: Path):
+    store = Counting(tmp_path / "indexes", 20, 0, rest=1000)
+    store.create("default", DEFINITION, "")
+
+    for first in (0, 1000, 2000, 3000):
+        upload(store, first, 1000)
+
+    assert store.begun == 1
+
+
+def test_of_many_that_write_at_once_one_tends(tmp_path: Path):
+    store = Counting(tmp_path / "indexes", 20, 0)
+    store.create("default", DEFINITION, "")
+    upload(store, 0, 600)
+
+    def tend() -> None:
+        with suppress(tending.TendingFailed):
+            store.tend("default", "books", Tail.AT_LEISURE)
+
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(4):
+            threads.submit(tend)
+
+    assert store.begun == 1
 
 
 def test_a_process_that_cannot_tend_tells_why(tmp_path: Path):

@@ -73,7 +73,7 @@ def test_jobs_of_one_id_of_two_resources_have_a_namespace_each(tmp_path):
             assert one.target.count() == 1
 
 
-def test_only_the_index_of_this_server_counts_at_once(tmp_path):
+def test_only_an_index_of_this_server_is_its_own(tmp_path):
     search = {"kind": "azure_search", "endpoint": "https://a.search.test", "key": "sk"}
     (tmp_path / "handbook").mkdir()
     opened = assembling(
@@ -84,4 +84,4 @@ def test_only_the_index_of_this_server_counts_at_once(tmp_path):
     elsewhere = {"kind": "AzureAISearch", "connectionId": "search"}
 
     with opened("default", dataset()) as own, opened("default", dataset(target=elsewhere)) as far:
-        assert (own.counts_late, far.counts_late) == (False, True)
+        assert (own.is_own, far.is_own) == (True, False)
