@@ -103,7 +103,8 @@ class Trainer:
         try:
             yield seen
         finally:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # it was killed meanwhile
+                os.kill(pid, signal.SIGCONT)
 
     def _process(self) -> psutil.Process:
         """The trainer itself, which its shell waits for."""

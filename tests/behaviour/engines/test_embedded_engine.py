@@ -282,14 +282,21 @@ def test_an_engine_that_keeps_much_of_structures_is_renewed_and_nobody_notices(t
         assert reply.status == 200, reply.body
         return json.loads(json.loads(reply.body)["choices"][0]["message"]["content"])
 
+    async def others(engines, known):
+        """The processes that there are beside known ones, once there are some."""
+        for _ in range(100):
+            if found := {one["pid"] for one in await engines.state()} - known:
+                return found
+            await asyncio.sleep(0.2)
+        return set()
+
     async def go():
         async with Engines(host_socket(tmp_path)) as engines:
             engine = await engines.reach(place)
-            pids, said = set(), []
+            pids, said = {one["pid"] for one in await engines.state()}, []
             for value in range(2):
-                pids |= {one["pid"] for one in await engines.state()}
                 said.append(await answered(engine, value))
-                await asyncio.sleep(1)
+                pids |= await others(engines, pids)
             at_once = await asyncio.gather(*(answered(engine, value) for value in range(8)))
             return pids, said, at_once
 

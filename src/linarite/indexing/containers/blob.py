@@ -113,8 +113,10 @@ class BlobContainer:
                     raise
 
     def close(self) -> None:
-        """Close the client's connections."""
+        """Close the client's connections, and those that an identity got its tokens by."""
         self._client.close()
+        if hasattr(self._client.credential, "close"):
+            self._client.credential.close()
 
     def _listed(self) -> Iterator[BlobProperties]:
         """What the container lists, as long as the listing gets on."""

@@ -49,7 +49,7 @@ _LARGE_ROWS = 20_000
 """A process of its own takes a second to start."""
 _REST = 4
 """A fifth of the time at most is spent on it, then, however much is written."""
-_CACHE_BYTES = 128 << 20
+_CACHE_BYTES = 64 << 20
 """What Lance may keep in memory of all indexes together; left alone it takes gigabytes."""
 
 

@@ -186,7 +186,7 @@ class Assembly:
         from linarite.indexing.embedding import endpoint
 
         access = spec.access
-        credential = access.key if isinstance(access, ByKey) else _own_identity()
+        credential = access.key if isinstance(access, ByKey) else _own_identity(stack)
         if spec.deployment is None:
             where = endpoint.openai_model(access.endpoint, credential, spec.model or "")
         else:
@@ -242,7 +242,7 @@ class Assembly:
 
         access = spec.access
         credential = (
-            AzureKeyCredential(access.key) if isinstance(access, ByKey) else _own_identity()
+            AzureKeyCredential(access.key) if isinstance(access, ByKey) else _own_identity(stack)
         )
         transport = stack.enter_context(guarded_transport(self._reach(access)))
         return AzureSearchTarget(access.endpoint, credential, transport, spec.index, made_by)
@@ -273,8 +273,7 @@ def _place(spec: TargetSpec) -> str:
     assert_never(spec)
 
 
-def _own_identity() -> "TokenCredential":
+def _own_identity(stack: ExitStack) -> "TokenCredential":
     from azure.identity import DefaultAzureCredential
 
-    credential: TokenCredential = DefaultAzureCredential()
-    return credential
+    return stack.enter_context(closing(DefaultAzureCredential()))
