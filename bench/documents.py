@@ -27,7 +27,7 @@ _LINES_PER_PAGE = 50
 def write(folder: Path, numbers: Sequence[int], formats: Sequence[str], edition: int = 0) -> None:
     """Write documents, the formats in turn; another `edition` of one has another text.
 
-    They are as long as texts are: half below 3 KB, one in twenty above 12 KB.
+    They are as long as texts are: half below 4 KB, one in twenty above 16 KB.
     """
     for number in numbers:
         kind = formats[number % len(formats)]
