@@ -64,11 +64,15 @@ class Keeper:
     def write_if_due(self, now: float, enough: int) -> None:
         """Begin to write when `enough` answers wait, or any for a while, or nobody looked lately.
 
-        One group is written at a time.
+        One group is written at a time, and none after one that cannot be.
         """
-        if self._writing is None and (
-            now - self._looked >= _LOOK_SECONDS
-            or (self._unwritten and self._is_worth_writing(now, enough))
+        if (
+            self._writing is None
+            and self.failure is None
+            and (
+                now - self._looked >= _LOOK_SECONDS
+                or (self._unwritten and self._is_worth_writing(now, enough))
+            )
         ):
             self._writing = asyncio.create_task(self._write())
 
