@@ -38,6 +38,18 @@ def test_an_upload_makes_or_replaces_a_document(books: SearchClient):
     assert document(books, "a") == {"id": "a", "title": "two"}
 
 
+def test_of_a_full_batch_each_is_known_by_whether_it_was_there(books: SearchClient):
+    def upload(*numbers: int) -> dict[str, int]:
+        made = [{"id": f"k{number}", "year": len(numbers)} for number in numbers]
+        return {one.key: one.status_code for one in books.upload_documents(made)}
+
+    assert set(upload(*range(0, 1000, 2)).values()) == {201}
+    assert upload(*range(1000)) == {f"k{each}": 201 if each % 2 else 200 for each in range(1000)}
+
+    assert books.get_document_count() == 1000
+    assert books.search("*", filter="year eq 1000", include_total_count=True).get_count() == 1000
+
+
 def test_a_merge_changes_the_fields_it_names(books: SearchClient):
     first = {"id": "a", "title": "one", "tags": ["x", "y"], "near": [1, 2, 3]}
     books.upload_documents([first | {"added": "2024-01-02T03:04:05Z", "secret": "s"}])
