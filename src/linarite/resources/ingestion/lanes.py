@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from linarite import memory
 from linarite.resources.ingestion import documents
 from linarite.resources.ingestion.documents import Document, Settled
 from linarite.resources.ingestion.iterating import in_batches
@@ -74,11 +75,11 @@ class Lane:
             try:
                 for seqs in self._left_behind():
                     hand = thread.submit(self._read, reading, partial(self._take_up, seqs))
-                    self._storing.store(hand.result())
+                    self._store(hand.result())
                 ahead = thread.submit(self._read, reading, self._claim)
                 while read := ahead.result():
                     ahead = thread.submit(self._read, reading, self._claim)
-                    self._storing.store(read)
+                    self._store(read)
             finally:
                 self._is_ending = True
 
@@ -97,6 +98,10 @@ class Lane:
             with self._tenure.writing() as tx:
                 documents.give_back(tx, self._name, left)
         return hand
+
+    def _store(self, hand: Sequence[Ready | Settled]) -> None:
+        self._storing.store(hand)
+        memory.give_back()  # a hand is megabytes in small pieces
 
     def _check(self) -> None:
         """Raise HandedBack or RunOver where nothing more is to be read."""
