@@ -348,3 +348,26 @@ def test_a_target_that_is_away_does_not_keep_a_deleted_job_in_the_other_one(
         Work(jobs, opened).delete(str(run.job), Overtaken())
 
     assert dropped == ["present"]
+
+
+def test_of_a_deleted_job_whose_index_cannot_be_dropped_the_pages_go(shared_jobs, tenant):
+    jobs, pages = service(shared_jobs), {"index.html", "about.html"}
+    run_id = put(tenant, "a-job", storage())
+    with shared_jobs.built.database.transaction() as tx:
+        run = find_any_run(tx, run_id)
+    finish(shared_jobs, run_id)
+    tenant.delete(f"{JOBS}/a-job")
+
+    def drop():
+        raise IngestionFailed("The key may not delete an index.")
+
+    @contextmanager
+    def opened(resource, job):
+        container = SimpleNamespace(
+            list=lambda: [SimpleNamespace(key=key) for key in pages], delete=pages.remove
+        )
+        yield SimpleNamespace(target=SimpleNamespace(drop=drop), pages=container, is_own=True)
+
+    Work(jobs, opened).delete(str(run.job), Overtaken())
+
+    assert pages == set()

@@ -114,9 +114,11 @@ class Work:
             try:
                 with self._open_parts(job.resource, definition) as parts:
                     check_maker(parts, job.maker)
-                    parts.target.drop()
-                    if parts.pages is not None:
-                        delete_all(parts.pages, ticket.check)
+                    try:
+                        parts.target.drop()
+                    finally:  # whatever becomes of the index, the pages go
+                        if parts.pages is not None:
+                            delete_all(parts.pages, ticket.check)
             except TryLater as failure:
                 later = failure
             except IngestionFailed as failure:
