@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 
 from linarite.engines.installed import InstalledModel
-from linarite.engines.lifeline import child_environment
 from linarite.engines.refusals import EngineUnreachable
 from linarite.engines.sampling import DETERMINISTIC, Ended, Sampling
+from linarite.lifeline import child_environment
 
 _LINE_LIMIT_BYTES = 64 << 20
 

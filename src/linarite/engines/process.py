@@ -12,9 +12,9 @@ import aiohttp
 from aiohttp import web
 
 from linarite.engines.installed import InstalledModel
-from linarite.engines.lifeline import child_environment
 from linarite.engines.refusals import EngineFailure
 from linarite.engines.sampling import DETERMINISTIC
+from linarite.lifeline import child_environment
 
 _LOOK_SECONDS = 0.05
 _ANSWER_SECONDS = 5.0

@@ -30,11 +30,11 @@ import orjson
 from openvino import Model, PartialShape, Type, op, opset15
 
 from linarite.engines.json_grammar import SchemaRefused, grammar_of, grammar_of_any_object
-from linarite.engines.lifeline import die_with_parent
 from linarite.engines.sampling import Structure
 from linarite.engines.structures import TOO_INVOLVED
 from linarite.engines.tool_calls import grammar_of_calls
 from linarite.engines.vocabulary import tokenizer, words_of
+from linarite.lifeline import die_with_parent
 
 SECONDS = 3
 BYTES = 1 << 30

@@ -27,11 +27,11 @@ from linarite.engines.connections import KEPT_EMBEDDED_SECONDS
 from linarite.engines.embedding_engine import EmbeddingEngine
 from linarite.engines.generation import Stepping, exit_now
 from linarite.engines.installed import InstalledModel, read_model
-from linarite.engines.lifeline import die_with_parent
 from linarite.engines.process import listen_privately
 from linarite.engines.sampling import DETERMINISTIC
 from linarite.engines.text_engine import TextEngine
 from linarite.errors import InferenceRefused, LinariteError
+from linarite.lifeline import die_with_parent
 
 _MOST_BODY_BYTES = 64 << 20
 _STALLED_SECONDS = 120.0

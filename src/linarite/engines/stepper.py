@@ -23,10 +23,10 @@ import orjson
 
 from linarite.engines.admission import Admission, Request
 from linarite.engines.installed import InstalledModel, read_model
-from linarite.engines.lifeline import die_with_parent
 from linarite.engines.pipeline import Handle, Pipeline, processor
 from linarite.engines.sampling import DETERMINISTIC, Piece, Sampling, Structure
 from linarite.engines.vocabulary import words_of
+from linarite.lifeline import die_with_parent
 
 _CHUNK_BYTES = 1 << 20
 _REFUSED = Piece([], "refused")

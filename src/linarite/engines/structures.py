@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
-from linarite.engines.lifeline import child_environment
 from linarite.engines.refusals import EngineFailure
 from linarite.engines.sampling import Structure
+from linarite.lifeline import child_environment
 
 TOO_INVOLVED = "it is too large or too involved for this model's engine."
 

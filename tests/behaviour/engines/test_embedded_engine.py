@@ -382,7 +382,7 @@ def test_engines_end_with_a_host_that_is_killed(tmp_path):
 def test_a_child_does_not_see_the_servers_secrets(tmp_path, monkeypatch):
     monkeypatch.setenv("LINARITE_API_KEY", "a-secret-that-stays-here")
     code = (
-        "import os; from linarite.engines.lifeline import child_environment as c;"
+        "import os; from linarite.lifeline import child_environment as c;"
         "print('LINARITE_API_KEY' in os.environ, 'LINARITE_API_KEY' in c())"
     )
 

@@ -22,6 +22,7 @@ from lancedb.table import Table
 
 from linarite import memory
 from linarite.indexing.search.definition import IndexDefinition
+from linarite.lifeline import child_environment, die_with_parent
 
 _FRAGMENTS = 32
 """Each write makes one, and every query opens them all: at so many they are made one."""
@@ -96,21 +97,27 @@ def tend(table: Table, definition: IndexDefinition, old_seconds: float) -> None:
 def tend_apart(root: Path, resource: str, name: str, tail: Tail, old_seconds: float) -> None:
     """Have a process of its own tend an index, as `Store.tend_here` does; waits for it.
 
-    It goes on where this one is killed, and holds the index's lock as long as it does.
+    It ends with this one, which may be at any moment: what it had not committed is swept later.
 
     Raises:
         TendingFailed: it could not.
     """
     what = [str(root.absolute()), resource, name, tail.name, str(old_seconds)]
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, *what],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        timeout=_LONGEST_SECONDS,
-        start_new_session=True,  # a Ctrl-C at the terminal is the parent's to handle
-        check=False,
-    )
+    open_while_alive, kept_open = os.pipe()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, *what],
+            stdin=open_while_alive,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=_LONGEST_SECONDS,
+            env=child_environment(),
+            start_new_session=True,  # a Ctrl-C at the terminal is the parent's to handle
+            check=False,
+        )
+    finally:
+        os.close(open_while_alive)
+        os.close(kept_open)
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip()[-_LONGEST_WORDS:]
         raise TendingFailed(f"It ended with status {done.returncode}: {said}")
@@ -129,6 +136,7 @@ def _has_many_old_versions(table: Any, old_seconds: float) -> bool:  # its type 
 
 
 def _main() -> None:
+    die_with_parent()
     from linarite.indexing.search.store import Store  # which imports this module
 
     root, resource, name, tail, old_seconds = sys.argv[1:]

@@ -1,11 +1,13 @@
 """When an index is tended, and by whom."""
 
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from azure.core.credentials import AzureKeyCredential
 from azure.search.documents import SearchClient
@@ -154,3 +156,28 @@ def test_writing_goes_on_after_it_was_tended_elsewhere(store: Store, tmp_path: P
     upload(store, 300, 600)
 
     assert clients(store, "books")[1].get_document_count() == 900
+
+
+_TEND = """
+import sys
+from pathlib import Path
+from linarite.indexing.search.tending import Tail, tend_apart
+tend_apart(Path(sys.argv[1]), "default", "books", Tail.AT_LEISURE, 0.0)
+"""
+
+
+def test_a_process_that_tends_ends_with_the_one_that_started_it(store: Store, tmp_path: Path):
+    store.create("default", DEFINITION, "")
+    upload(store, 0, 600)
+
+    with store.writing("default", "books"):  # which it waits for
+        parent = psutil.Popen([sys.executable, "-c", _TEND, str(tmp_path / "indexes")])
+        until = time.monotonic() + 20
+        while not (tending_ones := parent.children()) and time.monotonic() < until:
+            time.sleep(0.02)
+        parent.kill()
+        parent.wait()
+        _, left = psutil.wait_procs(tending_ones, timeout=5)
+
+    assert tending_ones
+    assert left == []
