@@ -76,12 +76,16 @@ def test_an_index_that_counts_late_is_waited_for_after_a_stop_too(tmp_path):
         job.standing.write("a.txt", "body")
         with server.working():
             job.put()
-            until(lambda: target.asked, "the chunks are counted")
+            until(lambda: len(target.asked) > 1, "the chunks are counted again")
+            waiting = job.now()
         calls: list[str] = []
         target.told = calls.append
 
         with server.working():
             run = job.ended()
 
+    assert waiting.progress is not None
+    parts = waiting.progress.stage_progress[-1].sub_stage_progress or ()
+    assert {part.name: part.state for part in parts}["Reconciling"] == OperationState.RUNNING
     assert run.status == OperationState.SUCCEEDED, run
     assert "upsert" not in calls

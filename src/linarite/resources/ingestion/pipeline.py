@@ -320,6 +320,7 @@ class Coordinator:
             there = self._tenure.patiently(self._parts.target.count)
             if there == stored or not may_be_late or time.monotonic() > until:
                 return stored, there
+            self.stages.write_now()  # that it is at this, which may last
             self._tenure.wait(pause)
             pause = min(pause * 2, _LONGEST_RECOUNT_SECONDS)
 
