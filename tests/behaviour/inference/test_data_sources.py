@@ -124,9 +124,14 @@ def by_words(**parameters: Any) -> Any:
 
 def ask(server: Server, text: str, sources: Any, **more: Any) -> Any:
     messages = more.pop("messages", [{"role": "user", "content": text}])
-    return server.sdk().chat.completions.create(
-        model="chat", messages=messages, extra_body={"data_sources": sources}, **more
-    )
+    client = server.sdk()
+    try:
+        return client.chat.completions.create(
+            model="chat", messages=messages, extra_body={"data_sources": sources}, **more
+        )
+    except openai.APIError:  # whose traceback keeps the client, and with it a connection
+        client.close()
+        raise
 
 
 def asked_of(engine: RunningEngine) -> list[dict[str, Any]]:
@@ -329,9 +334,10 @@ def test_the_server_s_own_address_means_its_own_indexes(server: Server):
 
 
 def test_an_index_of_another_resource_is_not_there(server: Server):
-    other = server.sdk(key=server.add_key("another"))
-
-    with pytest.raises(openai.BadRequestError, match=r"404: .*handbook-index"):
+    with (
+        server.sdk(key=server.add_key("another")) as other,
+        pytest.raises(openai.BadRequestError, match=r"404: .*handbook-index"),
+    ):
         other.chat.completions.create(
             model="chat",
             messages=[{"role": "user", "content": "How hot is the kiln?"}],
