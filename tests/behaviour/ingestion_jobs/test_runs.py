@@ -16,6 +16,7 @@ from tests.support.ingestion_jobs import JOBS, begin, finish, pages, put, servic
 from linarite.indexing.failures import IngestionFailed, TryLater
 from linarite.indexing.search.in_process import ENDPOINT
 from linarite.indexing.targets.azure_search import AzureSearchTarget
+from linarite.indexing.targets.target import Stored
 from linarite.resources.indexes.service import Indexes
 from linarite.resources.ingestion.repository import due, find_any_run
 from linarite.resources.ingestion.tasks import Work
@@ -350,24 +351,67 @@ def test_a_target_that_is_away_does_not_keep_a_deleted_job_in_the_other_one(
     assert dropped == ["present"]
 
 
-def test_of_a_deleted_job_whose_index_cannot_be_dropped_the_pages_go(shared_jobs, tenant):
-    jobs, pages = service(shared_jobs), {"index.html", "about.html"}
+@pytest.fixture
+def deleted(shared_jobs, tenant):
+    """A job that was put, has run and is deleted; nothing of it is removed yet."""
     run_id = put(tenant, "a-job", storage())
     with shared_jobs.built.database.transaction() as tx:
         run = find_any_run(tx, run_id)
     finish(shared_jobs, run_id)
     tenant.delete(f"{JOBS}/a-job")
+    return str(run.job)
 
-    def drop():
-        raise IngestionFailed("The key may not delete an index.")
+
+def failing(error):
+    def ask(*_):
+        raise error
+
+    return ask
+
+
+def opening(target, pages, *, is_own=True):
+    """What opens parts with such a target, and a container of such pages."""
+    container = SimpleNamespace(
+        list=lambda: [SimpleNamespace(key=key) for key in pages], delete=pages.remove
+    )
 
     @contextmanager
     def opened(resource, job):
-        container = SimpleNamespace(
-            list=lambda: [SimpleNamespace(key=key) for key in pages], delete=pages.remove
-        )
-        yield SimpleNamespace(target=SimpleNamespace(drop=drop), pages=container, is_own=True)
+        yield SimpleNamespace(target=target, pages=container, is_own=is_own)
 
-    Work(jobs, opened).delete(str(run.job), Overtaken())
+    return opened
+
+
+@pytest.mark.parametrize("call", ["drop", "stored"])
+def test_the_pages_of_a_deleted_job_go_where_its_index_cannot(shared_jobs, deleted, call):
+    pages = {"index.html", "about.html"}
+    refuses = {call: failing(IngestionFailed("The key may not do that."))}
+    target = SimpleNamespace(**{"stored": lambda most: [], "drop": lambda: None, **refuses})
+
+    work = Work(service(shared_jobs), opening(target, pages, is_own=False))
+    work.delete(deleted, Overtaken())
 
     assert pages == set()
+
+
+def test_what_can_be_removed_later_is_tried_again_whatever_else_cannot(shared_jobs, deleted):
+    away = SimpleNamespace(drop=failing(TryLater("It is away.")))
+    refuses = SimpleNamespace(list=failing(IngestionFailed("The key is wrong.")))
+
+    @contextmanager
+    def opened(resource, job):
+        yield SimpleNamespace(target=away, pages=refuses, is_own=True)
+
+    with pytest.raises(TryLater):
+        Work(service(shared_jobs), opened).delete(deleted, Overtaken())
+
+
+def test_of_a_deleted_job_whose_index_is_anothers_the_pages_stay(shared_jobs, deleted):
+    pages, dropped = {"index.html"}, []
+    chunk = Stored("a-0", "a", '{"maker": "another server"}')
+    target = SimpleNamespace(stored=lambda most: [chunk], drop=lambda: dropped.append(1))
+
+    work = Work(service(shared_jobs), opening(target, pages, is_own=False))
+    work.delete(deleted, Overtaken())
+
+    assert (pages, dropped) == ({"index.html"}, [])

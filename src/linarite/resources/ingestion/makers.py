@@ -12,21 +12,24 @@ from linarite.resources.ingestion.parts import Parts
 
 
 def check_maker(parts: Parts, maker: str) -> None:
-    """See whose the first chunk is that the target tells of, where it may be another's.
+    """Raise IngestionFailed where the target holds another's chunks, or cannot be asked."""
+    if is_anothers(parts, maker):
+        raise IngestionFailed(
+            f"The index ({parts.place}) holds the chunks of another job of the same names: "
+            "another server's, or one that was deleted while the index could not be reached. "
+            "Use another job id or another index, or delete that index if nobody needs it."
+        )
+
+
+def is_anothers(parts: Parts, maker: str) -> bool:
+    """Whether the first chunk that the target tells of bears another mark than `maker`.
 
     Raises:
-        IngestionFailed: it bears another mark than `maker`, or the target cannot be asked.
+        IngestionFailed: the target cannot be asked.
     """
     if parts.is_own:
-        return
-    for first in parts.target.stored(1):
-        if maker_of(first) not in {None, maker}:
-            raise IngestionFailed(
-                f"The index ({parts.place}) holds the chunks of another job of the same names: "
-                "another server's, or one that was deleted while the index could not be reached. "
-                "Use another job id or another index, or delete that index if nobody needs it."
-            )
-        return
+        return False
+    return any(maker_of(first) not in {None, maker} for first in parts.target.stored(1))
 
 
 def maker_of(chunk: Stored) -> str | None:

@@ -7,14 +7,15 @@
 Each may die anywhere and is then performed again from what the rows say.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import structlog
 
 from linarite.indexing.failures import IngestionFailed, TryLater
 from linarite.resources.ingestion import documents, embeddings
 from linarite.resources.ingestion.lanes import Lane
-from linarite.resources.ingestion.makers import check_maker
+from linarite.resources.ingestion.makers import is_anothers
 from linarite.resources.ingestion.moving import leave_former_places
 from linarite.resources.ingestion.parts import OpenParts, Parts, delete_all
 from linarite.resources.ingestion.pipeline import LANE, Coordinator
@@ -109,22 +110,19 @@ class Work:
         if job is None:
             return
         self._wait_for_lanes(job.seq, ticket)
-        later: TryLater | None = None
+        later: list[TryLater] = []
         for definition in self._runs.definitions_of(job):
-            try:
-                with self._open_parts(job.resource, definition) as parts:
-                    check_maker(parts, job.maker)
-                    try:
-                        parts.target.drop()
-                    finally:  # whatever becomes of the index, the pages go
-                        if parts.pages is not None:
-                            delete_all(parts.pages, ticket.check)
-            except TryLater as failure:
-                later = failure
-            except IngestionFailed as failure:
-                _log.error("a deleted job leaves its index behind", job=job.id, reason=str(failure))
-        if later is not None:
-            raise later
+            with _noting(job, later), self._open_parts(job.resource, definition) as parts:
+                with _noting(job, later):
+                    if is_anothers(parts, job.maker):  # and so its pages may be
+                        _log.error("a deleted job leaves another's index alone", job=job.id)
+                        continue
+                    parts.target.drop()
+                if parts.pages is not None:
+                    with _noting(job, later):
+                        delete_all(parts.pages, ticket.check)
+        if later:
+            raise later[-1]
         self._forget(job, ticket)
 
     def give_up_deleting(self, key: str, error: Exception) -> None:
@@ -180,3 +178,14 @@ class Work:
             if ticket is not None:  # a worker that was taken for dead fails nobody's run
                 ticket.guard(tx)
             self._runs.fail(tx, run_id, str(error), error.inner)
+
+
+@contextmanager
+def _noting(job: JobRecord, later: list[TryLater]) -> Iterator[None]:
+    """Let what else there is to remove be removed, whatever becomes of the block."""
+    try:
+        yield
+    except TryLater as failure:
+        later.append(failure)
+    except IngestionFailed as failure:
+        _log.error("a deleted job leaves something behind", job=job.id, reason=str(failure))
