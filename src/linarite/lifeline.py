@@ -21,7 +21,9 @@ _KEPT = (
     "PATH",
     "PYTHONHOME",
     "PYTHONPATH",
+    "RAYON_NUM_THREADS",
     "TMPDIR",
+    "TOKIO_WORKER_THREADS",
     "TZ",
     "VIRTUAL_ENV",
 )
@@ -32,7 +34,7 @@ def child_environment() -> Mapping[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name in _KEPT or name.startswith(("LC_", "OPENVINO_", "OV_"))
+        if name in _KEPT or name.startswith(("LANCE_", "LC_", "OPENVINO_", "OV_"))
     }
     return {**kept, _PARENT: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
 

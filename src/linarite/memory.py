@@ -15,13 +15,15 @@ _OWN_PAGES_BYTES = 256 << 10
 """A piece as long as this goes back as soon as it is freed."""
 
 
-def spare() -> None:
-    """Have this process keep little of what is freed."""
+def spare() -> bool:
+    """Have this process keep little of what is freed; False where its allocator is another."""
     libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(_ARENA_MAX, _ARENAS)
-        libc.mallopt(_MMAP_THRESHOLD, _OWN_PAGES_BYTES)
-        libc.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+    if not hasattr(libc, "mallopt"):
+        return False
+    libc.mallopt(_ARENA_MAX, _ARENAS)
+    libc.mallopt(_MMAP_THRESHOLD, _OWN_PAGES_BYTES)
+    libc.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+    return True
 
 
 def give_back() -> None:

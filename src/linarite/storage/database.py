@@ -51,9 +51,10 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = _understood(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        # the one used last, whose cache is warm; the others' stay small
-        options: dict[str, Any] = {"pool_size": 20, "max_overflow": 40, "pool_use_lifo": True}
-        if not self.is_sqlite:
+        options: dict[str, Any] = {"pool_size": 20, "max_overflow": 40}
+        if self.is_sqlite:  # so that few connections fill the cache of pages that each has
+            options["pool_use_lifo"] = True
+        else:
             options["pool_pre_ping"] = True
         self.engine = sa.create_engine(self.url, **options)
         if self.is_sqlite:

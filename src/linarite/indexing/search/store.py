@@ -107,8 +107,8 @@ class Store:
         self._tended: set[str] = set()
         """The generations of those that a thread is at."""
         self._opening, self._turns = threading.Lock(), threading.Lock()
-        memory.spare()
-        pa.set_memory_pool(pa.system_memory_pool())  # its own would keep what is freed, too
+        if memory.spare():
+            pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own would keep what is freed
         self._session = lancedb.Session(
             index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES // 4
         )

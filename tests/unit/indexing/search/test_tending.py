@@ -177,7 +177,7 @@ def test_a_process_that_tends_ends_with_the_one_that_started_it(store: Store, tm
             time.sleep(0.02)
         parent.kill()
         parent.wait()
-        _, left = psutil.wait_procs(tending_ones, timeout=5)
+        _, left = psutil.wait_procs(tending_ones, timeout=20)
 
     assert tending_ones
     assert left == []
