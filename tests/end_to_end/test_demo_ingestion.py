@@ -39,6 +39,7 @@ def kept() -> Iterator[list[int]]:
 
 @pytest.mark.model
 @pytest.mark.timeout(240)
+@pytest.mark.xdist_group("the port of the demo's site")
 def test_documents_and_pages_are_ingested_once_and_asked(tmp_path: Path, kept: list[int]):
     pulled(CHAT)
     pulled(EMBEDDING)

@@ -59,6 +59,7 @@ def test_environment_and_file_open_the_same_beside_what_is_open(monkeypatch, tmp
     assert folder.path == DATA / "ingest"
 
 
+@pytest.mark.xdist_group("the port of the demo's site")
 def test_the_site_is_served_while_it_is_wanted():
     with demo_ingestion.web_site(Console(quiet=True)) as address:
         page = httpx.get(f"{address}mine.html").text
