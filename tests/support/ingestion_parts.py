@@ -60,6 +60,7 @@ class FolderContainer:
 
     folder: Path
     told: Pass = nothing
+    chokes: Chokes = nothing
 
     @property
     def place(self) -> str:
@@ -85,6 +86,7 @@ class FolderContainer:
             raise DocumentFailed("It was changed.")
         if len(content) > limit_bytes:
             raise DocumentFailed("It is too long.")
+        self.chokes([content.decode()])
         into.write(content)
 
     def write(self, page: Page) -> None:
@@ -289,6 +291,8 @@ class Standing:
 
     folder: Path
     told: Pass = nothing
+    chokes: Chokes = nothing
+    """At what the container is asked for."""
     fingerprint: str = "1"
     parallel: int = 2
     cleans_up: bool = False
@@ -346,9 +350,9 @@ class Standing:
             if self.crawls:
                 whole = self.is_crawled_whole
                 folder.mkdir(exist_ok=True)
-                pages = SiteContainer(folder, self._tell, self.source, whole)
+                pages = SiteContainer(folder, self._tell, self.chokes, self.source, whole)
             yield Parts(
-                container=pages or FolderContainer(self.documents, self._tell),
+                container=pages or FolderContainer(self.documents, self._tell, self.chokes),
                 target=target,
                 cracker=PlainCracker(self._tell),
                 embedder=self.embedder if self.has_vectors else None,

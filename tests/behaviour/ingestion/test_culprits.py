@@ -17,8 +17,9 @@ LIMITED = TryLater("The service is busy (429): too many tokens.", 0.01, is_limit
 ODD = LookupError("no such thing")
 TOLD = {
     BUSY: "The service is busy (500): no reason.",
-    ODD: "Storing it failed for an internal error (LookupError).",
+    ODD: "{} it failed for an internal error (LookupError).",
 }
+AT = {"container": "Reading", "embedder": "Storing", "target": "Storing"}
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +33,16 @@ def fill(job: Job, count: int) -> None:
 
 
 def choke(job: Job, at: str, on: str, error: Exception) -> None:
-    part = job.standing.embedder if at == "embedder" else job.standing.target
-    part.chokes = choking(on, error)
+    standing = job.standing
+    parts = {"container": standing, "embedder": standing.embedder, "target": standing.target}
+    parts[at].chokes = choking(on, error)
 
 
 def failed(job: Job) -> list[str]:
     return [one.key for one in job.runs.documents(RESOURCE, job.id, Page(100), "failed").items]
 
 
-@pytest.mark.parametrize("at", ["embedder", "target"])
+@pytest.mark.parametrize("at", AT)
 @pytest.mark.parametrize("error", TOLD)
 def test_a_document_that_a_service_chokes_on_is_left_out_with_the_reason(job, at, error):
     fill(job, 5)
@@ -48,11 +50,12 @@ def test_a_document_that_a_service_chokes_on_is_left_out_with_the_reason(job, at
 
     run = job.run()
 
-    assert (run.status, run.warnings) == ("succeeded", [f"003.txt: {TOLD[error]}"])
+    told = TOLD[error].format(AT[at])
+    assert (run.status, run.warnings) == ("succeeded", [f"003.txt: {told}"])
     assert sorted(job.standing.target.contents()) == [f"{n:03}.txt" for n in (0, 1, 2, 4)]
 
 
-@pytest.mark.parametrize("at", ["embedder", "target"])
+@pytest.mark.parametrize("at", AT)
 def test_one_by_itself_is_left_out_as_well(job, at):
     job.standing.write("bad.txt", "body 3")
     choke(job, at, "body 3", BUSY)
@@ -95,20 +98,21 @@ def test_a_service_that_refuses_even_what_is_plain_fails_the_run_and_no_document
     assert failed(job) == []
 
 
+@pytest.mark.parametrize("at", ["container", "target"])
 @pytest.mark.parametrize("error", TOLD)
-def test_a_service_that_chokes_on_every_document_fails_the_run_and_no_document(job, error):
+def test_a_service_that_chokes_on_every_document_fails_the_run_and_no_document(job, at, error):
     fill(job, 12)
-    choke(job, "target", "body", error)
+    choke(job, at, "body", error)
 
     run = job.run()
 
     assert run.status == "failed"
     assert "10 documents one after the other" in run.error.message
-    assert TOLD[error] in run.error.message
+    assert TOLD[error].format(AT[at]) in run.error.message
     assert failed(job) == []
 
 
-@pytest.mark.parametrize("at", ["embedder", "target"])
+@pytest.mark.parametrize("at", AT)
 def test_a_service_that_is_asked_too_much_fails_the_run_and_no_document(job, at):
     fill(job, 3)
     choke(job, at, "body", LIMITED)  # what is plain is little enough

@@ -14,7 +14,7 @@ import structlog
 from linarite.indexing.containers.container import Item
 from linarite.indexing.cracking.cracked import Cracked, File
 from linarite.indexing.failures import DocumentFailed
-from linarite.resources.ingestion.culprits import NOT_ITS_FAULT
+from linarite.resources.ingestion.culprits import NOT_ITS_FAULT, Blame, Choked, ask_beside
 from linarite.resources.ingestion.documents import Document, Settled
 from linarite.resources.ingestion.parts import Parts
 from linarite.resources.ingestion.tenure import Tenure
@@ -77,6 +77,7 @@ class Reading:
         self._tenure = tenure
         self._check = check
         self._files = files
+        self._blame = Blame("read")
         for file in files:
             file.touch()
 
@@ -111,17 +112,20 @@ class Reading:
             reason = f"{_DEATHS} workers died while they were at it; see the server's log."
             return Settled(document, 0, None, reason)
         item = document.item
+        fetch = partial(self._tenure.patiently, partial(self._fetch, item, path))
         try:
-            digest = self._tenure.patiently(lambda: self._fetch(item, path))
+            digest = ask_beside(self._tenure, fetch, self._list_one, "reading")
         except DocumentFailed as failure:
+            if isinstance(failure, Choked):
+                self._blame.put_on(document.id, failure)
             return Settled(document, 0, None, str(failure))
-        except NOT_ITS_FAULT:
-            raise
-        except Exception as error:  # noqa: BLE001 - what nobody foresaw is not to end the run
-            return self._unforeseen(document, error)
+        self._blame.got_through()
         if digest == document.digest and self._parts.fingerprint == document.fingerprint:
             return Settled(document, document.chunks, digest)
         return _Fetched(document, digest, File(path, item.key, item.content_type))
+
+    def _list_one(self) -> None:
+        next(self._parts.container.list(), None)
 
     def _crack(self, fetched: Sequence[_Fetched]) -> list[Ready | Settled]:
         if not fetched:
@@ -132,7 +136,7 @@ class Reading:
             cracked = self._tenure.patiently(crack)
         except NOT_ITS_FAULT:
             raise
-        except Exception as error:  # noqa: BLE001 - as above; it is of one of them
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw is of one of them
             if len(fetched) == 1:
                 return [self._unforeseen(fetched[0].document, error)]
             return [outcome for one in fetched for outcome in self._crack([one])]

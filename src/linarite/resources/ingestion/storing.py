@@ -12,10 +12,10 @@ from itertools import groupby
 import orjson
 import structlog
 
-from linarite.indexing.failures import DocumentFailed, IngestionFailed, TryLater
+from linarite.indexing.failures import DocumentFailed
 from linarite.indexing.targets.target import Chunk
 from linarite.resources.ingestion import documents
-from linarite.resources.ingestion.culprits import Choked, ask_beside
+from linarite.resources.ingestion.culprits import Blame, Choked, ask_beside
 from linarite.resources.ingestion.documents import Settled, chunk_id, chunk_ids
 from linarite.resources.ingestion.embeddings import Embeddings
 from linarite.resources.ingestion.iterating import in_batches
@@ -30,8 +30,6 @@ _CHUNKS_AT_ONCE = 1_000
 _TEXTS_AT_ONCE = 256
 """How many are embedded before their vectors are kept."""
 _IDS_AT_ONCE = 1_000
-_CHOKED_IN_A_ROW = 10
-"""So many that a service chokes on, and none between that it takes: it is not for the documents."""
 
 _Place = tuple[Ready, int]
 """A chunk: its document, and its number there."""
@@ -59,8 +57,7 @@ class Storing:
             if parts.embedder is None
             else Embeddings(runs.database, run.job, parts.embedder, tenure.writing)
         )
-        self._choked = 0
-        """How many documents in a row a service choked on."""
+        self._blame = Blame("stored")
 
     def store(self, hand: Sequence[Ready | Settled]) -> None:
         """Have the target hold what the documents say now; settle and let go of them.
@@ -90,7 +87,7 @@ class Storing:
         """Embed and store; document by document where one is refused, to find which, and why."""
         try:
             self._embed_and_upsert(places)
-            self._choked = 0
+            self._blame.got_through()
         except DocumentFailed as failure:
             by_document = groupby(places, key=lambda place: place[0].document.id)
             apart = [(document, list(its)) for document, its in by_document]
@@ -100,21 +97,8 @@ class Storing:
                 return
             [(document, _)] = apart
             if isinstance(failure, Choked):
-                self._note_choked(document, failure)
+                self._blame.put_on(document, failure)
             refused[document] = str(failure)
-
-    def _note_choked(self, document: str, failure: Choked) -> None:
-        """Raise IngestionFailed where it cannot be for the documents, or not any more."""
-        cause = failure.__cause__
-        if isinstance(cause, TryLater) and cause.is_limit:  # less than this cannot be asked
-            raise cause
-        _log.warning("a document is left out", document=document, reason=str(failure))
-        self._choked += 1
-        if self._choked == _CHOKED_IN_A_ROW:
-            raise IngestionFailed(
-                f"{self._choked} documents one after the other could not be stored, so it is not "
-                f"for what one of them holds. Of the last: {failure}"
-            ) from failure
 
     def _embed_and_upsert(self, places: Sequence[_Place]) -> None:
         texts = [one.texts[number] for one, number in places]
@@ -123,14 +107,15 @@ class Storing:
             vectors.clear()
             for some in in_batches(texts, _TEXTS_AT_ONCE):
                 ask = partial(embeddings.embed, some)
-                vectors += ask_beside(self._tenure, ask, embeddings.embed_plain)
+                vectors += ask_beside(self._tenure, ask, embeddings.embed_plain, "storing")
         now = datetime.fromtimestamp(self._runs.clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         chunks = [
             _chunk(one, number, vector, now, self._run.maker)
             for (one, number), vector in zip(places, vectors, strict=True)
         ]
         upsert = self._parts.target.upsert
-        ask_beside(self._tenure, partial(upsert, chunks), partial(upsert, [_plain(chunks[0])]))
+        plain = partial(upsert, [_plain(chunks[0])])
+        ask_beside(self._tenure, partial(upsert, chunks), plain, "storing")
 
     def _delete_stale(self, ended: Sequence[Settled], written: dict[str, int]) -> None:
         """Delete what lies in the target beyond a document's chunks."""
