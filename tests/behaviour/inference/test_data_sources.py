@@ -2,6 +2,8 @@
 
 import json
 import socket
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -801,6 +803,29 @@ def test_sentences_are_embedded_a_few_at_once(server: Server, embeddings: Embedd
     sent = [body["input"] for _path, _headers, body in embeddings.seen[before:]]
     assert max(map(len, sent)) == 32
     assert sum(map(len, sent)) >= 3 * 11 + 1
+
+
+def test_first_questions_at_once_have_an_index_measured_once(
+    server: Server, embeddings: EmbeddingsService
+):
+    kilns = {f"kiln {n}": f"Kiln number {n} is hot." for n in range(30)}
+    oaks = {f"oak {n}": f"Oak number {n} is old." for n in range(9)}  # alike to anything
+    fill(server, "busy-index", with_vectors=True, texts=kilns | oaks)
+    before, question = len(embeddings.seen), "How hot is the kiln?"
+    embeddings.pause = partial(time.sleep, 0.2)
+    try:
+        with ThreadPoolExecutor(6) as callers:
+            asked = [
+                callers.submit(ask, server, question, source(index_name="busy-index"))
+                for _ in range(6)
+            ]
+            for one in asked:
+                assert one.result().choices
+    finally:
+        embeddings.pause = lambda: None
+
+    sent = Counter(text for _, _, body in embeddings.seen[before:] for text in body["input"])
+    assert {times for text, times in sent.items() if text.startswith("Oak")} == {1}
 
 
 def test_an_embedding_deployment_that_is_not_there_is_refused(server: Server):

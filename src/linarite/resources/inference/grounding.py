@@ -222,10 +222,13 @@ class Grounding:
             known = (*await index(), embedding.name)
             background = self._weighing.background(known)
             if background is None:
-                likest = await _for_anything(find, others, until)
-                background = await self._weighing.measure(
-                    embedding, vector, others, likest, known, until
-                )
+                async with self._weighing.turn(known, until):
+                    background = self._weighing.background(known)  # somebody may have been at it
+                    if background is None:
+                        likest = await _for_anything(find, others, until)
+                        background = await self._weighing.measure(
+                            embedding, vector, others, likest, known, until
+                        )
             await self._weighing.weigh(
                 embedding, vector, found, question.documents, background, until
             )

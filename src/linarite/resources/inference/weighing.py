@@ -5,10 +5,12 @@ import math
 import sys
 import threading
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
+from weakref import WeakValueDictionary
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -88,6 +90,10 @@ class Weighing:
     def _pieces(self) -> "_Memory[array[float]]":
         return _Memory(_PIECES_BYTES, self.now)
 
+    @cached_property
+    def _turns(self) -> "WeakValueDictionary[tuple[int, tuple[str, ...]], asyncio.Lock]":
+        return WeakValueDictionary()
+
     async def vectors(self, embedding: Embedding, text: str) -> tuple[Vector, Sequence[Vector]]:
         """The question's vector, and those of `relevance.BACKGROUND` by the same model."""
         others = self._others.get((embedding.name,))
@@ -103,6 +109,21 @@ class Weighing:
     def background(self, index: tuple[str, ...]) -> float | None:
         """What an index has for anything; None where that is to be measured, first or anew."""
         return self._backgrounds.get(index)
+
+    @asynccontextmanager
+    async def turn(self, index: tuple[str, ...], until: float) -> AsyncIterator[None]:
+        """Be the only one of this loop who measures an index; waits no longer than `until`."""
+        whose = (id(asyncio.get_running_loop()), index)
+        lock = self._turns.setdefault(whose, asyncio.Lock())
+        is_mine = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                is_mine = await lock.acquire()
+        try:
+            yield
+        finally:
+            if is_mine:
+                lock.release()
 
     async def measure(
         self,
