@@ -22,7 +22,7 @@ _LOOK_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Ingested:
-    """One ingestion: how long it took, and how many chunks were embedded for it."""
+    """One ingestion: how long it took, and how many different chunks were embedded."""
 
     seconds: float
     texts: int

@@ -6,9 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,44 @@ def peak_memory_mb(pid: int) -> float:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6
     raise RuntimeError(f"/proc/{pid}/status tells no peak.")
+
+
+class PeakOfChildren:
+    """The most memory that any of a process's short-lived descendants had while a block lasts.
+
+    Args:
+        process: whose descendants.
+        word: part of what they were started with.
+    """
+
+    def __init__(self, process: Process, word: str) -> None:
+        self._process = psutil.Process(process.pid)
+        self._word = word
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self.megabytes = 0.0
+
+    def __enter__(self) -> "PeakOfChildren":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def are_there(self) -> bool:
+        """Whether there is one just now; notes what each had so far."""
+        found = False
+        for child in self._process.children(recursive=True):
+            with suppress(psutil.Error, FileNotFoundError, RuntimeError):
+                if self._word in " ".join(child.cmdline()):
+                    found = True
+                    self.megabytes = max(self.megabytes, peak_memory_mb(child.pid))
+        return found
+
+    def _look(self) -> None:
+        while not self._is_over.wait(0.1):
+            self.are_there()
 
 
 def child_named(process: Process, name: str) -> int:
