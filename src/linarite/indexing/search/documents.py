@@ -17,10 +17,11 @@ from linarite.indexing.search.schema import (
     checked,
     table,
 )
+from linarite.indexing.search.tending import fragments
 
 MOST_DOCUMENTS = 1000
-_KEYS_AT_ONCE = 200
-"""Lance copies a condition for each fragment; in a large index 1,000 keys would take 50 MB."""
+_KEYS_COPIED = 32_000
+"""Lance copies a condition for each fragment: so many keys in all copies take some 15 MB."""
 _ACTION = "@search.action"
 _KEY = re.compile(r"[A-Za-z0-9_\-=]{1,1024}")
 _ACTIONS = frozenset({"upload", "merge", "mergeOrUpload", "delete"})
@@ -128,8 +129,9 @@ class _Kept:
         keys = list(dict.fromkeys(action.key for action in batch))
         columns = arrow_schema(definition).names if merges else [definition.key]
         self._before: dict[str, Document] = {}
-        for start in range(0, len(keys), _KEYS_AT_ONCE):
-            some = keys[start : start + _KEYS_AT_ONCE]
+        at_once = max(1, _KEYS_COPIED // max(1, fragments(documents)))
+        for start in range(0, len(keys), at_once):
+            some = keys[start : start + at_once]
             query = documents.search().where(is_one_of(definition.key, some)).select(columns)
             before = query.limit(len(some)).to_arrow()
             self._before |= {row[definition.key]: row for row in before.to_pylist()}

@@ -45,7 +45,7 @@ _LOCK_SECONDS = 60.0
 _OPEN_TABLES = 64
 _OLD_SECONDS = 120.0
 """How long a query that is under way may read what was replaced, which the disk has to hold."""
-_LARGE_ROWS = 8_000
+_LARGE_ROWS = 20_000
 """A process of its own takes a second to start."""
 _REST = 4
 """A fifth of the time at most is spent on it, then, however much is written."""

@@ -71,11 +71,14 @@ def is_due(table: Table, old_seconds: float, tail: Tail) -> bool:
     unindexed = max(each.num_unindexed_rows or 0 for each in table.list_indices())
     if tail.is_over(rows, unindexed):
         return True
+    most = _FRAGMENTS + rows // 1000 // _GROWTH
+    return fragments(table) >= most or _has_many_old_versions(table, old_seconds)
+
+
+def fragments(table: Table) -> int:
+    """How many pieces an index is in."""
     stats: Any = table.stats()  # a dict, other than its types tell
-    fragments = stats["fragment_stats"]["num_fragments"]
-    return fragments >= _FRAGMENTS + rows // 1000 // _GROWTH or _has_many_old_versions(
-        table, old_seconds
-    )
+    return int(stats["fragment_stats"]["num_fragments"])
 
 
 def tend(table: Table, definition: IndexDefinition, old_seconds: float) -> None:
